@@ -1,0 +1,1 @@
+//! What a peer learns: data, models, methods.

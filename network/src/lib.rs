@@ -1,0 +1,1 @@
+//! libp2p and nothing else: transport, discovery, gossip, blobs, limits.

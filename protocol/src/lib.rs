@@ -1,0 +1,4 @@
+//! What peers say and agree on: pure, without I/O, clock, entropy or floats in agreed state.
+
+pub mod hash;
+pub mod tensor;

@@ -1,0 +1,1 @@
+//! Swarms on one machine: real libp2p nodes, scenarios, reports.

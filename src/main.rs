@@ -1,0 +1,2 @@
+//! The `fedswarm` command.
+fn main() {}
