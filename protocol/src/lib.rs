@@ -1,4 +1,19 @@
 //! What peers say and agree on: pure, without I/O, clock, entropy or floats in agreed state.
+//!
+//! Bytes become [`envelope::Verified`] messages, messages become inputs of the [`round`] machine, and the machine answers
+//! with effects for a driver to carry out. The same code runs in nodes, in simulations and under a model checker.
 
+pub mod blob;
+pub mod certificate;
+pub mod codec;
+pub mod election;
+pub mod envelope;
 pub mod hash;
+pub mod keys;
+pub mod manifest;
+pub mod merge;
+pub mod message;
+pub mod record;
+pub mod round;
 pub mod tensor;
+pub mod update;

@@ -1,0 +1,451 @@
+//! From bytes to [`Verified`] messages: bound, check the signature over the received bytes, then decode.
+//!
+//! The signature covers a domain tag, the kind, the network, epoch, round and view, and a hash of the body, so bytes signed
+//! for one slot of one network mean nothing in any other.
+//!
+//! ```text
+//! wire:    kind 1 | epoch 4 | round 8 | view 4 | author 2 | signature 64 | body
+//! signed:  "FSWM1" 5 | kind 1 | network 32 | epoch 4 | round 8 | view 4 | H(kind, body) 32   = 86 bytes
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, CodecError};
+use crate::hash::{Digest, hash};
+use crate::keys::{PublicKey, SecretKey, Signature};
+use crate::manifest::MAX_VOTERS;
+use crate::message::{Message, Receipt, UpdateRef};
+
+const TAG: &[u8; 5] = b"FSWM1";
+const SIGNED_BYTES: usize = 86;
+const HEADER_BYTES: usize = 83;
+
+/// Largest message on the wire; a quarter of gossipsub's own limit, below which it never loses one. Too low and proposals
+/// of the largest networks do not fit.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+
+/// What a message is. The numbers are on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Kind {
+    /// An update's header.
+    Update = 1,
+    /// A receipt.
+    Receipt = 2,
+    /// A proposal.
+    Proposal = 3,
+    /// A vote for a record.
+    Notarize = 4,
+    /// A vote to leave a view without a record.
+    Nullify = 5,
+    /// A vote that makes a notarized record final.
+    Finalize = 6,
+    /// Where a member stands.
+    Status = 14,
+    /// A quorum of votes.
+    Certificate = 15,
+    /// A finalised record with its proof.
+    Committed = 16,
+}
+
+impl Kind {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Update,
+            2 => Self::Receipt,
+            3 => Self::Proposal,
+            4 => Self::Notarize,
+            5 => Self::Nullify,
+            6 => Self::Finalize,
+            14 => Self::Status,
+            15 => Self::Certificate,
+            16 => Self::Committed,
+            _ => return None,
+        })
+    }
+
+    /// True for the three kinds of vote.
+    #[must_use]
+    pub const fn is_vote(self) -> bool {
+        matches!(self, Self::Notarize | Self::Nullify | Self::Finalize)
+    }
+
+    /// A name for logs and counters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Receipt => "receipt",
+            Self::Proposal => "proposal",
+            Self::Notarize => "notarize",
+            Self::Nullify => "nullify",
+            Self::Finalize => "finalize",
+            Self::Status => "status",
+            Self::Certificate => "certificate",
+            Self::Committed => "committed",
+        }
+    }
+}
+
+/// The place of a statement: an honest member makes at most one in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    /// What it is.
+    pub kind: Kind,
+    /// Epoch.
+    pub epoch: u32,
+    /// Round.
+    pub round: u64,
+    /// View; 0 for kinds that have none.
+    pub view: u32,
+}
+
+/// Why bytes are not a message of this network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Longer than [`MAX_MESSAGE_BYTES`], or shorter than its own header.
+    #[error("a message of {0} bytes")]
+    Size(usize),
+    /// No such kind.
+    #[error("unknown kind {0}")]
+    Kind(u8),
+    /// The author is not a member.
+    #[error("member {0} does not exist")]
+    Author(u16),
+    /// The signature does not hold, or the certificate is not one.
+    #[error("the signature of {0} does not hold")]
+    Signature(&'static str),
+    /// The body is not what its kind says.
+    #[error("body of {0}: {1}")]
+    Body(&'static str, CodecError),
+    /// A list is out of order, has doubles, or names members that do not exist.
+    #[error("{0}: a list is not in canonical order")]
+    List(&'static str),
+}
+
+/// A message whose signature, or proof, has been checked. Only this module builds one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Verified {
+    slot: Slot,
+    author: u16,
+    message: Message,
+    signature: Signature,
+    statement: Digest,
+    bytes: Vec<u8>,
+}
+
+impl Verified {
+    /// What, and for which epoch, round and view.
+    #[must_use]
+    pub const fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// Index of the member that signed it; of whoever forwarded it, unchecked, for messages that prove themselves.
+    #[must_use]
+    pub const fn author(&self) -> u16 {
+        self.author
+    }
+
+    /// The decoded body.
+    #[must_use]
+    pub const fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// The author's signature.
+    #[must_use]
+    pub const fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Hash of the signed statement and its author. It does not cover the signature: a signer can make several for one
+    /// statement, and they must not look like several statements.
+    #[must_use]
+    pub const fn statement(&self) -> Digest {
+        self.statement
+    }
+
+    /// The bytes as received, for forwarding and storing.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The bytes that a signature is over.
+#[must_use]
+pub fn signed_bytes(network: &Digest, slot: &Slot, body: &[u8]) -> [u8; SIGNED_BYTES] {
+    let mut out = [0; SIGNED_BYTES];
+    let parts: [&[u8]; 7] = [
+        TAG,
+        &[slot.kind as u8],
+        network.as_bytes(),
+        &slot.epoch.to_le_bytes(),
+        &slot.round.to_le_bytes(),
+        &slot.view.to_le_bytes(),
+        &hash(slot.kind.name(), body).0,
+    ];
+    let mut at = 0;
+    for part in parts {
+        out[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    out
+}
+
+/// Who may speak in a network: what bytes are checked against.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Verifier {
+    /// The network's id.
+    pub network: Digest,
+    /// The voters' keys, by index.
+    pub voters: Vec<PublicKey>,
+}
+
+impl Verifier {
+    /// Reads the slot and author of a message without checking anything else: enough to drop what is out of date or
+    /// already known before the cost of a signature.
+    #[must_use]
+    pub fn peek(bytes: &[u8]) -> Option<(Slot, u16)> {
+        let (slot, author, _, _) = split(bytes).ok()?;
+        Some((slot, author))
+    }
+
+    /// Checks and decodes.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`]; nothing of the message may then be used.
+    pub fn open(&self, bytes: &[u8]) -> Result<Verified, EnvelopeError> {
+        let (slot, author, signature, body) = split(bytes)?;
+        let name = slot.kind.name();
+        let key = self.voters.get(usize::from(author)).ok_or(EnvelopeError::Author(author))?;
+        let signed = signed_bytes(&self.network, &slot, body);
+        let proves_itself = matches!(slot.kind, Kind::Certificate | Kind::Committed);
+        if !proves_itself && !key.verifies(&signed, &signature) {
+            return Err(EnvelopeError::Signature(name));
+        }
+        let message = self.decode(&slot, body)?;
+        let statement = hash("statement", &[signed.as_slice(), &author.to_le_bytes()].concat());
+        Ok(Verified { slot, author, message, signature, statement, bytes: bytes.to_vec() })
+    }
+
+    fn decode(&self, slot: &Slot, body: &[u8]) -> Result<Message, EnvelopeError> {
+        let name = slot.kind.name();
+        let wrong = |e| EnvelopeError::Body(name, e);
+        let message = match slot.kind {
+            Kind::Update => Message::Update(codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?),
+            Kind::Receipt => {
+                let receipt: Receipt = codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
+                self.check_list(name, &receipt.items)?;
+                Message::Receipt(receipt)
+            }
+            Kind::Proposal => {
+                let proposal: Box<crate::message::Proposal> = codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
+                self.check_list(name, &proposal.body.receipts)?;
+                self.check_list(name, &proposal.body.inputs)?;
+                Message::Proposal(proposal)
+            }
+            Kind::Notarize | Kind::Nullify | Kind::Finalize => {
+                let record: Digest = codec::decode(body, 32).map_err(wrong)?;
+                if (slot.kind == Kind::Nullify) != (record == Digest::ZERO) {
+                    return Err(EnvelopeError::Body(name, CodecError::NotCanonical));
+                }
+                Message::Vote(record)
+            }
+            Kind::Status => Message::Status(codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?),
+            Kind::Certificate => {
+                let certificate: crate::certificate::Certificate =
+                    codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
+                let here = (certificate.epoch, certificate.round, certificate.view) == (slot.epoch, slot.round, slot.view);
+                if !here || !certificate.is_valid(&self.network, &self.voters) {
+                    return Err(EnvelopeError::Signature(name));
+                }
+                Message::Certificate(certificate)
+            }
+            Kind::Committed => {
+                let committed: Box<crate::message::Committed> = codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
+                self.check_list(name, &committed.body.receipts)?;
+                self.check_list(name, &committed.body.inputs)?;
+                self.check_committed(slot, &committed)?;
+                Message::Committed(committed)
+            }
+        };
+        Ok(message)
+    }
+
+    fn check_committed(&self, slot: &Slot, committed: &crate::message::Committed) -> Result<(), EnvelopeError> {
+        let name = slot.kind.name();
+        let (record, certificate) = (&committed.record, &committed.certificate);
+        let hash = record.hash().map_err(|e| EnvelopeError::Body(name, e))?;
+        let consistent = certificate.kind == Kind::Finalize
+            && certificate.record == hash
+            && record.network == self.network
+            && (certificate.epoch, certificate.round) == (record.epoch, record.round)
+            && (slot.epoch, slot.round) == (record.epoch, record.round)
+            && record.receipts_root == crate::record::list_root("receipts", &committed.body.receipts)
+            && record.inputs_root == crate::record::list_root("inputs", &committed.body.inputs);
+        if consistent && certificate.is_valid(&self.network, &self.voters) {
+            Ok(())
+        } else {
+            Err(EnvelopeError::Signature(name))
+        }
+    }
+
+    fn check_list(&self, name: &'static str, list: &[UpdateRef]) -> Result<(), EnvelopeError> {
+        let exists = |author: u16| usize::from(author) < self.voters.len();
+        let ok = list.len() <= MAX_VOTERS && list.is_sorted_by(|a, b| a.0 < b.0) && list.iter().all(|r| exists(r.0));
+        if ok { Ok(()) } else { Err(EnvelopeError::List(name)) }
+    }
+}
+
+/// Signs a message: the bytes for the wire. The kinds that prove themselves are not signed.
+///
+/// # Errors
+/// A body that is too large for a message.
+pub fn seal(key: &SecretKey, network: &Digest, slot: &Slot, author: u16, body: &Message) -> Result<Vec<u8>, EnvelopeError> {
+    let body = match body {
+        Message::Update(m) => codec::encode(m),
+        Message::Receipt(m) => codec::encode(m),
+        Message::Proposal(m) => codec::encode(m),
+        Message::Vote(m) => codec::encode(m),
+        Message::Status(m) => codec::encode(m),
+        Message::Certificate(m) => codec::encode(m),
+        Message::Committed(m) => codec::encode(m),
+    }
+    .map_err(|e| EnvelopeError::Body(slot.kind.name(), e))?;
+    let signature = match slot.kind {
+        Kind::Certificate | Kind::Committed => Signature([0; 64]),
+        _ => key.sign(&signed_bytes(network, slot, &body)),
+    };
+    let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+    out.push(slot.kind as u8);
+    out.extend_from_slice(&slot.epoch.to_le_bytes());
+    out.extend_from_slice(&slot.round.to_le_bytes());
+    out.extend_from_slice(&slot.view.to_le_bytes());
+    out.extend_from_slice(&author.to_le_bytes());
+    out.extend_from_slice(&signature.0);
+    out.extend_from_slice(&body);
+    if out.len() > MAX_MESSAGE_BYTES { Err(EnvelopeError::Size(out.len())) } else { Ok(out) }
+}
+
+fn split(bytes: &[u8]) -> Result<(Slot, u16, Signature, &[u8]), EnvelopeError> {
+    if bytes.len() < HEADER_BYTES || bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(EnvelopeError::Size(bytes.len()));
+    }
+    let kind = Kind::from_byte(bytes[0]).ok_or(EnvelopeError::Kind(bytes[0]))?;
+    let epoch = u32::from_le_bytes(array(&bytes[1..5]));
+    let round = u64::from_le_bytes(array(&bytes[5..13]));
+    let view = u32::from_le_bytes(array(&bytes[13..17]));
+    let author = u16::from_le_bytes(array(&bytes[17..19]));
+    let signature = Signature(array(&bytes[19..HEADER_BYTES]));
+    Ok((Slot { kind, epoch, round, view }, author, signature, &bytes[HEADER_BYTES..]))
+}
+
+/// Copies a slice whose length the caller has fixed.
+fn array<const N: usize>(slice: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(slice);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::message::{Status, UpdateHeader};
+    use crate::update::UpdateCodec;
+
+    fn world() -> (Vec<SecretKey>, Verifier) {
+        let secrets: Vec<_> = (0..4u8).map(|i| SecretKey::from_bytes(&[i + 1; 32])).collect();
+        let voters = secrets.iter().map(SecretKey::public).collect();
+        (secrets, Verifier { network: Digest([5; 32]), voters })
+    }
+
+    fn update() -> Message {
+        Message::Update(UpdateHeader {
+            base: Digest([1; 32]),
+            schema: Digest([2; 32]),
+            payload_root: Digest([3; 32]),
+            wire_root: Digest([4; 32]),
+            wire_len: 16,
+            codec: UpdateCodec::I32,
+            samples: 100,
+            norm2_q: 7,
+        })
+    }
+
+    const SLOT: Slot = Slot { kind: Kind::Update, epoch: 1, round: 17, view: 0 };
+
+    #[test]
+    fn a_sealed_message_opens_to_what_was_said() {
+        let (secrets, verifier) = world();
+        let bytes = seal(&secrets[2], &verifier.network, &SLOT, 2, &update()).unwrap();
+        let message = verifier.open(&bytes).unwrap();
+        assert_eq!((message.slot(), message.author(), message.message()), (&SLOT, 2, &update()));
+        assert_eq!(Verifier::peek(&bytes), Some((SLOT, 2)));
+        assert_eq!(signed_bytes(&verifier.network, &SLOT, b"x").len(), 86);
+    }
+
+    #[test]
+    fn no_single_bit_of_a_signed_message_can_change() {
+        let (secrets, verifier) = world();
+        let bytes = seal(&secrets[2], &verifier.network, &SLOT, 2, &update()).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut altered = bytes.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert!(verifier.open(&altered).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_another_network_or_author_does_not_open() {
+        let (secrets, verifier) = world();
+        let other = seal(&secrets[2], &Digest([6; 32]), &SLOT, 2, &update()).unwrap();
+        assert_eq!(verifier.open(&other), Err(EnvelopeError::Signature("update")));
+        let impersonated = seal(&secrets[1], &verifier.network, &SLOT, 2, &update()).unwrap();
+        assert_eq!(verifier.open(&impersonated), Err(EnvelopeError::Signature("update")));
+        let stranger = seal(&secrets[1], &verifier.network, &SLOT, 9, &update()).unwrap();
+        assert_eq!(verifier.open(&stranger), Err(EnvelopeError::Author(9)));
+    }
+
+    #[test]
+    fn a_vote_cannot_be_passed_off_as_another_kind() {
+        let (secrets, verifier) = world();
+        let slot = Slot { kind: Kind::Notarize, ..SLOT };
+        let mut bytes = seal(&secrets[0], &verifier.network, &slot, 0, &Message::Vote(Digest([1; 32]))).unwrap();
+        assert!(verifier.open(&bytes).is_ok());
+        bytes[0] = Kind::Finalize as u8;
+        assert!(verifier.open(&bytes).is_err());
+    }
+
+    #[test]
+    fn lists_out_of_order_and_vote_values_out_of_kind_are_refused() {
+        let (secrets, verifier) = world();
+        let slot = Slot { kind: Kind::Receipt, ..SLOT };
+        let d = Digest([1; 32]);
+        for items in [vec![(1, d), (0, d)], vec![(1, d), (1, d)], vec![(9, d)]] {
+            let bytes = seal(&secrets[0], &verifier.network, &slot, 0, &Message::Receipt(Receipt { items })).unwrap();
+            assert_eq!(verifier.open(&bytes), Err(EnvelopeError::List("receipt")));
+        }
+        let slot = Slot { kind: Kind::Nullify, ..SLOT };
+        let bytes = seal(&secrets[0], &verifier.network, &slot, 0, &Message::Vote(d)).unwrap();
+        assert!(verifier.open(&bytes).is_err());
+    }
+
+    #[test]
+    fn rubbish_of_every_length_is_refused() {
+        let (_, verifier) = world();
+        let mut stream = crate::hash::Stream::new("rubbish", &[]);
+        for len in (0..300).chain([MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES + 1]) {
+            let mut bytes: Vec<u8> = (0..len).map(|_| stream.below(256) as u8).collect();
+            assert!(verifier.open(&bytes).is_err());
+            if let Some(first) = bytes.first_mut() {
+                *first = Kind::Status as u8;
+            }
+            assert!(verifier.open(&bytes).is_err());
+        }
+        assert_eq!(Kind::from_byte(7), None);
+        let _ = Message::Status(Status { finalized: 0, record: Digest::ZERO });
+    }
+}

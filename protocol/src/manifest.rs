@@ -1,0 +1,179 @@
+//! The manifest: everything that all members of a network must have in common before the first message.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, CodecError};
+use crate::hash::{Digest, hash};
+use crate::keys::PublicKey;
+use crate::tensor::{Schema, TensorError};
+use crate::update::UpdateCodec;
+
+/// Version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Most voters of a network: certificates and all-to-all votes stay small. Too low and larger groups cannot vote.
+pub const MAX_VOTERS: usize = 64;
+
+/// Most sample-count weight that one update may claim; keeps every sum of the merge inside 62 bits. Too low and large
+/// data sets count as if they were smaller.
+pub const MAX_WEIGHT: u32 = 1 << 24;
+
+/// Largest manifest in bytes.
+pub const MAX_MANIFEST_BYTES: usize = 128 * 1024;
+
+/// Longest name of a network, member, method or class, in bytes.
+pub const MAX_NAME_BYTES: usize = 256;
+
+/// Why a manifest is not acceptable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// Not an encoding of a manifest.
+    #[error("manifest: {0}")]
+    Codec(#[from] CodecError),
+    /// The schema is not acceptable, or the genesis does not follow from it.
+    #[error("manifest: {0}")]
+    Schema(#[from] TensorError),
+    /// A rule of the manifest is broken.
+    #[error("manifest: {0}")]
+    Rule(String),
+}
+
+/// What the images of a network look like, and how many classes there are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Channels of an image.
+    pub channels: u16,
+    /// Rows of an image.
+    pub height: u16,
+    /// Columns of an image.
+    pub width: u16,
+    /// Names of the classes; a label is an index into them.
+    pub classes: Vec<String>,
+}
+
+/// A founding member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Founder {
+    /// Public key.
+    pub key: PublicKey,
+    /// Name for people; carries no rights.
+    pub name: String,
+}
+
+/// Durations, in milliseconds, that all members agree on. They affect liveness only, never safety.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Timers {
+    /// How long a member waits, after a quorum of updates has arrived, for the rest.
+    pub collect_ms: u64,
+    /// Longest training phase: after it, members sign receipts for what there is, even if that is nothing.
+    pub round_ms: u64,
+    /// How long the aggregator of view 0 has for its proposal; doubles with each view, up to 64-fold.
+    pub leader_ms: u64,
+    /// First interval at which a stalled member repeats what it said; doubles up to 16-fold.
+    pub resend_ms: u64,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { collect_ms: 2_000, round_ms: 600_000, leader_ms: 1_500, resend_ms: 500 }
+    }
+}
+
+/// The manifest. Its hash is the network's id, so changing anything in it founds another network.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`PROTOCOL_VERSION`] at founding.
+    pub version: u16,
+    /// Name for people.
+    pub name: String,
+    /// The method and its options, such as `fedmoe:mix=residual`.
+    pub method: String,
+    /// What is learnt from what.
+    pub task: TaskSpec,
+    /// Batch size, epochs per round and so on are each peer's own; what is shared is this.
+    pub schema: Schema,
+    /// How payloads travel.
+    pub codec: UpdateCodec,
+    /// Seed of the first certified state.
+    pub genesis_seed: Digest,
+    /// Root of the first certified state; it must follow from the seed and the schema.
+    pub genesis_root: Digest,
+    /// Founding voters, in ascending order of their keys; a member's index is its place here.
+    pub founders: Vec<Founder>,
+    /// Rounds per epoch: the order of aggregators is drawn anew for each.
+    pub epoch_length: u32,
+    /// Most weight that one update may have (at most [`MAX_WEIGHT`]).
+    pub max_weight: u32,
+    /// Fewest updates that make a merge; with fewer the round is certified empty. 0 means half of the voters, rounded up.
+    pub min_inputs: u16,
+    /// Rounds after which the network is done; 0 means never.
+    pub rounds: u64,
+    /// Durations.
+    pub timers: Timers,
+}
+
+impl Manifest {
+    /// Canonical bytes.
+    ///
+    /// # Errors
+    /// None for a manifest that passes [`Manifest::check`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ManifestError> {
+        Ok(codec::encode(self)?)
+    }
+
+    /// Reads and checks canonical bytes.
+    ///
+    /// # Errors
+    /// [`ManifestError`] with what is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let manifest: Self = codec::decode(bytes, MAX_MANIFEST_BYTES)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The network's id.
+    ///
+    /// # Errors
+    /// None for a manifest that passes [`Manifest::check`].
+    pub fn network_id(&self) -> Result<Digest, ManifestError> {
+        Ok(hash("manifest", &self.to_bytes()?))
+    }
+
+    /// Puts founders into their canonical order; call it before the manifest is written.
+    pub fn sort_founders(&mut self) {
+        self.founders.sort_by_key(|f| f.key);
+    }
+
+    /// Fewest updates that make a merge, with the default resolved.
+    #[must_use]
+    pub fn fewest_inputs(&self) -> usize {
+        match self.min_inputs {
+            0 => self.founders.len().div_ceil(2),
+            n => usize::from(n),
+        }
+    }
+
+    /// Checks every rule that a reader relies on.
+    ///
+    /// # Errors
+    /// The first broken rule.
+    pub fn check(&self) -> Result<(), ManifestError> {
+        let rule = |ok: bool, text: &str| if ok { Ok(()) } else { Err(ManifestError::Rule(text.to_owned())) };
+        rule(self.version == PROTOCOL_VERSION, "made for another version of the protocol")?;
+        rule(!self.founders.is_empty(), "a network needs at least one founder")?;
+        rule(self.founders.len() <= MAX_VOTERS, "more than 64 voters")?;
+        rule(self.founders.is_sorted_by(|a, b| a.key < b.key), "founders are not in ascending order, or one occurs twice")?;
+        rule(self.founders.iter().all(|f| f.key.is_valid()), "a founder's key is not a valid ed25519 key")?;
+        let names = self.founders.iter().map(|f| &f.name).chain(&self.task.classes).chain([&self.name, &self.method]);
+        rule(names.map(String::len).all(|len| len <= MAX_NAME_BYTES), "a name is longer than 256 bytes")?;
+        rule(self.task.classes.len() >= 2, "fewer than two classes")?;
+        rule(self.task.channels > 0 && self.task.height > 0 && self.task.width > 0, "images without pixels")?;
+        rule(self.epoch_length > 0, "epochs must have at least one round")?;
+        rule((1..=MAX_WEIGHT).contains(&self.max_weight), "max_weight must be 1 to 2^24")?;
+        rule(usize::from(self.min_inputs) <= self.founders.len(), "min_inputs is more than there are voters")?;
+        rule(self.timers.leader_ms > 0 && self.timers.resend_ms > 0, "timers must not be zero")?;
+        self.schema.check()?;
+        let genesis = crate::blob::root(&self.schema.genesis(&self.genesis_seed).to_bytes());
+        rule(genesis == self.genesis_root, "the genesis root does not follow from the seed and the schema")
+    }
+}

@@ -1,0 +1,98 @@
+//! The bodies of messages.
+
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::Certificate;
+use crate::hash::Digest;
+use crate::record::Record;
+use crate::update::UpdateCodec;
+
+/// One accepted or received update: its author and its statement's hash ([`crate::envelope::Verified::statement`]).
+pub type UpdateRef = (u16, Digest);
+
+/// What an author says of its update; the payload is pulled by `wire_root`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UpdateHeader {
+    /// Hash of the record that the update starts from.
+    pub base: Digest,
+    /// Hash of the schema.
+    pub schema: Digest,
+    /// Root of the decoded canonical payload.
+    pub payload_root: Digest,
+    /// Root of the payload as it travels.
+    pub wire_root: Digest,
+    /// Bytes of the payload as it travels.
+    pub wire_len: u32,
+    /// How it is encoded.
+    pub codec: UpdateCodec,
+    /// Training samples behind it: its weight in the mean, before the manifest's cap.
+    pub samples: u32,
+    /// Squared norm of the decoded delta, in fixed point with 24 fraction bits (saturating).
+    pub norm2_q: u64,
+}
+
+/// The updates whose payload the signer holds and has checked: a promise to serve them, too.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Receipt {
+    /// By ascending author, at most one each.
+    pub items: Vec<UpdateRef>,
+}
+
+/// A record for the others to recompute and vote on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The record.
+    pub record: Record,
+    /// What it rests on.
+    pub body: RecordBody,
+    /// For a re-proposal: the view whose notarization obliges to it.
+    pub notarized_in: Option<u32>,
+}
+
+/// The lists behind a record's roots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RecordBody {
+    /// The receipts that force the inputs: signer and statement hash, by ascending signer.
+    pub receipts: Vec<UpdateRef>,
+    /// The accepted uploads, by ascending author.
+    pub inputs: Vec<UpdateRef>,
+}
+
+/// A finalised record with its proof; it convinces anyone who knows the voters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Committed {
+    /// The record.
+    pub record: Record,
+    /// What it rests on.
+    pub body: RecordBody,
+    /// A quorum of finalize votes for its hash.
+    pub certificate: Certificate,
+}
+
+/// What a member says on meeting another, and whenever it is stuck.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Status {
+    /// Its last finalised round.
+    pub finalized: u64,
+    /// Hash of that round's record.
+    pub record: Digest,
+}
+
+/// Any message, decoded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// An update's header.
+    Update(UpdateHeader),
+    /// A receipt.
+    Receipt(Receipt),
+    /// A proposal.
+    Proposal(Box<Proposal>),
+    /// A vote for this record; zero in a nullify vote. The slot says which kind.
+    Vote(Digest),
+    /// Where a member stands.
+    Status(Status),
+    /// A notarization, nullification or finalization; proves itself.
+    Certificate(Certificate),
+    /// A finalised record; proves itself.
+    Committed(Box<Committed>),
+}

@@ -1,0 +1,288 @@
+//! One round after the other: the only protocol logic, shared by node, simulator and model checker.
+//!
+//! [`State::handle`] is pure: it takes an input and gives effects. No I/O, no clock, no randomness, no floats, no tensors.
+//!
+//! ```text
+//! train -> update -> receipt -> proposal -> notarize -> finalize -> commit -> next round
+//!                                  ^  |
+//!          nullify (timer, or a bad proposal): next view, next aggregator
+//! ```
+//!
+//! The rules that carry safety, from section 2.4 of the design:
+//! (a) at most one notarize vote per view; (b) never both nullify and finalize in one view; (c) a proposal in view `v` needs
+//! a nullification for every earlier view, down to the latest notarization, whose record it must then repeat; (d) quorums
+//! intersect in an honest voter; (e) votes survive a restart, because they are on disk before they are on the wire.
+//!
+//! The aggregator chooses almost nothing: a quorum of receipts forces the inputs, and every voter recomputes the merge
+//! before it votes.
+
+mod catch_up;
+mod effect;
+mod input;
+mod proposal;
+mod receipts;
+mod rules;
+mod timers;
+mod update;
+mod view;
+mod votes;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use effect::{Effect, Event, Fault, MergeInput, Recipient};
+pub use input::{Input, Timer, Timestamp};
+pub use rules::Rules;
+
+use crate::certificate::Certificate;
+use crate::election;
+use crate::envelope::{Kind, Slot, Verified};
+use crate::hash::Digest;
+use crate::message::{Committed, Message, UpdateHeader, UpdateRef};
+use crate::record::{Record, epoch_of};
+
+/// Messages of the next round that are kept per author until this member gets there. Too low and a member that is a
+/// moment behind has to ask for them again.
+const LATER_PER_AUTHOR: usize = 12;
+
+/// How far ahead of this member's view votes and certificates are kept. Too low and a member that was away long asks
+/// again; it bounds what a lying voter can make others store.
+const VIEWS_AHEAD: u32 = 64;
+
+/// Different statements of one author that are kept in one slot: the second proves equivocation, a third adds nothing.
+const STATEMENTS_PER_SLOT: usize = 2;
+
+/// State of the payload behind an update's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Payload {
+    Wanted,
+    Held,
+    Bad,
+}
+
+/// An update that this member knows of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct KnownUpdate {
+    header: UpdateHeader,
+    payload: Payload,
+    message: Verified,
+}
+
+/// Result of a merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Merge {
+    Running,
+    Done(Option<Digest>),
+}
+
+/// What this member has voted in a view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct OwnVotes {
+    notarize: Option<Digest>,
+    nullify: bool,
+    finalize: Option<Digest>,
+}
+
+/// Everything about the round in progress.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Round {
+    number: u64,
+    epoch: u32,
+    published: bool,
+    updates: BTreeMap<UpdateRef, KnownUpdate>,
+    receipts: BTreeMap<UpdateRef, Verified>,
+    receipt_sent: bool,
+    collecting: bool,
+    quorum_seen: bool,
+    view: u32,
+    proposals: BTreeMap<u32, Verified>,
+    proposed: BTreeSet<u32>,
+    repropose: bool,
+    votes: BTreeMap<(Kind, u32), BTreeMap<u16, Verified>>,
+    own: BTreeMap<u32, OwnVotes>,
+    notarized: BTreeMap<u32, Certificate>,
+    nullified: BTreeMap<u32, Certificate>,
+    finalized: Option<Certificate>,
+    merges: BTreeMap<Digest, Merge>,
+    resends: u32,
+    answered: BTreeSet<u16>,
+}
+
+/// A member's view of the network's agreement.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    rules: Arc<Rules>,
+    head: Record,
+    head_hash: Digest,
+    proof: Option<Box<Committed>>,
+    order: Vec<u16>,
+    round: Round,
+    later: BTreeMap<u16, Vec<Verified>>,
+    started: bool,
+    halted: bool,
+}
+
+impl State {
+    /// A member at the genesis, or at the last record that it has on disk.
+    #[must_use]
+    pub fn new(rules: Arc<Rules>, head: Option<Box<Committed>>) -> Self {
+        let (record, proof) = match head {
+            Some(committed) => (committed.record.clone(), Some(committed)),
+            None => (rules.genesis.clone(), None),
+        };
+        let mut state = Self {
+            head_hash: proof.as_ref().map_or(rules.genesis_hash, |p| p.certificate.record),
+            rules,
+            head: record,
+            proof,
+            order: Vec::new(),
+            round: Round::default(),
+            later: BTreeMap::new(),
+            started: false,
+            halted: false,
+        };
+        state.set_up_round();
+        state
+    }
+
+    /// The last final record.
+    #[must_use]
+    pub const fn head(&self) -> &Record {
+        &self.head
+    }
+
+    /// Hash of the last final record.
+    #[must_use]
+    pub const fn head_hash(&self) -> Digest {
+        self.head_hash
+    }
+
+    /// The last final record with its proof; nothing at the genesis.
+    #[must_use]
+    pub fn proof(&self) -> Option<&Committed> {
+        self.proof.as_deref()
+    }
+
+    /// The round in progress and its view.
+    #[must_use]
+    pub const fn position(&self) -> (u64, u32) {
+        (self.round.number, self.round.view)
+    }
+
+    /// True once the manifest's last round is final.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.rules.rounds != 0 && self.head.round >= self.rules.rounds
+    }
+
+    /// Takes one step. Total: every input is legal in every state.
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        let mut out = Out { now, effects: Vec::new() };
+        if self.halted {
+            return out.effects;
+        }
+        match input {
+            Input::Start => self.on_start(&mut out),
+            Input::Message(message) => self.on_message(*message, &mut out),
+            Input::Trained { round, header } => self.on_trained(round, header, &mut out),
+            Input::Payload { author, statement, valid } => self.on_payload((author, statement), valid, &mut out),
+            Input::Merged { inputs_root, model_root } => self.on_merged(inputs_root, model_root, &mut out),
+            Input::Timer(timer) => self.on_timer(timer, &mut out),
+            Input::Connected { member } => self.on_connected(member, &mut out),
+        }
+        out.effects
+    }
+
+    /// Routes a message by the round that it is about.
+    fn on_message(&mut self, message: Verified, out: &mut Out) {
+        let slot = *message.slot();
+        match message.message() {
+            Message::Status(status) => return self.on_status(message.author(), &status.clone(), out),
+            Message::Committed(committed) => return self.on_committed(committed.clone(), out),
+            _ => {}
+        }
+        if slot.round > self.round.number {
+            return self.on_later(message, out);
+        }
+        if slot.round < self.round.number || slot.epoch != self.round.epoch || self.is_finished() {
+            return;
+        }
+        match message.message() {
+            Message::Update(header) => self.on_update(header.clone(), message, out),
+            Message::Receipt(_) => self.on_receipt(message, out),
+            Message::Proposal(_) => self.on_proposal(message, out),
+            Message::Vote(_) => self.on_vote(message, out),
+            Message::Certificate(certificate) => self.on_certificate(certificate.clone(), out),
+            Message::Status(_) | Message::Committed(_) => {}
+        }
+    }
+
+    fn on_start(&mut self, out: &mut Out) {
+        if !self.started {
+            self.started = true;
+            self.begin_round(out);
+        }
+    }
+
+    /// Prepares the round after the head; no effects.
+    fn set_up_round(&mut self) {
+        let number = self.head.round + 1;
+        let (seed, _, _) = self.head.next_seeds(self.rules.epoch_length);
+        self.order = election::order(&seed, self.rules.voters);
+        self.round = Round { number, epoch: epoch_of(number, self.rules.epoch_length), ..Round::default() };
+    }
+
+    /// Phase 0: train from the head's model.
+    fn begin_round(&mut self, out: &mut Out) {
+        if self.is_finished() {
+            out.push(Effect::Finished);
+            return;
+        }
+        let round = self.round.number;
+        out.emit(Event::RoundStarted { round, leader: self.leader(0) });
+        out.timer(Timer::Round { round }, self.rules.timers.round_ms);
+        out.timer(Timer::Resend { round }, self.rules.timers.resend_ms);
+        if !self.round.published {
+            let holders = self.proof.as_ref().map_or_else(Vec::new, |p| p.certificate.votes.iter().map(|v| v.0).collect());
+            out.push(Effect::Train { round, base: self.head_hash, model_root: self.head.model_root, holders });
+        }
+        for message in std::mem::take(&mut self.later).into_values().flatten() {
+            self.on_message(message, out);
+        }
+    }
+
+    fn leader(&self, view: u32) -> u16 {
+        election::leader(&self.order, self.round.number, view).unwrap_or_default()
+    }
+
+    fn slot(&self, kind: Kind, view: u32) -> Slot {
+        Slot { kind, epoch: self.round.epoch, round: self.round.number, view }
+    }
+}
+
+/// Effects being collected.
+struct Out {
+    now: Timestamp,
+    effects: Vec<Effect>,
+}
+
+impl Out {
+    fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.effects.push(Effect::Emit { at: self.now, event });
+    }
+
+    fn timer(&mut self, timer: Timer, after_ms: u64) {
+        self.effects.push(Effect::SetTimer { timer, after_ms });
+    }
+
+    fn penalise(&mut self, member: u16, fault: Fault) {
+        self.effects.push(Effect::Penalise { member, fault });
+    }
+}
