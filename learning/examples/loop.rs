@@ -25,9 +25,10 @@ use fedswarm_protocol::tensor::{FixedVector, Schema};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const USAGE: &str = "loop --data DIR --partition FILE [--method local] [--models a,b] [--rounds 10] [--every 1] [--seeds 0]
+const USAGE: &str =
+    "loop --data DIR --partition FILE [--method local] [--models a,b] [--rounds 10] [--every 1] [--seeds 0]
      [--cap 100/100] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
-     [--device flex] [--save FILE]";
+     [--device flex]";
 
 #[derive(Default)]
 struct Arguments {
@@ -91,7 +92,8 @@ fn main() -> Result<()> {
         images(|p| p.test.labels.len())
     );
     for seed in seeds.split(',') {
-        let run = Run { method: method.as_ref(), task, peers: &peers, models: models.as_deref(), train: &train, device };
+        let run =
+            Run { method: method.as_ref(), task, peers: &peers, models: models.as_deref(), train: &train, device };
         run.go(seed.trim().parse()?, rounds, every, threads)?;
     }
     Ok(())
@@ -118,7 +120,6 @@ impl Run<'_> {
             let floats = schema.dequantise(&state)?;
             let evaluate = round % every == 0 || round == rounds;
             let last = round == rounds;
-            let begun = Instant::now();
             let measured = on_threads(&mut members, threads, |member| {
                 member.install(&floats)?;
                 Ok(if evaluate { Some(member.evaluate()?) } else { None })
@@ -126,7 +127,6 @@ impl Run<'_> {
             if evaluate {
                 report(seed, round, &measured, start.elapsed().as_secs_f64(), training);
             }
-            let _ = begun;
             if last {
                 break;
             }

@@ -53,7 +53,9 @@ pub enum Error {
         found: usize,
     },
     /// Training produced numbers that are not finite; the member is as it was before.
-    #[error("training diverged: the loss is {loss} after {steps} steps (try a smaller learning rate or a gradient clip)")]
+    #[error(
+        "training diverged: the loss is {loss} after {steps} steps (try a smaller learning rate or a gradient clip)"
+    )]
     Diverged {
         /// The mean loss.
         loss: f32,

@@ -215,7 +215,10 @@ impl<'a> Weights<'a> {
             return refuse(format!("its forward pass asks for more than the {} declared parameters", self.specs.len()));
         };
         let Ok(shape) = <[usize; D]>::try_from(spec.shape.as_slice()) else {
-            return refuse(format!("parameter {} has shape {:?}, the forward pass wants rank {D}", spec.name, spec.shape));
+            return refuse(format!(
+                "parameter {} has shape {:?}, the forward pass wants rank {D}",
+                spec.name, spec.shape
+            ));
         };
         self.next += 1;
         Ok(value.clone().reshape(shape))

@@ -44,7 +44,18 @@ pub trait Architecture: Send + Sync {
 
 /// Names of all built-in architectures.
 pub const NAMES: [&str; 12] = [
-    "cnn1", "cnn2", "cnn1-fc128", "cnn2-fc128", "fedavg-cnn", "cnn-1", "cnn-2", "cnn-3", "cnn-4", "cnn-5", "resnet", "mlp",
+    "cnn1",
+    "cnn2",
+    "cnn1-fc128",
+    "cnn2-fc128",
+    "fedavg-cnn",
+    "cnn-1",
+    "cnn-2",
+    "cnn-3",
+    "cnn-4",
+    "cnn-5",
+    "resnet",
+    "mlp",
 ];
 
 /// The built-in architecture with this name.

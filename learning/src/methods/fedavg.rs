@@ -15,7 +15,7 @@ use super::local::Classifier;
 use super::options::Options;
 use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, head_specs, own_extractor, part};
 use crate::Error;
-use crate::architectures::{Architecture, architecture};
+use crate::architectures::{Architecture, NAMES, architecture};
 use crate::parameters::schema;
 use crate::training::Learner;
 
@@ -77,8 +77,9 @@ impl Method for FedAvg {
     }
 
     fn default_architectures(&self, task: &Task) -> Vec<&'static str> {
-        let name = self.model.as_ref().map_or_else(|| default_name(task), |m| known(m.name()));
-        vec![name]
+        let name = self.model.as_ref().map_or_else(|| default_name(task), |model| model.name());
+        // A user's own architecture is in no registry: it must be handed to every member.
+        NAMES.into_iter().filter(|known| *known == name).collect()
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
@@ -96,9 +97,4 @@ impl Method for FedAvg {
         let head = part("head", "head", head_specs(model.features(), &setup.task), true, &setup, None)?;
         Ok(Box::new(Learner::new(&self.spelling(), Classifier(model), vec![extractor, head], setup)?))
     }
-}
-
-/// The registry's own copy of a name; a user's architecture has none and stands under the default.
-fn known(name: &str) -> &'static str {
-    crate::architectures::NAMES.into_iter().find(|n| *n == name).unwrap_or("mlp")
 }

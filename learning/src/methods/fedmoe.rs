@@ -241,3 +241,23 @@ impl Network for Mixture {
         Ok(Examined { logits: self.head(parts, self.mix.mix(weights, r_g, r_f))?, experts: Some(experts) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::parameters::to_vec;
+
+    #[test]
+    fn mixes_are_what_their_formulas_say() {
+        let device = Device::flex();
+        let row = |x: [[f32; 2]; 1]| Tensor::<2>::from_floats(x, &device);
+        for (mix, expected) in [(Mix::Convex, [2.5, 7.0]), (Mix::Doubled, [5.0, 14.0]), (Mix::Residual, [3.25, 9.0])] {
+            let weights = (Tensor::from_floats([[0.25f32]], &device), Tensor::from_floats([[0.75f32]], &device));
+            let mixed = mix.mix(weights, row([[1.0, 4.0]]), row([[3.0, 8.0]]));
+            assert_eq!(to_vec(mixed).unwrap(), expected, "{mix}");
+        }
+    }
+}

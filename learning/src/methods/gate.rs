@@ -31,3 +31,28 @@ pub(super) fn weigh(w: &mut Weights<'_>, images: Tensor<4>) -> Result<(Tensor<2>
     let weights = activation::softmax(layers::linear(w, x)?, 1);
     Ok((weights.clone().narrow(1, 0, 1), weights.narrow(1, 1, 1)))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+    use crate::parameters::{Parameters, count, initial, to_vec};
+
+    #[test]
+    fn the_two_weights_of_every_image_add_up_to_one() {
+        let device = Device::flex();
+        let input = ImageShape { channels: 1, height: 28, width: 28 };
+        let specs = specs(input);
+        assert_eq!(count(&specs), 784 * 2 + 784 * 64 + 64 + 64 * 2 + 64 * 2 + 2);
+        let flat = initial("gate", &specs, &fedswarm_protocol::hash::Digest([1; 32])).unwrap();
+        let p = Parameters::from_flat(specs, &flat, &device).unwrap();
+        let images = Tensor::random([7, 1, 28, 28], Distribution::Uniform(-1.0, 1.0), &device);
+        let (a_g, a_f) = weigh(&mut Weights::new("gate", p.specs(), p.values()), images).unwrap();
+        assert_eq!(a_g.dims(), [7, 1]);
+        for (g, f) in to_vec(a_g).unwrap().into_iter().zip(to_vec(a_f).unwrap()) {
+            assert!((g + f - 1.0).abs() < 1e-6 && g > 0.0 && f > 0.0, "{g} {f}");
+        }
+    }
+}

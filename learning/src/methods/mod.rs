@@ -262,7 +262,9 @@ fn head_specs(features: usize, task: &Task) -> Vec<ParamSpec> {
 fn check_task(task: &Task) -> Result<(), Error> {
     if task.classes < 2 || task.classes > usize::from(u16::MAX) || task.input.len() == 0 {
         let Task { input, classes } = task;
-        return Err(Error::Setup(format!("images of {input} in {classes} classes: give a real size and 2 to 65535 classes")));
+        return Err(Error::Setup(format!(
+            "images of {input} in {classes} classes: give a real size and 2 to 65535 classes"
+        )));
     }
     Ok(())
 }
@@ -276,4 +278,3 @@ fn family(task: &Task) -> Vec<&'static str> {
         _ => vec!["cnn1", "cnn2", "cnn1-fc128", "cnn2-fc128"],
     }
 }
-

@@ -1,6 +1,5 @@
 //! The machine that every gradient-trained method shares: parts of a model, a network that runs them, and a [`Member`].
 
-
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor};
@@ -425,4 +424,3 @@ fn row_loss(row: &[f32], label: u16) -> f64 {
     let sum: f64 = row.iter().map(|&x| f64::from(x - top).exp()).sum();
     sum.ln() + f64::from(top) - row.get(usize::from(label)).map_or(0.0, |&x| f64::from(x))
 }
-
