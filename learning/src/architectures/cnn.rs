@@ -88,7 +88,8 @@ impl Architecture for Cnn {
     fn forward(&self, weights: &mut Weights<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
         let mut x = images;
         for _ in &self.channels {
-            x = layers::max_pool(layers::relu(layers::conv(weights, x, 1, 0)?));
+            // ReLU and maximum may change places; after pooling there is a quarter to do.
+            x = layers::relu(layers::max_pool(layers::conv(weights, x, 1, 0)?));
         }
         let mut x = layers::flatten(x);
         for _ in &self.widths {

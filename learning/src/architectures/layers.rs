@@ -1,6 +1,6 @@
 //! Layers, as functions that take their weights from a [`Weights`] view.
 
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation, module};
 
 use crate::Error;
@@ -69,7 +69,7 @@ pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// The maximum of each 2x2 window.
 #[must_use]
 pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
-    module::max_pool2d(x, burn::tensor::ops::MaxPoolOptions::new([2, 2]).with_stride([2, 2]))
+    module::max_pool2d(x, MaxPoolOptions::new([2, 2]))
 }
 
 /// `[n, c, h, w]` to `[n, c * h * w]`.
