@@ -1,1 +1,18 @@
 //! What a peer learns: data, models, methods.
+//!
+//! * [`architectures`]: feature extractors by name, and the trait with which a user brings their own.
+//! * [`methods`]: what is trained and shared, one file per method, written like its paper's algorithm box.
+//! * [`parameters`]: weights as flat vectors, so that merging, checkpoints and files treat every model alike.
+//! * [`device`]: where tensors live.
+//! * [`export`]: trained models as safetensors files.
+
+pub mod architectures;
+pub mod data;
+pub mod device;
+mod error;
+pub mod export;
+pub mod methods;
+pub mod parameters;
+pub mod training;
+
+pub use error::Error;

@@ -1,0 +1,257 @@
+//! The reference loop: a whole network in one process, without a network.
+//!
+//! ```text
+//! cargo run --release --example loop -- --data DIR --partition FILE.json --method fedmoe --rounds 20 --seeds 1,2 --threads 2
+//! ```
+//!
+//! `DIR` holds Fashion-MNIST or MNIST as gzipped IDX files. The partition lists train and test indices per peer, into train
+//! and test images joined. Updates are merged as in a network: deltas in fixed point, weighted by sample counts. Prints, for
+//! every evaluated round, accuracy over all peers' test images (in percent), the mean gate weight and what each expert does
+//! alone. Round 0 is untrained; round r is measured after the r-th merge was installed.
+
+use std::error::Error;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use fedswarm_learning::architectures::architecture;
+use fedswarm_learning::data::{ImageShape, PeerData, Split};
+use fedswarm_learning::device::DeviceKind;
+use fedswarm_learning::methods::{Evaluation, LocalUpdate, Member, MemberSetup, Method, Task, init_digest, method};
+use fedswarm_learning::training::TrainConfig;
+use fedswarm_protocol::tensor::{FixedVector, Schema};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const USAGE: &str =
+    "loop --data DIR --partition FILE [--method local] [--models a,b] [--rounds 10] [--every 1] [--seeds 0]
+     [--cap 100/100] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
+     [--device flex]";
+
+#[derive(Default)]
+struct Arguments {
+    pairs: Vec<(String, String)>,
+}
+
+impl Arguments {
+    fn read() -> Result<Self> {
+        let mut pairs = Vec::new();
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let Some(key) = word.strip_prefix("--") else { return Err(USAGE.into()) };
+            let value = if key == "no-shuffle" { "true".to_owned() } else { words.next().ok_or(USAGE)? };
+            pairs.push((key.to_owned(), value));
+        }
+        Ok(Self { pairs })
+    }
+
+    fn text(&mut self, key: &str) -> Option<String> {
+        let at = self.pairs.iter().position(|(k, _)| k == key)?;
+        Some(self.pairs.remove(at).1)
+    }
+
+    fn value<T: std::str::FromStr>(&mut self, key: &str) -> Result<Option<T>> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| format!("--{key}: cannot read {text:?}\n{USAGE}").into())
+    }
+}
+
+fn main() -> Result<()> {
+    let mut args = Arguments::read()?;
+    let data = PathBuf::from(args.text("data").ok_or(USAGE)?);
+    let partition = PathBuf::from(args.text("partition").ok_or(USAGE)?);
+    let method = method(&args.text("method").unwrap_or_else(|| "local".to_owned()))?;
+    let models = args.text("models");
+    let rounds = args.value("rounds")?.unwrap_or(10u32);
+    let every = args.value("every")?.unwrap_or(1u32).max(1);
+    let seeds = args.text("seeds").unwrap_or_else(|| "0".to_owned());
+    let cap = args.text("cap").unwrap_or_else(|| "100/100".to_owned());
+    let threads = args.value("threads")?.unwrap_or(1usize).max(1);
+    let device = args.value("device")?.unwrap_or(DeviceKind::Flex);
+    let train = TrainConfig {
+        batch: args.value("batch")?.unwrap_or(10),
+        lr: args.value("lr")?.unwrap_or(0.01),
+        epochs: args.value("epochs")?.unwrap_or(1),
+        shuffle: args.text("no-shuffle").is_none(),
+        clip: args.value("clip")?,
+        momentum: args.value("momentum")?.unwrap_or(0.0),
+    };
+    if let Some((key, _)) = args.pairs.first() {
+        return Err(format!("unknown option --{key}\n{USAGE}").into());
+    }
+    let (cap_train, cap_test) = cap.split_once('/').ok_or("--cap TRAIN/TEST")?;
+    let (task, peers) = load(&data, &partition, cap_train.parse()?, cap_test.parse()?)?;
+    let images = |f: fn(&PeerData) -> usize| peers.iter().map(|p| f(p)).sum::<usize>();
+    println!(
+        "# {} | {} peers, {} train and {} test images | {train:?}",
+        method.spelling(),
+        peers.len(),
+        images(|p| p.train.labels.len()),
+        images(|p| p.test.labels.len())
+    );
+    for seed in seeds.split(',') {
+        let run =
+            Run { method: method.as_ref(), task, peers: &peers, models: models.as_deref(), train: &train, device };
+        run.go(seed.trim().parse()?, rounds, every, threads)?;
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    method: &'a dyn Method,
+    task: Task,
+    peers: &'a [Arc<PeerData>],
+    models: Option<&'a str>,
+    train: &'a TrainConfig,
+    device: DeviceKind,
+}
+
+impl Run<'_> {
+    fn go(&self, seed: u64, rounds: u32, every: u32, threads: usize) -> Result<()> {
+        let schema = self.method.schema(&self.task)?;
+        let mut state = schema.genesis(&init_digest(seed));
+        let mut members = self.members(seed)?;
+        let weights: usize = members.iter().map(|m| m.parameters()).sum();
+        println!("# seed {seed}: {weights} weights in all, {} shared", schema.len());
+        let (start, mut training) = (Instant::now(), 0.0);
+        for round in 0..=rounds {
+            let floats = schema.dequantise(&state)?;
+            let evaluate = round % every == 0 || round == rounds;
+            let last = round == rounds;
+            let measured = on_threads(&mut members, threads, |member| {
+                member.install(&floats)?;
+                Ok(if evaluate { Some(member.evaluate()?) } else { None })
+            })?;
+            if evaluate {
+                report(seed, round, &measured, start.elapsed().as_secs_f64(), training);
+            }
+            if last {
+                break;
+            }
+            let begun = Instant::now();
+            let updates = on_threads(&mut members, threads, |member| Ok(member.train(&AtomicBool::new(false))?))?;
+            training += begun.elapsed().as_secs_f64();
+            state = merge(&schema, &state, &updates)?;
+        }
+        Ok(())
+    }
+
+    fn members(&self, seed: u64) -> Result<Vec<Box<dyn Member>>> {
+        let defaults = self.method.default_architectures(&self.task).join(",");
+        let names: Vec<&str> = self.models.unwrap_or(&defaults).split(',').map(str::trim).collect();
+        let mut members = Vec::new();
+        for (i, data) in self.peers.iter().enumerate() {
+            members.push(self.method.member(MemberSetup {
+                task: self.task,
+                architecture: architecture(names[i % names.len()])?,
+                data: Arc::clone(data),
+                train: self.train.clone(),
+                seed: seed.wrapping_mul(1_000_003).wrapping_add(i as u64),
+                init_seed: seed,
+                device: self.device,
+            })?);
+        }
+        Ok(members)
+    }
+}
+
+/// Weighted mean of the deltas in integers, added to the base: `base + round(sum n_i d_i / sum n_i)`, half to even.
+fn merge(schema: &Schema, base: &FixedVector, updates: &[LocalUpdate]) -> Result<FixedVector> {
+    if schema.is_empty() {
+        return Ok(base.clone());
+    }
+    let mut sum = vec![0i64; schema.len()];
+    let total: i64 = updates.iter().map(|u| i64::from(u.samples)).sum();
+    for update in updates {
+        for (s, q) in sum.iter_mut().zip(schema.quantise(&update.delta)?.0) {
+            *s += i64::from(update.samples) * i64::from(q);
+        }
+    }
+    let mean = sum.into_iter().map(|s| {
+        let (q, r) = (s.div_euclid(total), s.rem_euclid(total));
+        let up = 2 * r > total || (2 * r == total && q % 2 != 0);
+        (q + i64::from(up)) as i32
+    });
+    Ok(base.checked_add(&FixedVector(mean.collect()))?)
+}
+
+/// Runs `work` on every member, `threads` at a time, and gives the results in the members' order.
+fn on_threads<T: Send>(
+    members: &mut [Box<dyn Member>],
+    threads: usize,
+    work: impl Fn(&mut dyn Member) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let slots: Vec<Mutex<(&mut Box<dyn Member>, Option<Result<T>>)>> =
+        members.iter_mut().map(|member| Mutex::new((member, None))).collect();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Ok(mut slot) = slot.lock() {
+                        let done = work(slot.0.as_mut());
+                        slot.1 = Some(done);
+                    }
+                }
+            });
+        }
+    });
+    slots.into_iter().map(|s| s.into_inner().ok().and_then(|s| s.1).ok_or("a training thread died")?).collect()
+}
+
+fn report(seed: u64, round: u32, measured: &[Option<Evaluation>], seconds: f64, training: f64) {
+    let seen: Vec<&Evaluation> = measured.iter().flatten().collect();
+    let total: u32 = seen.iter().map(|e| e.total).sum();
+    let percent = |f: &dyn Fn(&Evaluation) -> Option<u32>| {
+        let sum: Option<u32> = seen.iter().map(|e| f(e)).sum();
+        sum.map_or_else(|| "    -".to_owned(), |n| format!("{:5.2}", 100.0 * f64::from(n) / f64::from(total.max(1))))
+    };
+    let gate: Option<f64> = seen.iter().map(|e| e.gate.map(|g| f64::from(g) * f64::from(e.total))).sum();
+    let gate = gate.map_or_else(|| "   - ".to_owned(), |g| format!("{:.3}", g / f64::from(total.max(1))));
+    println!(
+        "seed {seed} round {round:3} accuracy {} gate {gate} shared-only {} local-only {} seconds {seconds:.1} training {training:.1}",
+        percent(&|e| Some(e.correct)),
+        percent(&|e| e.shared_only),
+        percent(&|e| e.local_only),
+    );
+}
+
+fn load(dir: &Path, partition: &Path, cap_train: usize, cap_test: usize) -> Result<(Task, Vec<Arc<PeerData>>)> {
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for split in ["train", "t10k"] {
+        pixels.extend(idx(&dir.join(format!("{split}-images-idx3-ubyte.gz")), 16)?);
+        labels.extend(idx(&dir.join(format!("{split}-labels-idx1-ubyte.gz")), 8)?);
+    }
+    let input = ImageShape { channels: 1, height: 28, width: 28 };
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(partition)?)?;
+    let clients = json["clients"].as_object().ok_or("the partition has no clients")?;
+    let split = |value: &serde_json::Value, cap: usize| -> Result<Split> {
+        let mut split = Split { images: Vec::new(), labels: Vec::new() };
+        for index in value.as_array().ok_or("not a list of indices")?.iter().take(cap) {
+            let i = index.as_u64().ok_or("not an index")? as usize;
+            let image = pixels.get(i * input.len()..(i + 1) * input.len()).ok_or("index beyond the images")?;
+            split.images.extend(image.iter().map(|&x| (f32::from(x) / 255.0 - 0.5) / 0.5));
+            split.labels.push(u16::from(labels[i]));
+        }
+        Ok(split)
+    };
+    let mut peers = Vec::new();
+    for i in 0..clients.len() {
+        let client = clients.get(&i.to_string()).ok_or("clients are not numbered 0, 1, ...")?;
+        let (train, test) = (split(&client["train"], cap_train)?, split(&client["test"], cap_test)?);
+        peers.push(Arc::new(PeerData { train, test }));
+    }
+    Ok((Task { input, classes: 10 }, peers))
+}
+
+fn idx(path: &Path, header: usize) -> Result<Vec<u8>> {
+    let file = std::fs::File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes)?;
+    if bytes.len() < header {
+        return Err(format!("{}: too short", path.display()).into());
+    }
+    Ok(bytes.split_off(header))
+}

@@ -1,0 +1,280 @@
+//! Methods: what a member holds, how it trains, what it shares.
+//!
+//! A [`Method`] is what a network agrees on, a [`Member`] is one peer's side of it. Methods are found by name, with
+//! options in the same text: `fedmoe:mix=convex,gate_lr=0.05`.
+
+mod fedavg;
+mod fedmoe;
+mod gate;
+mod local;
+mod options;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::tensor::Schema;
+
+use crate::Error;
+use crate::architectures::{self, Architecture};
+use crate::data::{ImageShape, PeerData};
+use crate::device::DeviceKind;
+use crate::parameters::{ParamSpec, Parameters, initial};
+use crate::training::{Part, Sgd, TrainConfig};
+
+pub use fedavg::FedAvg;
+pub use fedmoe::{FedMoe, Mix, Rates};
+pub use local::Local;
+
+/// What is learnt: which images, how many classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Extents of one image.
+    pub input: ImageShape,
+    /// Number of classes, at least 2.
+    pub classes: usize,
+}
+
+/// What a method is, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodInfo {
+    /// Name, as the command line has it.
+    pub name: &'static str,
+    /// What leaves a peer.
+    pub shares: &'static str,
+    /// True if peers may have different architectures.
+    pub heterogeneous: bool,
+    /// What peers must have in common.
+    pub needs: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+}
+
+/// One peer's ingredients.
+#[derive(Clone)]
+pub struct MemberSetup {
+    /// What is learnt.
+    pub task: Task,
+    /// The peer's own extractor.
+    pub architecture: Arc<dyn Architecture>,
+    /// The peer's own images.
+    pub data: Arc<PeerData>,
+    /// How it trains.
+    pub train: TrainConfig,
+    /// Fixes what is this peer's own: the order of its data.
+    pub seed: u64,
+    /// Fixes first weights; the same for all peers, so that equal architectures start equal (as in the reference code).
+    pub init_seed: u64,
+    /// Where it trains.
+    pub device: DeviceKind,
+}
+
+impl std::fmt::Debug for MemberSetup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemberSetup")
+            .field("task", &self.task)
+            .field("architecture", &self.architecture.name())
+            .field("train", &self.train)
+            .field("seed", &self.seed)
+            .field("init_seed", &self.init_seed)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a network trains by.
+pub trait Method: Send + Sync {
+    /// What it is.
+    fn info(&self) -> MethodInfo;
+
+    /// Name and options, such that [`method`] gives the same method back.
+    fn spelling(&self) -> String;
+
+    /// The tensors that peers share, in the order of [`LocalUpdate::delta`]; empty if they share nothing.
+    ///
+    /// # Errors
+    /// [`Error::Architecture`] if a shared model does not fit the task.
+    fn schema(&self, task: &Task) -> Result<Schema, Error>;
+
+    /// Architectures to deal out to peers that did not choose one.
+    fn default_architectures(&self, task: &Task) -> Vec<&'static str>;
+
+    /// One peer's side.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] and [`Error::Architecture`] if the ingredients do not fit the method.
+    fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error>;
+}
+
+/// One peer's side of a method: its models, data and optimiser.
+pub trait Member: Send {
+    /// Takes in a certified state, flat in schema order; called at the start of each round.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if it is not as long as the schema.
+    fn install(&mut self, state: &[f32]) -> Result<(), Error>;
+
+    /// Trains for one round. `cancel` is looked at before every step. If it fails, the member is as it was before.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], [`Error::Diverged`].
+    fn train(&mut self, cancel: &AtomicBool) -> Result<LocalUpdate, Error>;
+
+    /// Measures the peer's model on its own test images, in all classes.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device fails.
+    fn evaluate(&mut self) -> Result<Evaluation, Error>;
+
+    /// Class probabilities of images, flat `[n, channels, height, width]`, normalised to -1..1.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the pixels are no whole number of images.
+    fn predict(&mut self, images: &[f32]) -> Result<Vec<Vec<f32>>, Error>;
+
+    /// Number of weights, private and shared.
+    fn parameters(&self) -> usize;
+
+    /// All weights by name.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device fails.
+    fn export(&self) -> Result<Vec<NamedTensor>, Error>;
+
+    /// Replaces all weights; names and shapes must be exactly those of [`export`](Self::export).
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] with what is missing or different; the member is then unchanged.
+    fn import(&mut self, tensors: &[NamedTensor]) -> Result<(), Error>;
+
+    /// All that changes in training, data order and optimiser included: a member that is restored from it goes on bit for
+    /// bit as if it had never stopped.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device fails.
+    fn checkpoint(&self) -> Result<Vec<u8>, Error>;
+
+    /// Goes back to a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is damaged or another model's; the member is then unchanged.
+    fn restore(&mut self, checkpoint: &[u8]) -> Result<(), Error>;
+}
+
+/// What a round of local training gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalUpdate {
+    /// The shared parts after training minus the installed state, flat in schema order.
+    pub delta: Vec<f32>,
+    /// Training images, those that fill no batch included.
+    pub samples: u32,
+    /// Mean training loss over the steps; 0 if there were none.
+    pub loss: f32,
+    /// Optimiser steps; 0 if the peer has fewer images than a batch.
+    pub steps: u32,
+}
+
+/// A measurement on a peer's own test images.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// Images classified correctly.
+    pub correct: u32,
+    /// Images.
+    pub total: u32,
+    /// Mean cross entropy.
+    pub loss: f32,
+    /// Mean weight of the shared expert, if there is one.
+    pub gate: Option<f32>,
+    /// Correct with the shared expert alone, through the same head.
+    pub shared_only: Option<u32>,
+    /// Correct with the local expert alone, through the same head.
+    pub local_only: Option<u32>,
+}
+
+/// A tensor with its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// Part and parameter, such as `head.weight`.
+    pub name: String,
+    /// Extent of each axis, outermost first.
+    pub shape: Vec<usize>,
+    /// Values in row-major order.
+    pub values: Vec<f32>,
+}
+
+/// Names of all methods.
+pub const NAMES: [&str; 4] = ["local", "fedavg", "fedmoe", "moe-local"];
+
+/// The method with this name and these options, such as `fedmoe:mix=residual,gate_lr=0.05`.
+///
+/// # Errors
+/// [`Error::Unknown`] with the known names, [`Error::Option`] with what is wrong.
+pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
+    let mut options = options::Options::parse(text)?;
+    let method: Arc<dyn Method> = match options.method() {
+        "local" => Arc::new(Local),
+        "fedavg" => Arc::new(FedAvg::from_options(&mut options)?),
+        "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true)?),
+        "moe-local" => Arc::new(FedMoe::from_options(&mut options, false)?),
+        name => {
+            return Err(Error::Unknown { kind: "method", name: name.to_owned(), known: NAMES.join(", ") });
+        }
+    };
+    options.finish()?;
+    Ok(method)
+}
+
+/// The digest from which first weights are drawn in a run with this seed. A network's genesis has its own, from its
+/// manifest; a loop without a network uses this one.
+#[must_use]
+pub fn init_digest(init_seed: u64) -> Digest {
+    hash("initial weights", &init_seed.to_le_bytes())
+}
+
+/// A part with fresh weights. The law depends on `law`, the part's name in it and the seed: equal names, equal weights.
+fn part(
+    name: &'static str,
+    law: &str,
+    specs: Vec<ParamSpec>,
+    shared: bool,
+    setup: &MemberSetup,
+    lr: Option<f32>,
+) -> Result<Part, Error> {
+    let flat = initial(law, &specs, &init_digest(setup.init_seed))?;
+    let parameters = Parameters::from_flat(specs, &flat, &setup.device.open()?)?;
+    let sgd = Sgd::new(lr.unwrap_or(setup.train.lr), setup.train.momentum, setup.train.clip);
+    Ok(Part { name, shared, parameters, sgd })
+}
+
+/// A private part with the peer's own extractor, checked by a blank run.
+fn own_extractor(name: &'static str, setup: &MemberSetup, lr: Option<f32>) -> Result<Part, Error> {
+    let specs = architectures::check(setup.architecture.as_ref(), setup.task.input, &setup.device.open()?)?;
+    part(name, &format!("extractor {}", setup.architecture.name()), specs, false, setup, lr)
+}
+
+/// The classifier, `Linear(features, classes)`.
+fn head_specs(features: usize, task: &Task) -> Vec<ParamSpec> {
+    let [weight, bias] = ParamSpec::linear("head", features, task.classes);
+    vec![ParamSpec { name: "weight".to_owned(), ..weight }, ParamSpec { name: "bias".to_owned(), ..bias }]
+}
+
+/// Checks what no method can work with.
+fn check_task(task: &Task) -> Result<(), Error> {
+    if task.classes < 2 || task.classes > usize::from(u16::MAX) || task.input.len() == 0 {
+        let Task { input, classes } = task;
+        return Err(Error::Setup(format!(
+            "images of {input} in {classes} classes: give a real size and 2 to 65535 classes"
+        )));
+    }
+    Ok(())
+}
+
+/// Architectures that fit a task and have the same width, smallest task first.
+fn family(task: &Task) -> Vec<&'static str> {
+    let ImageShape { channels, height, width } = task.input;
+    match (channels, height.min(width)) {
+        (_, ..16) => vec!["mlp"],
+        (3, 32) => vec!["cnn-1", "cnn-2", "cnn-3", "cnn-4", "cnn-5"],
+        _ => vec!["cnn1", "cnn2", "cnn1-fc128", "cnn2-fc128"],
+    }
+}

@@ -1,0 +1,70 @@
+//! Options in a method's name: `name:key=value,key=value`.
+
+use std::str::FromStr;
+
+use crate::Error;
+
+/// The options of one method, each taken once.
+#[derive(Debug)]
+pub(super) struct Options {
+    method: String,
+    left: Vec<(String, String)>,
+    known: Vec<&'static str>,
+}
+
+impl Options {
+    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+        let (method, rest) = text.split_once(':').unwrap_or((text, ""));
+        let mut options = Self { method: method.trim().to_owned(), left: Vec::new(), known: Vec::new() };
+        for item in rest.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            let Some((key, value)) = item.split_once('=') else {
+                return Err(options.refuse(format!("{item:?} is not of the form key=value")));
+            };
+            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+            if options.left.iter().any(|(k, _)| *k == key) {
+                return Err(options.refuse(format!("option {key} is given twice")));
+            }
+            options.left.push((key, value));
+        }
+        Ok(options)
+    }
+
+    pub(super) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The text of an option.
+    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+        self.known.push(key);
+        let at = self.left.iter().position(|(k, _)| k == key)?;
+        Some(self.left.remove(at).1)
+    }
+
+    /// An option's value; `form` says what is accepted.
+    pub(super) fn value<T: FromStr>(&mut self, key: &'static str, form: &str) -> Result<Option<T>, Error> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| self.refuse(format!("option {key} is {text:?}, expected {form}")))
+    }
+
+    /// A learning rate.
+    pub(super) fn rate(&mut self, key: &'static str) -> Result<Option<f32>, Error> {
+        let form = "a finite number of at least 0";
+        match self.value::<f32>(key, form)? {
+            Some(rate) if !rate.is_finite() || rate < 0.0 => {
+                Err(self.refuse(format!("option {key} is \"{rate}\", expected {form}")))
+            }
+            rate => Ok(rate),
+        }
+    }
+
+    /// Refuses whatever was not taken.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let Some((key, _)) = self.left.first() else { return Ok(()) };
+        let known = if self.known.is_empty() { "it has none".to_owned() } else { self.known.join(", ") };
+        Err(self.refuse(format!("unknown option {key:?}; known: {known}")))
+    }
+
+    fn refuse(&self, reason: String) -> Error {
+        Error::Option { method: self.method.clone(), reason }
+    }
+}

@@ -1,0 +1,426 @@
+//! The machine that every gradient-trained method shares: parts of a model, a network that runs them, and a [`Member`].
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::{Device, Tensor};
+use fedswarm_protocol::hash::{Digest, hash};
+
+use super::batches::{self, Resident};
+use super::{Sgd, cross_entropy};
+use crate::Error;
+use crate::methods::{Evaluation, LocalUpdate, Member, MemberSetup, NamedTensor};
+use crate::parameters::{ParamSpec, Parameters, Weights, download, to_vec, upload};
+
+/// Images per evaluation step. Too low and evaluation is slow; too high and it needs much memory.
+pub const EVAL_BATCH: usize = 256;
+
+/// One part of a model, such as an extractor or a head.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Name: the prefix of its tensors.
+    pub name: &'static str,
+    /// True if it is published and merged; shared parts make up the method's schema, in order.
+    pub shared: bool,
+    /// Its weights.
+    pub parameters: Parameters,
+    /// Its optimiser.
+    pub sgd: Sgd,
+}
+
+/// A forward pass's view of all parts.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    list: Vec<(&'static str, &'a [ParamSpec], &'a [Tensor<1>])>,
+}
+
+impl<'a> Parts<'a> {
+    /// The weights of one part; `owner` names whoever reads them in errors.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] if there is no such part.
+    pub fn part(&self, name: &str, owner: &'a str) -> Result<Weights<'a>, Error> {
+        match self.list.iter().find(|(n, ..)| *n == name) {
+            Some((_, specs, values)) => Ok(Weights::new(owner, specs, values)),
+            None => Err(Error::Setup(format!("the model has no part {name:?}"))),
+        }
+    }
+}
+
+/// What a mixture of experts lets one see.
+#[derive(Debug)]
+pub struct Experts {
+    /// Weight of the shared expert, `[n, 1]`.
+    pub gate: Tensor<2>,
+    /// Logits with the shared expert alone, `[n, classes]`.
+    pub shared_only: Tensor<2>,
+    /// Logits with the local expert alone, `[n, classes]`.
+    pub local_only: Tensor<2>,
+}
+
+/// Logits, and for a mixture what its experts say.
+#[derive(Debug)]
+pub struct Examined {
+    /// `[n, classes]`.
+    pub logits: Tensor<2>,
+    /// Only of a mixture.
+    pub experts: Option<Experts>,
+}
+
+/// The forward pass and loss of a method's model.
+pub trait Network: Send {
+    /// Images `[n, channels, height, width]` to logits `[n, classes]`.
+    ///
+    /// # Errors
+    /// [`Error::Architecture`] if an architecture's declaration and code disagree.
+    fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error>;
+
+    /// What training minimises; cross entropy unless a method says otherwise.
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits).
+    fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
+        Ok(cross_entropy(self.logits(parts, images)?, targets))
+    }
+
+    /// Logits and the insides worth reporting, for evaluation.
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits).
+    fn examine(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Examined, Error> {
+        Ok(Examined { logits: self.logits(parts, images)?, experts: None })
+    }
+}
+
+/// A [`Member`] that trains a [`Network`]'s parts by gradient descent.
+pub struct Learner<N> {
+    network: N,
+    setup: MemberSetup,
+    device: Device,
+    fingerprint: Digest,
+    parts: Vec<Part>,
+    train: Option<Resident>,
+    test: Option<Resident>,
+    /// Epochs trained so far; with the seed it fixes the order of the data.
+    epoch: u64,
+    /// The installed state: what an update is the difference to.
+    base: Vec<f32>,
+}
+
+impl<N> std::fmt::Debug for Learner<N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Learner").field("parts", &self.parts.len()).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl<N: Network> Learner<N> {
+    /// A member with these parts; `spelling` is the method's name and options, so that no other method's checkpoint fits.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] or [`Error::Length`] if the configuration or the data make no sense.
+    pub fn new(spelling: &str, network: N, parts: Vec<Part>, setup: MemberSetup) -> Result<Self, Error> {
+        if setup.train.batch == 0 || setup.train.epochs == 0 {
+            return Err(Error::Setup("batch size and epochs must be at least 1".to_owned()));
+        }
+        let rates = parts.iter().map(|p| p.sgd.lr).chain([setup.train.lr]);
+        if rates.into_iter().any(|lr| !lr.is_finite() || lr < 0.0) || !(0.0..1.0).contains(&setup.train.momentum) {
+            return Err(Error::Setup("learning rates must be at least 0, momentum must be in 0..1".to_owned()));
+        }
+        let device = setup.device.open()?;
+        let (input, classes) = (setup.task.input, setup.task.classes);
+        let train = Resident::upload(&setup.data.train, input, classes, &device)?;
+        let test = Resident::upload(&setup.data.test, input, classes, &device)?;
+        let fingerprint = fingerprint(spelling, &parts);
+        let mut learner = Self { network, setup, device, fingerprint, parts, train, test, epoch: 0, base: Vec::new() };
+        learner.base = learner.shared()?;
+        Ok(learner)
+    }
+
+    fn shared(&self) -> Result<Vec<f32>, Error> {
+        let mut flat = Vec::new();
+        for part in self.parts.iter().filter(|p| p.shared) {
+            flat.extend(part.parameters.to_flat()?);
+        }
+        Ok(flat)
+    }
+
+    fn plain(&self) -> Parts<'_> {
+        let list = self.parts.iter().map(|p| (p.name, p.parameters.specs(), p.parameters.values()));
+        Parts { list: list.collect() }
+    }
+
+    /// One step on the rows of a batch; the loss stays on the device.
+    fn step(&mut self, rows: &[i32]) -> Result<Option<Tensor<1>>, Error> {
+        let Some(data) = &self.train else { return Ok(None) };
+        let (images, targets) = data.select(rows, &self.device);
+        let tracked: Vec<Vec<Tensor<1>>> = self.parts.iter().map(|p| p.parameters.tracked()).collect();
+        let list = self.parts.iter().zip(&tracked).map(|(p, t)| (p.name, p.parameters.specs(), t.as_slice()));
+        let loss = self.network.loss(&Parts { list: list.collect() }, images, targets)?;
+        let mut gradients = loss.backward();
+        for (part, tracked) in self.parts.iter_mut().zip(tracked) {
+            let grads = tracked
+                .into_iter()
+                // A parameter that the loss does not reach has no gradient: it stays.
+                .map(|t| t.grad_remove(&mut gradients).unwrap_or_else(|| t.inner().zeros_like()))
+                .collect();
+            part.sgd.step(&mut part.parameters, grads);
+        }
+        Ok(Some(loss.inner()))
+    }
+
+    fn epochs(&mut self, cancel: &AtomicBool) -> Result<(f32, u32), Error> {
+        let len = self.train.as_ref().map_or(0, Resident::len);
+        let (mut total, mut steps) = (None::<Tensor<1>>, 0);
+        for _ in 0..self.setup.train.epochs {
+            let rows = batches::order(len, self.setup.train.shuffle, self.setup.seed, self.epoch);
+            for batch in rows.chunks_exact(self.setup.train.batch) {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(Error::Cancelled);
+                }
+                let loss = self.step(batch)?;
+                total = match (total, loss) {
+                    (Some(a), Some(b)) => Some(a + b),
+                    (a, b) => a.or(b),
+                };
+                steps += 1;
+            }
+            self.epoch += 1;
+        }
+        let total = total.map(to_vec).transpose()?.and_then(|v| v.first().copied()).unwrap_or(0.0);
+        let loss = total / f64::from(steps.max(1)) as f32;
+        if loss.is_finite() { Ok((loss, steps)) } else { Err(Error::Diverged { loss, steps }) }
+    }
+}
+
+impl<N: Network> Member for Learner<N> {
+    fn install(&mut self, state: &[f32]) -> Result<(), Error> {
+        if state.len() != self.base.len() {
+            return Err(Error::Length { what: "certified state", expected: self.base.len(), found: state.len() });
+        }
+        let mut rest = state;
+        for part in self.parts.iter_mut().filter(|p| p.shared) {
+            let (head, tail) = rest.split_at(part.parameters.count());
+            part.parameters.set_flat(head, &self.device)?;
+            part.sgd.reset();
+            rest = tail;
+        }
+        self.base = state.to_vec();
+        Ok(())
+    }
+
+    fn train(&mut self, cancel: &AtomicBool) -> Result<LocalUpdate, Error> {
+        // Tensors are reference-counted: keeping the old ones costs one copy of the weights in the first step.
+        let before = (self.parts.clone(), self.epoch);
+        match self.epochs(cancel) {
+            Ok((loss, steps)) => {
+                let delta = self.shared()?.iter().zip(&self.base).map(|(new, old)| new - old).collect();
+                let samples = u32::try_from(self.setup.data.train.labels.len()).unwrap_or(u32::MAX);
+                Ok(LocalUpdate { delta, samples, loss, steps })
+            }
+            Err(error) => {
+                (self.parts, self.epoch) = before;
+                Err(error)
+            }
+        }
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation, Error> {
+        let Some(test) = &self.test else { return Ok(Evaluation::default()) };
+        let labels = &self.setup.data.test.labels;
+        let parts = self.plain();
+        let mut tally = Tally::default();
+        for start in (0..test.len()).step_by(EVAL_BATCH) {
+            let n = EVAL_BATCH.min(test.len() - start);
+            let seen = self.network.examine(&parts, test.images.clone().narrow(0, start, n))?;
+            tally.add(seen, &labels[start..start + n])?;
+        }
+        Ok(tally.finish())
+    }
+
+    fn predict(&mut self, images: &[f32]) -> Result<Vec<Vec<f32>>, Error> {
+        let input = self.setup.task.input;
+        if !images.len().is_multiple_of(input.len()) {
+            let expected = images.len().div_ceil(input.len()) * input.len();
+            return Err(Error::Length { what: "pixels", expected, found: images.len() });
+        }
+        let parts = self.plain();
+        let mut rows = Vec::new();
+        for chunk in images.chunks(EVAL_BATCH * input.len()) {
+            let logits = self.network.logits(&parts, batches::images(chunk, input, &self.device))?;
+            let flat = to_vec(burn::tensor::activation::softmax(logits, 1))?;
+            rows.extend(flat.chunks_exact(self.setup.task.classes).map(<[f32]>::to_vec));
+        }
+        Ok(rows)
+    }
+
+    fn parameters(&self) -> usize {
+        self.parts.iter().map(|p| p.parameters.count()).sum()
+    }
+
+    fn export(&self) -> Result<Vec<NamedTensor>, Error> {
+        let mut tensors = Vec::new();
+        for part in &self.parts {
+            for (spec, value) in part.parameters.specs().iter().zip(part.parameters.values()) {
+                let name = format!("{}.{}", part.name, spec.name);
+                tensors.push(NamedTensor { name, shape: spec.shape.clone(), values: to_vec(value.clone())? });
+            }
+        }
+        Ok(tensors)
+    }
+
+    fn import(&mut self, tensors: &[NamedTensor]) -> Result<(), Error> {
+        let mut flats = Vec::new();
+        let mut used = 0;
+        for part in &self.parts {
+            let mut flat = Vec::with_capacity(part.parameters.count());
+            for spec in part.parameters.specs() {
+                let name = format!("{}.{}", part.name, spec.name);
+                let Some(tensor) = tensors.iter().find(|t| t.name == name) else {
+                    return Err(Error::Tensors(format!("{name} is missing")));
+                };
+                if tensor.shape != spec.shape || tensor.values.len() != spec.len() {
+                    let (found, expected) = (&tensor.shape, &spec.shape);
+                    return Err(Error::Tensors(format!("{name} has shape {found:?}, not {expected:?}")));
+                }
+                flat.extend_from_slice(&tensor.values);
+                used += 1;
+            }
+            flats.push(flat);
+        }
+        if used != tensors.len() {
+            return Err(Error::Tensors(format!("{} given, the model has {used}", tensors.len())));
+        }
+        for (part, flat) in self.parts.iter_mut().zip(flats) {
+            part.parameters.set_flat(&flat, &self.device)?;
+            part.sgd.reset();
+        }
+        self.base = self.shared()?;
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, Error> {
+        let mut out = self.fingerprint.as_bytes().to_vec();
+        out.extend_from_slice(&self.epoch.to_le_bytes());
+        put(&mut out, &self.base);
+        for part in &self.parts {
+            put(&mut out, &part.parameters.to_flat()?);
+            match part.sgd.velocity() {
+                None => out.push(0),
+                Some(velocity) => {
+                    out.push(1);
+                    put(&mut out, &download(velocity)?);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn restore(&mut self, checkpoint: &[u8]) -> Result<(), Error> {
+        let mut rest = checkpoint;
+        if take(&mut rest, 32)? != self.fingerprint.as_bytes() {
+            let text = "it belongs to another method, architecture or version".to_owned();
+            return Err(Error::Checkpoint(text));
+        }
+        let epoch = take(&mut rest, 8)?.iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b));
+        let base = floats(&mut rest, self.base.len())?;
+        let mut parts = self.parts.clone();
+        for part in &mut parts {
+            let count = part.parameters.count();
+            part.parameters.set_flat(&floats(&mut rest, count)?, &self.device)?;
+            let velocity = match take(&mut rest, 1)? {
+                [0] => None,
+                _ => Some(upload(part.parameters.specs(), &floats(&mut rest, count)?, &self.device)?),
+            };
+            part.sgd.set_velocity(velocity);
+        }
+        if !rest.is_empty() {
+            return Err(Error::Checkpoint(format!("{} bytes too many", rest.len())));
+        }
+        (self.parts, self.base, self.epoch) = (parts, base, epoch);
+        Ok(())
+    }
+}
+
+/// What a checkpoint must agree with: method, options, names and shapes.
+fn fingerprint(spelling: &str, parts: &[Part]) -> Digest {
+    let mut text = format!("{spelling}\n");
+    for part in parts {
+        for spec in part.parameters.specs() {
+            text.push_str(&format!("{}.{} {:?}\n", part.name, spec.name, spec.shape));
+        }
+    }
+    hash("checkpoint", text.as_bytes())
+}
+
+fn put(out: &mut Vec<u8>, values: &[f32]) {
+    out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Error> {
+    let Some((head, tail)) = rest.split_at_checked(len) else {
+        return Err(Error::Checkpoint(format!("{} bytes too short", len - rest.len())));
+    };
+    *rest = tail;
+    Ok(head)
+}
+
+fn floats(rest: &mut &[u8], count: usize) -> Result<Vec<f32>, Error> {
+    let bytes = take(rest, count * 4)?;
+    Ok(bytes.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect())
+}
+
+/// Sums over evaluation batches.
+#[derive(Default)]
+struct Tally {
+    correct: u32,
+    total: u32,
+    loss: f64,
+    gate: Option<f64>,
+    shared_only: Option<u32>,
+    local_only: Option<u32>,
+}
+
+impl Tally {
+    fn add(&mut self, seen: Examined, labels: &[u16]) -> Result<(), Error> {
+        let logits = to_vec(seen.logits)?;
+        self.correct += correct(&logits, labels);
+        self.total += labels.len() as u32;
+        let classes = logits.len() / labels.len().max(1);
+        self.loss += logits.chunks_exact(classes.max(1)).zip(labels).map(|(row, &y)| row_loss(row, y)).sum::<f64>();
+        if let Some(experts) = seen.experts {
+            let gate: f64 = to_vec(experts.gate)?.into_iter().map(f64::from).sum();
+            *self.gate.get_or_insert(0.0) += gate;
+            *self.shared_only.get_or_insert(0) += correct(&to_vec(experts.shared_only)?, labels);
+            *self.local_only.get_or_insert(0) += correct(&to_vec(experts.local_only)?, labels);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Evaluation {
+        let n = f64::from(self.total.max(1));
+        Evaluation {
+            correct: self.correct,
+            total: self.total,
+            loss: (self.loss / n) as f32,
+            gate: self.gate.map(|g| (g / n) as f32),
+            shared_only: self.shared_only,
+            local_only: self.local_only,
+        }
+    }
+}
+
+/// Rows whose largest logit is their label's; the first of equals counts, and rows with NaN are wrong.
+fn correct(logits: &[f32], labels: &[u16]) -> u32 {
+    let classes = logits.len() / labels.len().max(1);
+    let hit = |row: &[f32], label: u16| {
+        let best = row.iter().enumerate().reduce(|a, b| if b.1 > a.1 { b } else { a });
+        best.is_some_and(|(i, v)| i == usize::from(label) && !v.is_nan())
+    };
+    logits.chunks_exact(classes.max(1)).zip(labels).filter(|(row, label)| hit(row, **label)).count() as u32
+}
+
+/// Cross entropy of one row.
+fn row_loss(row: &[f32], label: u16) -> f64 {
+    let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = row.iter().map(|&x| f64::from(x - top).exp()).sum();
+    sum.ln() + f64::from(top) - row.get(usize::from(label)).map_or(0.0, |&x| f64::from(x))
+}
