@@ -1,1 +1,4 @@
 //! What a peer learns: data, models, methods.
+
+pub mod data;
+pub mod partition;
