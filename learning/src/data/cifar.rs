@@ -1,4 +1,5 @@
-//! CIFAR-10 and CIFAR-100 in the "binary version": fixed records of label bytes and a 32 x 32 colour image, planes in red, green, blue order.
+//! CIFAR-10 and CIFAR-100 in the "binary version": fixed records of label bytes and a 32 x 32 colour image, planes in
+//! red, green, blue order.
 
 use std::fs::File;
 use std::io::Read;

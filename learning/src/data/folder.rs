@@ -51,7 +51,8 @@ pub(super) fn load(path: &Path, entries: &Entries) -> Result<Dataset, DataError>
     join(name_of(path), Some(names), vec![part(pixels, &train)], vec![part(test_pixels, &test)])
 }
 
-/// The images of one half: classes by name, within a class by file name, so that indices mean the same on every machine.
+/// The images of one half: classes by name, within a class by file name, so that indices mean the same on every
+/// machine.
 fn list(half: &Entries, names: &[String]) -> Result<Vec<Item>, DataError> {
     let mut items = Vec::new();
     for (name, folder) in &half.folders {

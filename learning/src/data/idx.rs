@@ -133,7 +133,8 @@ impl<'a> Idx<'a> {
         Ok(u32::from_be_bytes(word))
     }
 
-    /// The rest of the file, which must be exactly `declared` bytes: a gzip bomb inflates to one byte more and no further.
+    /// The rest of the file, which must be exactly `declared` bytes: a gzip bomb inflates to one byte more and no
+    /// further.
     fn body(self, declared: u64, what: &'static str) -> Result<Vec<u8>, DataError> {
         let mut body = Vec::with_capacity(declared.min(TRUSTED_RESERVE) as usize + 1);
         let Self { reader, path } = self;

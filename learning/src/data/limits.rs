@@ -8,7 +8,8 @@ use super::{DataError, ImageShape};
 pub const MAX_IMAGES: u64 = 20_000_000;
 /// Largest height or width in pixels. Too low refuses photographs that nobody has scaled down yet.
 pub const MAX_SIDE: u64 = 4096;
-/// Most pixel bytes of one file or folder. Too low refuses large sets (ImageNet at 64 x 64 has 16 GB); all of it is held in memory.
+/// Most pixel bytes of one file or folder. Too low refuses large sets (`ImageNet` at 64 x 64 has 16 GB); all of it is
+/// held in memory.
 pub const MAX_PIXEL_BYTES: u64 = 16 << 30;
 /// Most classes. Too low refuses fine-grained sets; labels are `u16`.
 pub const MAX_CLASSES: u64 = 65_536;

@@ -47,7 +47,8 @@ impl fmt::Display for ImageShape {
 
 /// Labelled images as 8-bit pixels, shared by all peers of a process.
 ///
-/// Made by [`Dataset::load`] and [`Dataset::bundled`], which guarantee: `pixels.len() == labels.len() * shape.len()`, every label is below
+/// Made by [`Dataset::load`] and [`Dataset::bundled`], which guarantee: `pixels.len() == labels.len() * shape.len()`,
+/// every label is below
 /// `class_names.len()`, and `train_len <= labels.len()`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dataset {
@@ -81,14 +82,17 @@ impl fmt::Debug for Dataset {
 impl Dataset {
     /// Loads a data set and finds out its format by what lies at `path`:
     ///
-    /// * a folder of IDX files, plain or gzipped (MNIST's format): `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, then `t10k-...`;
+    /// * a folder of IDX files, plain or gzipped (MNIST's format): `train-images-idx3-ubyte` and
+    ///   `train-labels-idx1-ubyte`, then `t10k-...`;
     ///   either pair alone will do, and so will a pair without a prefix;
-    /// * a folder of CIFAR-10 or CIFAR-100 in the binary version, or the folder above the official sub-folder (100: the fine labels);
+    /// * a folder of CIFAR-10 or CIFAR-100 in the binary version, or the folder above the official sub-folder (100:
+    ///   the fine labels);
     /// * a folder with one folder of PNG or JPEG images per class, optionally below `train/` and `test/`;
     /// * an `.npz` file with `x_train`, `y_train`, `x_test`, `y_test`, or `images`, `labels`.
     ///
     /// # Errors
-    /// [`DataError`] when nothing of this is there, or when it is damaged, inconsistent or beyond the bounds in [`limits`].
+    /// [`DataError`] when nothing of this is there, or when it is damaged, inconsistent or beyond the bounds in
+    /// [`limits`].
     pub fn load(path: &Path) -> Result<Self, DataError> {
         let meta = std::fs::metadata(path).map_err(DataError::io(path))?;
         if meta.is_file() {
@@ -142,7 +146,8 @@ impl Dataset {
     /// Decodes the named images, in that order.
     ///
     /// # Panics
-    /// When an index is not below [`Dataset::len`]. A [`crate::partition::Partition`] checks its indices before it calls this.
+    /// When an index is not below [`Dataset::len`]. A [`crate::partition::Partition`] checks its indices before it
+    /// calls this.
     #[must_use]
     pub fn split(&self, indices: &[u32]) -> Split {
         let levels = normalised_levels();
@@ -258,7 +263,8 @@ fn join(
 /// The name of a set that has no other: its file's or folder's.
 fn name_of(path: &Path) -> String {
     let full = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    full.file_stem().unwrap_or(full.as_os_str()).to_string_lossy().into_owned()
+    let name = if full.is_file() { full.file_stem() } else { full.file_name() };
+    name.unwrap_or(full.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// A folder's visible entries, sorted by name.

@@ -1,4 +1,4 @@
-//! NumPy's `.npz`: `x_train`, `y_train`, `x_test`, `y_test` as Keras names them, or `images` and `labels`.
+//! `NumPy`'s `.npz`: `x_train`, `y_train`, `x_test`, `y_test` as Keras names them, or `images` and `labels`.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -129,9 +129,8 @@ impl<'a> Array<'a> {
     }
 
     fn labels(&self, file: NpyFile<Box<dyn Read + '_>>, images: usize) -> Result<Vec<u16>, DataError> {
-        let count = match *file.shape() {
-            [n] | [n, 1] => n,
-            _ => return Err(self.error(format!("has shape {:?}; labels are [n] or [n, 1]", file.shape()))),
+        let ([count] | [count, 1]) = *file.shape() else {
+            return Err(self.error(format!("has shape {:?}; labels are [n] or [n, 1]", file.shape())));
         };
         if count != images as u64 {
             return Err(DataError::CountMismatch {

@@ -1,9 +1,11 @@
-//! The "practical" setting: each class cut by a Dirichlet draw (Hsu et al. 2019, arXiv:1909.06335; Lin et al. 2020, arXiv:2006.07242).
+//! The "practical" setting: each class cut by a Dirichlet draw (Hsu et al. 2019, arXiv:1909.06335; Lin et al. 2020,
+//! arXiv:2006.07242).
 
 use super::numpy_rng::{NumpyRng, pairwise_sum};
 use super::{PartitionError, parameter};
 
-/// Draws before giving up. Too low gives up on settings that a patient user could still get (small alpha, many peers); each costs one shuffle of all
+/// Draws before giving up. Too low gives up on settings that a patient user could still get (small alpha, many peers);
+/// each costs one shuffle of all
 /// images, about a millisecond for 70,000.
 const MAX_TRIES: usize = 1000;
 
@@ -44,7 +46,8 @@ fn attempt(by_class: &[Vec<u32>], alpha: f64, peers: usize, images: usize, rng: 
         }
         let total = pairwise_sum(&weights);
         if total.is_nan() || total <= 0.0 {
-            // Every weight underflowed or belongs to a full peer. The class is dealt to nobody and the attempt most likely fails; the draws go on as if
+            // Every weight underflowed or belongs to a full peer. The class is dealt to nobody and the attempt most
+            // likely fails; the draws go on as if
             // it had been, so that the stream stays NumPy's.
             continue;
         }

@@ -106,7 +106,7 @@ pub enum PartitionError {
     },
     /// The file was made for other data.
     #[error(
-        "{} was made for other data (dataset \"{made_for}\"): its {what} is {expected}, but {dataset} ({images} images) has {found}",
+        "{} was made for other data (dataset \"{made_for}\"): its {what} is {expected}, but that of the {images} images loaded is {found}",
         path.display()
     )]
     OtherData {
@@ -118,11 +118,9 @@ pub enum PartitionError {
         what: &'static str,
         /// The value in the file.
         expected: String,
-        /// The loaded data set's name.
-        dataset: String,
-        /// Its size.
+        /// Images in the loaded data set.
         images: usize,
-        /// Its value.
+        /// The loaded data set's value.
         found: String,
     },
     /// An index points past the data.

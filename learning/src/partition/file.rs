@@ -50,7 +50,6 @@ pub(super) fn load(path: &Path, dataset: &Dataset) -> Result<Partition, Partitio
         made_for: contents.dataset.clone().unwrap_or_else(|| "unnamed".into()),
         what,
         expected,
-        dataset: dataset.name.clone(),
         images: dataset.len(),
         found,
     };

@@ -1,7 +1,9 @@
 //! Who owns which images.
 //!
-//! The schemes are those of PFLlib's `dataset_utils` (arXiv:2312.04992), re-implemented down to NumPy's random stream: the same labels, seed
-//! and parameters give the same lists in the same order as that tool with `numpy.random.seed(seed)`. All images (train, then test) are dealt
+//! The schemes are those of `PFLlib`'s `dataset_utils` (arXiv:2312.04992), re-implemented down to `NumPy`'s random
+//! stream: the same labels, seed
+//! and parameters give the same lists in the same order as that tool with `numpy.random.seed(seed)`. All images
+//! (train, then test) are dealt
 //! to the peers, then each peer's share is split anew, three quarters to learn from and one quarter to be measured on.
 
 mod dirichlet;
@@ -27,20 +29,23 @@ const LEAST_PER_PEER: usize = 2;
 /// How to deal the images.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scheme {
-    /// Every class is cut into shares drawn from a symmetric Dirichlet distribution; peers that hold a fair share already get no more.
+    /// Every class is cut into shares drawn from a symmetric Dirichlet distribution; peers that hold a fair share
+    /// already get no more.
     Dirichlet {
         /// Concentration, above 0: 0.1 gives a peer two or three classes, 100 nearly equal shares of all.
         alpha: f64,
     },
     /// Every peer gets images of a few classes only, in random amounts. Consecutive peers share the same classes.
     ///
-    /// Where peers and classes do not divide evenly, the last peers can get fewer classes, and with few peers the last classes go to
+    /// Where peers and classes do not divide evenly, the last peers can get fewer classes, and with few peers the last
+    /// classes go to
     /// nobody.
     Pathological {
         /// Classes per peer, from 1 to the number of classes.
         classes_per_peer: usize,
     },
-    /// Every peer gets the same amount of every class, dealt in the data set's order; the seed only decides what is train and what is test.
+    /// Every peer gets the same amount of every class, dealt in the data set's order; the seed only decides what is
+    /// train and what is test.
     /// The last peer also gets what does not divide.
     Iid,
     /// The lists in a partition file.
@@ -61,15 +66,18 @@ pub struct PeerIndices {
 pub struct Partition {
     /// One entry per peer.
     pub peers: Vec<PeerIndices>,
-    /// The cap on (train, test) lists that the partition's file names as its usual one; not applied yet. See [`Partition::cap`].
+    /// The cap on (train, test) lists that the partition's file names as its usual one; not applied yet. See
+    /// [`Partition::cap`].
     pub default_cap: Option<(usize, usize)>,
 }
 
 impl Partition {
     /// Deals the images of `dataset` to `peers` peers.
     ///
-    /// `batch` is the training batch size: a Dirichlet share is at least four batches (less if there are not twice as many images per peer), so that a
-    /// quarter of it is a full batch. For [`Scheme::File`], seed and batch mean nothing and the first `peers` clients of the file are taken.
+    /// `batch` is the training batch size: a Dirichlet share is at least four batches (less if there are not twice as
+    /// many images per peer), so that a
+    /// quarter of it is a full batch. For [`Scheme::File`], seed and batch mean nothing and the first `peers` clients
+    /// of the file are taken.
     ///
     /// # Errors
     /// [`PartitionError`] when a parameter is out of range, the images do not suffice, or the file is not sound.
@@ -131,10 +139,12 @@ impl Partition {
         Ok(Self { peers, default_cap: None })
     }
 
-    /// Reads a partition file and checks it against the data. Its `cap` is kept in [`Partition::default_cap`], not applied.
+    /// Reads a partition file and checks it against the data. Its `cap` is kept in [`Partition::default_cap`], not
+    /// applied.
     ///
     /// # Errors
-    /// [`PartitionError`] that names file, client and position: unreadable, made for other data, index out of range, image named twice by a client,
+    /// [`PartitionError`] that names file, client and position: unreadable, made for other data, index out of range,
+    /// image named twice by a client,
     /// client missing.
     pub fn load(path: &Path, dataset: &Dataset) -> Result<Self, PartitionError> {
         file::load(path, dataset)
@@ -221,7 +231,8 @@ fn by_class(dataset: &Dataset) -> Vec<Vec<u32>> {
     lists
 }
 
-/// scikit-learn's `train_test_split(share, train_size=0.75, shuffle=True)`: of one permutation, the first quarter is the test set.
+/// scikit-learn's `train_test_split(share, train_size=0.75, shuffle=True)`: of one permutation, the first quarter is
+/// the test set.
 fn split(share: &[u32], rng: &mut NumpyRng) -> PeerIndices {
     let train_len = (TRAIN_RATIO * share.len() as f64).floor() as usize;
     let order = rng.permutation(share.len() as u32);

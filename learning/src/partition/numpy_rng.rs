@@ -1,17 +1,20 @@
-//! NumPy's legacy generator (`numpy.random.seed`, `RandomState`), draw for draw.
+//! `NumPy`'s legacy generator (`numpy.random.seed`, `RandomState`), draw for draw.
 //!
-//! The partitions that published federated-learning figures rest on were drawn with it. NumPy froze this stream in version 1.17 (NEP 19), so
-//! an implementation here gives the same partitions as the reference tools, without Python. Golden vectors from NumPy itself are in
+//! The partitions that published federated-learning figures rest on were drawn with it. `NumPy` froze this stream in
+//! version 1.17 (NEP 19), so
+//! an implementation here gives the same partitions as the reference tools, without Python. Golden vectors from
+//! `NumPy` itself are in
 //! `numpy_rng_golden.json`, made by `scripts/partition_oracle.py`.
 //!
-//! Floating-point functions (`ln`, `powf`) come from the platform's mathematics library, as NumPy's do: where that library rounds
+//! Floating-point functions (`ln`, `powf`) come from the platform's mathematics library, as `NumPy`'s do: where that
+//! library rounds
 //! differently, a draw may differ in its last bit, and a partition built on it by one sample.
 
 /// Words of Mersenne Twister state (Matsumoto and Nishimura 1998).
 const N: usize = 624;
 const M: usize = 397;
 
-/// The Mersenne Twister with NumPy's legacy distributions on top.
+/// The Mersenne Twister with `NumPy`'s legacy distributions on top.
 #[derive(Clone)]
 pub(crate) struct NumpyRng {
     key: [u32; N],
@@ -21,7 +24,8 @@ pub(crate) struct NumpyRng {
 }
 
 impl NumpyRng {
-    /// `numpy.random.seed(seed)` for seeds that NumPy takes (below 2^32); above, what `numpy.random.seed([low, high])` does with the two halves.
+    /// `numpy.random.seed(seed)` for seeds that `NumPy` takes (below 2^32); above, what `numpy.random.seed([low,
+    /// high])` does with the two halves.
     pub(crate) fn seed(seed: u64) -> Self {
         match u32::try_from(seed) {
             Ok(seed) => Self::from_word(seed),
@@ -148,7 +152,8 @@ impl NumpyRng {
         }
     }
 
-    /// `standard_gamma(shape)` for a shape >= 0, the legacy method: Ahrens and Dieter's GS (1974, p. 228) below 1, Marsaglia and Tsang's (2000) above.
+    /// `standard_gamma(shape)` for a shape >= 0, the legacy method: Ahrens and Dieter's GS (1974, p. 228) below 1,
+    /// Marsaglia and Tsang's (2000) above.
     pub(crate) fn gamma(&mut self, shape: f64) -> f64 {
         if shape == 1.0 {
             self.exponential()
@@ -198,7 +203,7 @@ impl NumpyRng {
         }
     }
 
-    /// `dirichlet([alpha] * n)`. Not a number throughout when every gamma draw underflows to 0, as in NumPy.
+    /// `dirichlet([alpha] * n)`. Not a number throughout when every gamma draw underflows to 0, as in `NumPy`.
     pub(crate) fn dirichlet(&mut self, alpha: f64, n: usize) -> Vec<f64> {
         let mut values: Vec<f64> = (0..n).map(|_| self.gamma(alpha)).collect();
         // One after the other, as NumPy adds here; `sum` of an array is another matter, see `pairwise_sum`.
@@ -217,7 +222,7 @@ impl NumpyRng {
     }
 }
 
-/// `array.sum()`: NumPy adds in eight strands per block of 128, and the rounding decides where a class list is cut.
+/// `array.sum()`: `NumPy` adds in eight strands per block of 128, and the rounding decides where a class list is cut.
 pub(crate) fn pairwise_sum(values: &[f64]) -> f64 {
     const STRANDS: usize = 8;
     const BLOCK: usize = 128;

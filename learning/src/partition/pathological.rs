@@ -1,11 +1,13 @@
-//! The "pathological" setting: a few classes per peer (McMahan et al. 2017, arXiv:1602.05629, section 3), and IID as its limit of all classes.
+//! The "pathological" setting: a few classes per peer (arXiv:1602.05629, section 3), and IID as
+//! its limit of all classes.
 
 use super::numpy_rng::NumpyRng;
 use super::{PartitionError, parameter};
 
 /// Deals each class in order to the first peers that still have a class slot free.
 ///
-/// With `rng`, all takers but the last get a random amount of at least a tenth of a fair share; without, equal amounts. The last one gets the rest.
+/// With `rng`, all takers but the last get a random amount of at least a tenth of a fair share; without, equal
+/// amounts. The last one gets the rest.
 pub(super) fn deal(
     by_class: &[Vec<u32>],
     classes_per_peer: usize,

@@ -72,7 +72,10 @@ fn a_file_for_other_labels_is_refused_as_such() {
         r#"{"dataset": "fashion-mnist", "labels_sha256": "8ab9", "clients": {"0": {"train": [], "test": []}}}"#,
     );
     let text = error.to_string();
-    assert!(text.contains("made for other data") && text.contains("fashion-mnist") && text.contains("tiny"), "{text}");
+    assert!(
+        text.contains("made for other data") && text.contains("fashion-mnist") && text.contains("8 images"),
+        "{text}"
+    );
     let error = refused(r#"{"clients": {"0": {"train": [0], "test": [], "label_counts": {"0": 0, "1": 1}}}}"#);
     assert!(matches!(error, PartitionError::OtherData { .. }), "{error}");
 }

@@ -1,4 +1,5 @@
-//! The reference partitions, index for index. Their hashes are those that `scripts/partition_oracle.py digest` gives of the files that PFLlib's own
+//! The reference partitions, index for index. Their hashes are those that `scripts/partition_oracle.py digest` gives
+//! of the files that `PFLlib`'s own
 //! functions made (numpy 1.26.4, scikit-learn 1.9.1).
 
 use super::{DIR, PAT2, digest, fashion_labels};
@@ -26,7 +27,8 @@ fn pathological_of_full_fashion_mnist_is_the_reference_partition() {
 
 #[test]
 fn other_sizes_are_what_numpy_makes_of_the_same_algorithm() {
-    // `partition_oracle.py make`: 300 peers sum their shares in blocks, alpha 2.5 takes the other gamma method, and a third of the classes is uneven.
+    // `partition_oracle.py make`: 300 peers sum their shares in blocks, alpha 2.5 takes the other gamma method, and a
+    // third of the classes is uneven.
     let data = fashion_labels();
     let cases = [
         (DIR(2.5), 300, 11, "91d17c2a7bb8c0fafe58805ad7ed3de131b23b3e8499080f5af59043b1fa4b2b"),
