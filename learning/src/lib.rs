@@ -3,6 +3,7 @@
 //! * [`architectures`]: feature extractors by name, and the trait with which a user brings their own.
 //! * [`methods`]: what is trained and shared, one file per method, written like its paper's algorithm box.
 //! * [`parameters`]: weights as flat vectors, so that merging, checkpoints and files treat every model alike.
+//! * [`data`] and [`partition`]: labelled images, and who holds which.
 //! * [`device`]: where tensors live.
 //! * [`export`]: trained models as safetensors files.
 
@@ -13,6 +14,7 @@ mod error;
 pub mod export;
 pub mod methods;
 pub mod parameters;
+pub mod partition;
 pub mod training;
 
 pub use error::Error;
