@@ -1,1 +1,25 @@
 //! One running peer: storage, training threads, and the driver of the round machine.
+//!
+//! ```text
+//! bytes -> network -> verifier -> round machine -> effects -> driver -> network | store | trainers | timers
+//!                                      ^                         |
+//!                                      +------- inputs ----------+
+//! ```
+//!
+//! [`start`] gives a handle and a queue of [`NodeEvent`]s. The driver holds no protocol logic: what to say, and when, is decided
+//! by [`fedswarm_protocol::round::State`] alone.
+
+pub mod blobs;
+mod driver;
+mod error;
+mod event;
+pub mod founding;
+pub mod identity;
+pub mod payload;
+pub mod run_config;
+pub mod store;
+pub mod trainers;
+
+pub use driver::{NodeConfig, NodeHandle, Storage, start};
+pub use error::Error;
+pub use event::{Measured, NodeEvent, Phase};

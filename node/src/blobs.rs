@@ -1,0 +1,188 @@
+//! Payloads and models by digest: in memory while rounds need them, and in files if the node has a folder.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use fedswarm_network::{BlobId, BlobSource, CHUNK_BYTES, chunk_hashes};
+use fedswarm_protocol::hash::Digest;
+
+use crate::Error;
+
+/// Rounds for which blobs stay after the round they came in: the receipt's promise to serve them. Too low and a member that
+/// is a little behind cannot fetch what it needs.
+const KEEP_ROUNDS: u64 = 3;
+
+/// One blob with what serving it needs.
+#[derive(Debug)]
+pub struct Blob {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    hashes: Vec<Digest>,
+}
+
+/// Lets the nodes of one process share the memory of equal blobs; each still fetches and checks its own.
+#[derive(Clone, Debug, Default)]
+pub struct Interner(Arc<Mutex<HashMap<BlobId, Weak<Blob>>>>);
+
+impl Interner {
+    fn share(&self, id: BlobId, blob: Arc<Blob>) -> Arc<Blob> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = known.get(&id).and_then(Weak::upgrade) {
+            return same;
+        }
+        known.retain(|_, blob| blob.strong_count() > 0);
+        known.insert(id, Arc::downgrade(&blob));
+        blob
+    }
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    blobs: HashMap<BlobId, Arc<Blob>>,
+    /// Which round last used a blob.
+    rounds: BTreeMap<(u64, BlobId), ()>,
+}
+
+/// The blobs of one node.
+#[derive(Debug)]
+pub struct Blobs {
+    held: Mutex<Held>,
+    interner: Interner,
+    folder: Option<PathBuf>,
+}
+
+impl Blobs {
+    /// Blobs in memory, and in `folder` if there is one.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn open(folder: Option<PathBuf>, interner: Interner) -> Result<Self, Error> {
+        if let Some(folder) = &folder {
+            fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+        }
+        Ok(Self { held: Mutex::default(), interner, folder })
+    }
+
+    /// Keeps a blob for a round and the next few.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn insert(&self, bytes: Vec<u8>, round: u64) -> Result<BlobId, Error> {
+        let hashes = chunk_hashes(&bytes);
+        let id = BlobId::of_chunks(bytes.len() as u64, &hashes);
+        if let Some(folder) = &self.folder {
+            write_once(folder, &id, &bytes)?;
+        }
+        let blob = self.interner.share(id, Arc::new(Blob { bytes, hashes }));
+        let mut held = self.lock();
+        held.blobs.insert(id, blob);
+        held.rounds.insert((round, id), ());
+        Ok(id)
+    }
+
+    /// A blob, from memory or disk; nothing if it is not here, or if its file is damaged.
+    #[must_use]
+    pub fn get(&self, id: &BlobId) -> Option<Arc<Blob>> {
+        if let Some(blob) = self.lock().blobs.get(id) {
+            return Some(Arc::clone(blob));
+        }
+        let bytes = fs::read(path_of(self.folder.as_ref()?, id)).ok()?;
+        let hashes = chunk_hashes(&bytes);
+        (BlobId::of_chunks(bytes.len() as u64, &hashes) == *id).then(|| Arc::new(Blob { bytes, hashes }))
+    }
+
+    /// Forgets what no round needs any more. A blob that a later round used again stays.
+    pub fn prune(&self, round: u64) {
+        let Some(limit) = round.checked_sub(KEEP_ROUNDS) else { return };
+        let mut held = self.lock();
+        let recent = held.rounds.split_off(&(limit, BlobId::default()));
+        let old = std::mem::replace(&mut held.rounds, recent);
+        for (_, id) in old.into_keys() {
+            if !held.rounds.keys().any(|(_, other)| *other == id) {
+                held.blobs.remove(&id);
+                if let Some(folder) = &self.folder {
+                    // A file that is already gone is what is wanted.
+                    drop(fs::remove_file(path_of(folder, &id)));
+                }
+            }
+        }
+    }
+
+    /// A panic elsewhere leaves the maps whole: nothing here stops half-way.
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BlobSource for Blobs {
+    fn chunk_hashes(&self, id: &BlobId) -> Option<Vec<Digest>> {
+        self.get(id).map(|blob| blob.hashes.clone())
+    }
+
+    fn chunk(&self, id: &BlobId, index: u32) -> Option<Vec<u8>> {
+        self.get(id)?.bytes.chunks(CHUNK_BYTES).nth(index as usize).map(<[u8]>::to_vec)
+    }
+}
+
+fn path_of(folder: &Path, id: &BlobId) -> PathBuf {
+    folder.join(id.to_string())
+}
+
+/// Writes a file under its digest, whole or not at all.
+fn write_once(folder: &Path, id: &BlobId, bytes: &[u8]) -> Result<(), Error> {
+    let path = path_of(folder, id);
+    if path.exists() {
+        return Ok(());
+    }
+    write_atomically(&path, bytes)
+}
+
+/// Writes a file so that after a crash there is the old one or the new one, never half of it.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use std::io::Write as _;
+    let partial = path.with_extension("partial");
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    write().map_err(|e| Error::file(path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn old_blobs_go_and_those_used_again_stay() {
+        let blobs = Blobs::open(None, Interner::default()).unwrap();
+        let (a, b) = (blobs.insert(vec![1], 1).unwrap(), blobs.insert(vec![2], 1).unwrap());
+        blobs.insert(vec![2], 4).unwrap();
+        blobs.prune(5);
+        assert!(blobs.get(&a).is_none());
+        assert_eq!(blobs.get(&b).unwrap().bytes, [2]);
+    }
+
+    #[test]
+    fn blobs_survive_a_restart_and_damaged_files_are_not_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Blobs::open(Some(folder.path().to_owned()), Interner::default()).unwrap();
+        let id = open().insert(vec![7; 3], 1).unwrap();
+        assert_eq!(open().get(&id).unwrap().bytes, [7; 3]);
+        fs::write(folder.path().join(id.to_string()), [8; 3]).unwrap();
+        assert!(open().get(&id).is_none());
+    }
+
+    #[test]
+    fn equal_blobs_of_two_nodes_share_memory() {
+        let interner = Interner::default();
+        let (a, b) = (Blobs::open(None, interner.clone()).unwrap(), Blobs::open(None, interner).unwrap());
+        let id = a.insert(vec![1; 10], 1).unwrap();
+        b.insert(vec![1; 10], 1).unwrap();
+        assert!(Arc::ptr_eq(&a.get(&id).unwrap(), &b.get(&id).unwrap()));
+    }
+}

@@ -1,0 +1,141 @@
+//! Training jobs: take in a certified state, measure it, train from it, make an update of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use fedswarm_network::{BlobId, NodeId};
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::message::UpdateHeader;
+use fedswarm_protocol::round::Input;
+use fedswarm_protocol::tensor::FixedVector;
+use tokio::sync::mpsc;
+
+use super::tasks::fetch_until;
+use super::{Driver, Report, SharedMember};
+use crate::blobs::Blobs;
+use crate::{Error, Measured, NodeEvent, payload};
+
+impl Driver {
+    /// Phase 0: gets the certified state if it is not here, then trains from it.
+    pub(super) fn train(&mut self, round: u64, base: Digest, model_root: Digest, holders: &[u16]) {
+        let cancel = Arc::new(AtomicBool::new(false));
+        self.training = Arc::clone(&cancel);
+        let job = self.job(round - 1, model_root);
+        let reports = self.reports.clone();
+        self.with_state(model_root, holders, move |state| {
+            let outcome = job.take_in(&state).and_then(|()| job.train(round, base, &cancel));
+            match outcome {
+                Ok(Some(header)) => send(&reports, Report::Input(Input::Trained { round, header })),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(%error, round, "training failed; this round goes on without this peer's update");
+                }
+            }
+        });
+    }
+
+    /// The last round is final: take its state in and measure it.
+    pub(super) fn finish(&self) {
+        let head = self.state.head();
+        let (round, record, state_hash) = (head.round, self.state.head_hash(), head.state_hash());
+        let holders: Vec<u16> = (0..self.members.len() as u16).collect();
+        let job = self.job(round, head.model_root);
+        let reports = self.reports.clone();
+        self.with_state(head.model_root, &holders, move |state| {
+            if let Err(error) = job.take_in(&state) {
+                tracing::error!(%error, "the last state could not be taken in");
+            }
+            send(&reports, Report::Event(NodeEvent::Finished { record, state: state_hash }));
+        });
+    }
+
+    fn job(&self, round: u64, model_root: Digest) -> Job {
+        Job {
+            round,
+            model_root,
+            member: Arc::clone(&self.member),
+            blobs: Arc::clone(&self.blobs),
+            manifest: Arc::clone(&self.manifest),
+            reports: self.reports.clone(),
+        }
+    }
+
+    /// Runs a job on a training thread once the certified state is here.
+    fn with_state(&self, root: Digest, holders: &[u16], job: impl FnOnce(Vec<f32>) + Send + 'static) {
+        let holders: Vec<NodeId> = holders.iter().filter_map(|m| self.members.get(usize::from(*m))).copied().collect();
+        let holders = if holders.is_empty() { self.members.clone() } else { holders };
+        let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
+        let (trainers, round) = (self.trainers.clone(), self.round.subscribe());
+        tokio::spawn(async move {
+            let id = BlobId(root);
+            if blobs.get(&id).is_none() {
+                let (len, mine) = (4 * manifest.schema.len() as u64, *round.borrow());
+                let Some(bytes) = fetch_until(&network, id, len, &Arc::new(Mutex::new(holders)), round).await else { return };
+                if let Err(error) = blobs.insert(bytes, mine) {
+                    return tracing::error!(%error, "the certified state could not be stored");
+                }
+            }
+            trainers.run(move || match read_state(&blobs, &id, &manifest.schema) {
+                Ok(state) => job(state),
+                Err(error) => tracing::error!(%error, "the certified state could not be read"),
+            });
+        });
+    }
+}
+
+struct Job {
+    /// The round whose state is taken in.
+    round: u64,
+    model_root: Digest,
+    member: SharedMember,
+    blobs: Arc<Blobs>,
+    manifest: Arc<fedswarm_protocol::manifest::Manifest>,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Job {
+    fn take_in(&self, state: &[f32]) -> Result<(), Error> {
+        // A state that is used again must outlive this round.
+        if let Some(blob) = self.blobs.get(&BlobId(self.model_root)) {
+            self.blobs.insert(blob.bytes.clone(), self.round)?;
+        }
+        let evaluation = {
+            let mut member = self.member.0.lock().unwrap_or_else(PoisonError::into_inner);
+            member.install(state)?;
+            member.evaluate()?
+        };
+        send(&self.reports, Report::Event(NodeEvent::Measured(Measured { round: self.round, evaluation })));
+        Ok(())
+    }
+
+    /// Nothing if the round was decided meanwhile.
+    fn train(&self, round: u64, base: Digest, cancel: &AtomicBool) -> Result<Option<UpdateHeader>, Error> {
+        let began = Instant::now();
+        let trained = self.member.0.lock().unwrap_or_else(PoisonError::into_inner).train(cancel);
+        let update = match trained {
+            Ok(update) => update,
+            Err(fedswarm_learning::Error::Cancelled) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let millis = began.elapsed().as_millis() as u64;
+        send(&self.reports, Report::Event(NodeEvent::Trained { round, loss: update.loss, millis }));
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let (header, wire) = payload::make(&self.manifest, base, &update.delta, update.samples)?;
+        self.blobs.insert(wire, round)?;
+        Ok(Some(header))
+    }
+}
+
+/// From a training thread; a driver that is gone does not want to know.
+fn send(reports: &mpsc::Sender<Report>, report: Report) {
+    drop(reports.blocking_send(report));
+}
+
+fn read_state(blobs: &Blobs, id: &BlobId, schema: &fedswarm_protocol::tensor::Schema) -> Result<Vec<f32>, Error> {
+    let blob = blobs.get(id).ok_or_else(|| Error::Corrupt("the certified state is gone".to_owned()))?;
+    let fixed = FixedVector::from_bytes(&blob.bytes, schema).map_err(|e| Error::Corrupt(e.to_string()))?;
+    schema.dequantise(&fixed).map_err(|e| Error::Corrupt(e.to_string()))
+}

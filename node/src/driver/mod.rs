@@ -1,0 +1,326 @@
+//! The driver: one task per node that feeds the round machine and carries out its effects, in order.
+
+mod effects;
+mod incoming;
+mod learning;
+mod tasks;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use fedswarm_learning::methods::Member;
+use fedswarm_network::{BlobId, EventReceiver, Multiaddr, Network, NodeId, Tempo, TransportKind};
+use fedswarm_protocol::envelope::Verifier;
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::keys::SecretKey;
+use fedswarm_protocol::manifest::Manifest;
+use fedswarm_protocol::message::Committed;
+use fedswarm_protocol::round::{Input, Rules, State, Timer, Timestamp};
+use tokio::sync::{mpsc, watch};
+
+use crate::blobs::{Blobs, Interner};
+use crate::store::Store;
+use crate::trainers::Trainers;
+use crate::{Error, NodeEvent};
+
+/// Reports of background work waiting for the driver. Too low and fetches wait for a busy driver, which harms nothing.
+const REPORTS: usize = 256;
+
+/// Events waiting for the owner; an owner that reads slowly slows its node down rather than lose any.
+const EVENTS: usize = 1024;
+
+/// Where a node keeps what it must not forget.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// In a folder of its own.
+    Folder(PathBuf),
+    /// In memory, sharing equal blobs with other nodes of the process.
+    Memory(Interner),
+}
+
+/// What [`start`] needs to know.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The node's key.
+    pub secret: SecretKey,
+    /// The network.
+    pub manifest: Arc<Manifest>,
+    /// What carries the bytes.
+    pub transport: TransportKind,
+    /// Where to listen; empty for a free loopback port.
+    pub listen: Vec<Multiaddr>,
+    /// Entry points.
+    pub bootstraps: Vec<Multiaddr>,
+    /// Whether to look for peers in the local network.
+    pub mdns: bool,
+    /// How fast the network layer does things.
+    pub tempo: Tempo,
+    /// Where to keep things.
+    pub storage: Storage,
+}
+
+/// A running node. Dropping it leaves the node running; [`NodeHandle::shutdown`] ends it.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    network: Network,
+    store: Arc<Store>,
+    blobs: Arc<Blobs>,
+    member: SharedMember,
+    stop: Arc<watch::Sender<bool>>,
+}
+
+/// The member is trained on other threads and looked at by its owner.
+pub(crate) type SharedMember = Arc<MemberCell>;
+
+/// A lock around a member.
+pub(crate) struct MemberCell(pub(crate) Mutex<Box<dyn Member>>);
+
+impl std::fmt::Debug for MemberCell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Member")
+    }
+}
+
+impl NodeHandle {
+    /// The network layer.
+    #[must_use]
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The node's key.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.network.id()
+    }
+
+    /// Certified records, read from this node's own store.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn records(&self) -> Result<Vec<Committed>, Error> {
+        self.store.records()
+    }
+
+    /// A payload or model, if it is still here.
+    #[must_use]
+    pub fn blob(&self, root: &Digest) -> Option<Vec<u8>> {
+        self.blobs.get(&BlobId(*root)).map(|blob| blob.bytes.clone())
+    }
+
+    /// Looks at the member, waiting for a training step in progress to end.
+    pub fn with_member<T>(&self, look: impl FnOnce(&mut dyn Member) -> T) -> T {
+        let mut member = self.member.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        look(member.as_mut())
+    }
+
+    /// Ends the node: nothing more is said, connections close.
+    pub async fn shutdown(&self) {
+        self.stop.send_replace(true);
+        self.network.shutdown().await;
+    }
+}
+
+/// Starts a node: opens its store, joins the network, and begins with round 1, or where its store says it was.
+///
+/// # Errors
+/// [`Error`]: a store of another node, an address in use, a manifest that this key is not in.
+pub async fn start(
+    config: NodeConfig,
+    member: Box<dyn Member>,
+    trainers: Trainers,
+) -> Result<(NodeHandle, mpsc::Receiver<NodeEvent>), Error> {
+    let manifest = Arc::clone(&config.manifest);
+    let rules = Arc::new(Rules::new(&manifest, &config.secret.public())?);
+    if rules.me.is_none() {
+        let key = config.secret.public();
+        return Err(Error::Config(format!("key {key} is not among the founders of network {:?}", manifest.name)));
+    }
+    let (store, blobs) = match &config.storage {
+        Storage::Memory(interner) => (Store::in_memory(), Blobs::open(None, interner.clone())?),
+        Storage::Folder(folder) => {
+            let blobs = Blobs::open(Some(folder.join("blobs")), Interner::default())?;
+            let key = config.secret.public().0;
+            (Store::open(&folder.join("node.redb"), rules.network.as_bytes(), &key)?, blobs)
+        }
+    };
+    blobs.insert(manifest.schema.genesis(&manifest.genesis_seed).to_bytes(), 0)?;
+    let (store, blobs) = (Arc::new(store), Arc::new(blobs));
+    let members: Vec<NodeId> = manifest.founders.iter().map(|f| NodeId(f.key.0)).collect();
+    let mut network_config = fedswarm_network::Config::new(config.secret.to_bytes(), rules.network, config.transport);
+    network_config.listen = config.listen;
+    network_config.bootstraps = config.bootstraps;
+    network_config.mdns = config.mdns;
+    network_config.tempo = config.tempo;
+    network_config.members = members.clone();
+    let source: Arc<dyn fedswarm_network::BlobSource> = blobs.clone();
+    let (network, network_events) = fedswarm_network::start(network_config, source).await?;
+
+    let state = State::new(Arc::clone(&rules), store.head()?.map(Box::new));
+    let (events, event_queue) = mpsc::channel(EVENTS);
+    let (reports, report_queue) = mpsc::channel(REPORTS);
+    let (stop, stopped) = watch::channel(false);
+    let member: SharedMember = Arc::new(MemberCell(Mutex::new(member)));
+    let handle = NodeHandle {
+        network: network.clone(),
+        store: Arc::clone(&store),
+        blobs: Arc::clone(&blobs),
+        member: Arc::clone(&member),
+        stop: Arc::new(stop),
+    };
+    let driver = Driver {
+        verifier: Verifier { network: rules.network, voters: manifest.founders.iter().map(|f| f.key).collect() },
+        state,
+        me: rules.me.unwrap_or_default(),
+        secret: config.secret,
+        manifest,
+        members,
+        network,
+        store,
+        blobs,
+        member,
+        trainers,
+        events,
+        reports,
+        began: Instant::now(),
+        inputs: VecDeque::new(),
+        timers: BTreeMap::new(),
+        timer_count: 0,
+        connected: BTreeSet::new(),
+        fetching: HashMap::new(),
+        seen: tasks::Seen::default(),
+        training: Arc::new(AtomicBool::new(false)),
+        round: watch::channel(0).0,
+        failed: false,
+    };
+    tokio::spawn(driver.run(network_events, report_queue, stopped));
+    Ok((handle, event_queue))
+}
+
+/// What background work reports.
+enum Report {
+    Input(Input),
+    Event(NodeEvent),
+}
+
+struct Driver {
+    state: State,
+    verifier: Verifier,
+    me: u16,
+    secret: SecretKey,
+    manifest: Arc<Manifest>,
+    members: Vec<NodeId>,
+    network: Network,
+    store: Arc<Store>,
+    blobs: Arc<Blobs>,
+    member: SharedMember,
+    trainers: Trainers,
+    events: mpsc::Sender<NodeEvent>,
+    reports: mpsc::Sender<Report>,
+    began: Instant,
+    inputs: VecDeque<Input>,
+    timers: BTreeMap<(Instant, u64), Timer>,
+    timer_count: u64,
+    connected: BTreeSet<NodeId>,
+    fetching: HashMap<(u16, Digest), tasks::Holders>,
+    seen: tasks::Seen,
+    /// Tells the training in progress to stop.
+    training: Arc<AtomicBool>,
+    /// The round in progress, for background work to see that it is out of date.
+    round: watch::Sender<u64>,
+    failed: bool,
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        mut network: EventReceiver,
+        mut reports: mpsc::Receiver<Report>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        if let Err(error) = self.restore() {
+            self.fail(&error).await;
+        }
+        self.inputs.push_back(Input::Start);
+        while !self.failed {
+            while let Some(input) = self.inputs.pop_front() {
+                self.step(input).await;
+            }
+            let next = self.timers.first_key_value().map(|((at, _), _)| *at);
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => break,
+                Some(report) = reports.recv() => self.on_report(report).await,
+                event = network.recv() => match event {
+                    Some(event) => self.on_network(event).await,
+                    None => break,
+                },
+                () = sleep_until(next) => {
+                    if let Some((_, timer)) = self.timers.pop_first() {
+                        self.inputs.push_back(Input::Timer(timer));
+                    }
+                }
+            }
+        }
+        self.training.store(true, Ordering::Relaxed);
+    }
+
+    /// Feeds own statements of the round in progress back, so that this run says the same as the last one.
+    fn restore(&mut self) -> Result<(), Error> {
+        let round = self.state.position().0;
+        for bytes in self.store.statements(round)? {
+            let message = self.verifier.open(&bytes)?;
+            self.inputs.push_back(Input::Message(Box::new(message)));
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, input: Input) {
+        if self.failed {
+            return;
+        }
+        let now = Timestamp(self.began.elapsed().as_millis() as u64);
+        let effects = self.state.handle(input, now);
+        self.round.send_if_modified(|round| std::mem::replace(round, self.state.position().0) != self.state.position().0);
+        for effect in effects {
+            if let Err(error) = self.carry_out(effect).await {
+                self.fail(&error).await;
+                return;
+            }
+        }
+    }
+
+    async fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Input(input) => {
+                if let Input::Payload { author, statement, .. } = &input {
+                    self.fetching.remove(&(*author, *statement));
+                }
+                self.inputs.push_back(input);
+            }
+            Report::Event(event) => self.tell(event).await,
+        }
+    }
+
+    async fn tell(&self, event: NodeEvent) {
+        // An owner that dropped its queue does not want to know.
+        drop(self.events.send(event).await);
+    }
+
+    /// A node that cannot keep its statements must not make any.
+    async fn fail(&mut self, error: &Error) {
+        self.failed = true;
+        tracing::error!(%error, "the node stops");
+        self.tell(NodeEvent::Failed { reason: error.to_string() }).await;
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,162 @@
+//! Background work: fetching and merging.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fedswarm_network::{BlobId, Network, NodeId};
+use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::merge::WeightedMean;
+use fedswarm_protocol::message::UpdateHeader;
+use fedswarm_protocol::round::{Input, MergeInput};
+use fedswarm_protocol::tensor::FixedVector;
+use tokio::sync::watch;
+
+use super::{Driver, Report};
+use crate::{Error, payload};
+
+/// Pause before a failed fetch is tried again; doubles up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Messages remembered as seen in a round. Too low and a signature is checked twice; it bounds what replays can make us hold.
+const MAX_SEEN: usize = 64 * 1024;
+
+/// Who is said to hold an update; grows while it is being fetched.
+pub(super) type Holders = Arc<Mutex<Vec<NodeId>>>;
+
+/// Messages of this round and the one before that were looked at already.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    round: u64,
+    now: HashSet<Digest>,
+    before: HashSet<Digest>,
+}
+
+impl Seen {
+    pub(super) fn is_new(&mut self, bytes: &[u8], round: u64) -> bool {
+        if round != self.round || self.now.len() >= MAX_SEEN {
+            self.round = round;
+            self.before = std::mem::take(&mut self.now);
+        }
+        let id = hash("seen", bytes);
+        !self.before.contains(&id) && self.now.insert(id)
+    }
+}
+
+impl Driver {
+    fn node_ids(&self, members: &[u16]) -> Vec<NodeId> {
+        members.iter().filter_map(|m| self.members.get(usize::from(*m))).copied().collect()
+    }
+
+    /// Fetches and checks a payload; asked again, only the list of holders grows.
+    pub(super) fn fetch(&mut self, author: u16, statement: Digest, header: UpdateHeader, holders: &[u16]) {
+        let holders = self.node_ids(holders);
+        if let Some(known) = self.fetching.get(&(author, statement)) {
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = holders;
+            return;
+        }
+        let holders = Arc::new(Mutex::new(holders));
+        self.fetching.insert((author, statement), Arc::clone(&holders));
+        let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
+        let (reports, round) = (self.reports.clone(), self.round.subscribe());
+        tokio::spawn(async move {
+            let (id, len) = (BlobId(header.wire_root), u64::from(header.wire_len));
+            let mine = *round.borrow();
+            let Some(wire) = fetch_until(&network, id, len, &holders, round).await else { return };
+            let checked = tokio::task::spawn_blocking(move || {
+                let checked = payload::check(&manifest, &header, &wire);
+                checked.map(|_| blobs.insert(wire, mine))
+            });
+            let valid = match checked.await {
+                Ok(Ok(Ok(_))) => true,
+                Ok(Err(mismatch)) => {
+                    tracing::warn!(author, mismatch, "an update is not what its author signed for");
+                    false
+                }
+                // Not the author's fault: without a place to store it this member cannot sign for it.
+                Ok(Ok(Err(error))) => return tracing::error!(%error, "a payload could not be stored"),
+                Err(error) => return tracing::error!(%error, "checking a payload failed"),
+            };
+            drop(reports.send(Report::Input(Input::Payload { author, statement, valid })).await);
+        });
+    }
+
+    /// Merges stored payloads onto the base.
+    pub(super) fn merge(&self, inputs_root: Digest, base: Digest, inputs: Vec<MergeInput>) {
+        let wires: Vec<_> = inputs
+            .iter()
+            .map(|input| self.state.wire_root(input.author, &input.statement).map(|root| (BlobId(root), input.weight)))
+            .collect();
+        let (blobs, manifest, reports) = (Arc::clone(&self.blobs), Arc::clone(&self.manifest), self.reports.clone());
+        let (network, round) = (self.network.clone(), self.round.subscribe());
+        let holders = Arc::new(Mutex::new(self.members.clone()));
+        tokio::spawn(async move {
+            let mine = *round.borrow();
+            let base_id = BlobId(base);
+            if blobs.get(&base_id).is_none() {
+                let len = 4 * manifest.schema.len() as u64;
+                let Some(bytes) = fetch_until(&network, base_id, len, &holders, round).await else { return };
+                if let Err(error) = blobs.insert(bytes, mine) {
+                    return tracing::error!(%error, "the base could not be stored");
+                }
+            }
+            let merged = tokio::task::spawn_blocking(move || -> Result<Option<Digest>, Error> {
+                let missing = || Error::Corrupt("a blob that was stored is gone".to_owned());
+                let schema = &manifest.schema;
+                let broken = |e: &dyn std::fmt::Display| Error::Corrupt(e.to_string());
+                let base = blobs.get(&base_id).ok_or_else(missing)?;
+                let base = FixedVector::from_bytes(&base.bytes, schema).map_err(|e| broken(&e))?;
+                let mut sum = WeightedMean::new(schema.len());
+                for wire in wires {
+                    let (id, weight) = wire.ok_or_else(missing)?;
+                    let wire = blobs.get(&id).ok_or_else(missing)?;
+                    let delta = manifest.codec.decode(&wire.bytes, schema).map_err(|e| broken(&e))?;
+                    if sum.add(&delta, weight).is_err() {
+                        return Ok(None);
+                    }
+                }
+                match sum.finish(&base) {
+                    Ok(model) => Ok(Some(blobs.insert(model.to_bytes(), mine)?.0)),
+                    Err(_) => Ok(None),
+                }
+            });
+            match merged.await {
+                Ok(Ok(model_root)) => {
+                    drop(reports.send(Report::Input(Input::Merged { inputs_root, model_root })).await);
+                }
+                Ok(Err(error)) => tracing::error!(%error, "a merge failed"),
+                Err(error) => tracing::error!(%error, "a merge failed"),
+            }
+        });
+    }
+}
+
+/// Fetches until it succeeds or the round is over.
+pub(super) async fn fetch_until(
+    network: &Network,
+    id: BlobId,
+    len: u64,
+    holders: &Holders,
+    mut round: watch::Receiver<u64>,
+) -> Option<Vec<u8>> {
+    if len == 0 {
+        return Some(Vec::new());
+    }
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let list = holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        tokio::select! {
+            biased;
+            _ = round.changed() => return None,
+            fetched = network.fetch(id, len, list) => match fetched {
+                Ok(bytes) => return Some(bytes),
+                Err(error) => tracing::debug!(%error, "fetch failed"),
+            },
+        }
+        tokio::select! {
+            _ = round.changed() => return None,
+            () = tokio::time::sleep(pause) => pause = (2 * pause).min(MAX_PAUSE),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What can go wrong in a node.
+
+use std::path::PathBuf;
+
+/// An error of this crate: what is wrong, where, and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder that cannot be read or written.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A setting that cannot work.
+    #[error("{0}")]
+    Config(String),
+    /// The store on disk.
+    #[error("store: {0}")]
+    Store(String),
+    /// Stored things that do not belong together.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] fedswarm_network::Error),
+    /// Learning.
+    #[error(transparent)]
+    Learning(#[from] fedswarm_learning::Error),
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] fedswarm_protocol::manifest::ManifestError),
+    /// A message that cannot be built.
+    #[error(transparent)]
+    Envelope(#[from] fedswarm_protocol::envelope::EnvelopeError),
+}
+
+impl Error {
+    /// A file error.
+    pub(crate) fn file(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        Self::File { path: path.into(), reason: reason.to_string() }
+    }
+}
+
+/// Every storage error of redb means the same to a node: stop before anything unsaved is said.
+macro_rules! store_errors {
+    ($($kind:ty),*) => {
+        $(impl From<$kind> for Error {
+            fn from(error: $kind) -> Self {
+                Self::Store(error.to_string())
+            }
+        })*
+    };
+}
+
+store_errors!(redb::DatabaseError, redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);

@@ -1,0 +1,66 @@
+//! What a node tells its owner.
+
+use fedswarm_learning::methods::Evaluation;
+use fedswarm_network::NodeId;
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::round;
+
+/// A measurement of the node's model with a round's certified state taken in, before further training.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The round; 0 is untrained.
+    pub round: u64,
+    /// The measurement on the node's own test images.
+    pub evaluation: Evaluation,
+}
+
+/// What the node is busy with, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Training threads work for it.
+    Training,
+    /// It waits for the others.
+    Waiting,
+}
+
+/// Something happened at a node.
+#[derive(Clone, Debug)]
+pub enum NodeEvent {
+    /// The round machine says so.
+    Round {
+        /// Milliseconds since the node's clock began.
+        at_ms: u64,
+        /// What.
+        event: round::Event,
+    },
+    /// A model was measured.
+    Measured(Measured),
+    /// Local training ended.
+    Trained {
+        /// The round.
+        round: u64,
+        /// Mean training loss.
+        loss: f32,
+        /// Milliseconds on a training thread, waiting for one not included.
+        millis: u64,
+    },
+    /// A member is connected, or no longer.
+    Peer {
+        /// Who.
+        id: NodeId,
+        /// Whether there is a connection.
+        connected: bool,
+    },
+    /// The manifest's last round is final, taken in, and measured. The node goes on serving others.
+    Finished {
+        /// Hash of the last record.
+        record: Digest,
+        /// Its state hash.
+        state: Digest,
+    },
+    /// The node stopped because it cannot go on honestly.
+    Failed {
+        /// Why, and what to do.
+        reason: String,
+    },
+}

@@ -1,0 +1,242 @@
+//! The TOML file of `fedswarm run`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fedswarm_learning::architectures::architecture;
+use fedswarm_learning::data::{Dataset, ImageShape, PeerData};
+use fedswarm_learning::device::DeviceKind;
+use fedswarm_learning::export::Card;
+use fedswarm_learning::methods::{Member, MemberSetup, Task, method};
+use fedswarm_learning::partition::{Partition, PeerIndices, TRAIN_RATIO};
+use fedswarm_learning::training::TrainConfig;
+use fedswarm_network::{Multiaddr, TransportKind};
+use fedswarm_protocol::hash::Stream;
+use fedswarm_protocol::manifest::Manifest;
+use serde::Deserialize;
+
+use crate::Error;
+
+/// Largest configuration file in bytes.
+const MAX_CONFIG_BYTES: u64 = 64 * 1024;
+
+/// What an operator decides; paths are relative to the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The network's manifest, as written by `fedswarm network create`.
+    pub manifest: PathBuf,
+    /// The node's key file.
+    pub key: PathBuf,
+    /// Folder of the node's records, statements and models.
+    pub folder: PathBuf,
+    /// `tcp` or `quic`.
+    #[serde(default = "tcp")]
+    pub transport: String,
+    /// Addresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`.
+    #[serde(default)]
+    pub listen: Vec<String>,
+    /// Addresses of bootstrap nodes, each ending in `/p2p/<peer id>`.
+    #[serde(default)]
+    pub bootstraps: Vec<String>,
+    /// Whether to look for peers in the local network.
+    #[serde(default = "yes")]
+    pub mdns: bool,
+    /// The node's own images.
+    pub data: DataConfig,
+    /// Name of the node's own model.
+    pub model: Option<String>,
+    /// How it trains.
+    #[serde(default)]
+    pub training: TrainingConfig,
+    /// `flex`, `ndarray`, `wgpu` or `cuda`.
+    #[serde(default = "flex")]
+    pub device: String,
+    /// Training threads; all cores if absent.
+    pub threads: Option<usize>,
+}
+
+/// Where the images are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// A file or folder in a format that `fedswarm` reads, or `bundled`.
+    pub path: PathBuf,
+    /// A partition file: use one client's share only.
+    pub partition: Option<PathBuf>,
+    /// Which client of the partition file.
+    pub client: Option<usize>,
+    /// Most images to train on.
+    pub max_train: Option<usize>,
+    /// Most images to measure on.
+    pub max_test: Option<usize>,
+}
+
+/// How the node trains.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Images per step.
+    pub batch: usize,
+    /// Learning rate.
+    pub lr: f32,
+    /// Passes over the data per round.
+    pub epochs: usize,
+    /// Momentum.
+    pub momentum: f32,
+    /// Seed of the order of the data.
+    pub seed: u64,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        let TrainConfig { batch, lr, epochs, momentum, .. } = TrainConfig::default();
+        Self { batch, lr, epochs, momentum, seed: 0 }
+    }
+}
+
+fn tcp() -> String {
+    "tcp".to_owned()
+}
+
+fn flex() -> String {
+    "flex".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl RunConfig {
+    /// Reads a configuration and makes its paths absolute.
+    ///
+    /// # Errors
+    /// A file that is missing, or a key that is misspelt, missing or of the wrong type; the error names it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len();
+        if size > MAX_CONFIG_BYTES {
+            return Err(Error::file(path, format!("{size} bytes, more than a configuration may have")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let mut config: Self = toml::from_str(&text).map_err(|e| Error::file(path, e))?;
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        for inner in [&mut config.manifest, &mut config.key, &mut config.folder] {
+            *inner = folder.join(&inner);
+        }
+        if config.data.path != Path::new("bundled") {
+            config.data.path = folder.join(&config.data.path);
+        }
+        config.data.partition = config.data.partition.map(|p| folder.join(p));
+        Ok(config)
+    }
+
+    /// The transport.
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn transport(&self) -> Result<TransportKind, Error> {
+        match self.transport.as_str() {
+            "tcp" => Ok(TransportKind::Tcp),
+            "quic" => Ok(TransportKind::Quic),
+            other => Err(Error::Config(format!("transport {other:?}: expected \"tcp\" or \"quic\""))),
+        }
+    }
+
+    /// Reads a list of addresses.
+    ///
+    /// # Errors
+    /// The first text that is no address.
+    pub fn addresses(list: &[String]) -> Result<Vec<Multiaddr>, Error> {
+        let parse = |text: &String| {
+            text.parse().map_err(|e| {
+                Error::Config(format!("address {text:?}: {e}; expected a form like /ip4/192.0.2.1/tcp/4001/p2p/12D3..."))
+            })
+        };
+        list.iter().map(parse).collect()
+    }
+
+    /// The node's member of the network's method, with the card that its exported model carries.
+    ///
+    /// # Errors
+    /// Data that does not fit the manifest's task, unknown names, settings that cannot train.
+    pub fn member(&self, manifest: &Manifest) -> Result<(Box<dyn Member>, Card), Error> {
+        let learning = |e: &dyn std::fmt::Display| Error::Config(e.to_string());
+        let dataset = match self.data.path.as_path() {
+            p if p == Path::new("bundled") => Dataset::bundled(),
+            p => Dataset::load(p),
+        }
+        .map_err(|e| learning(&e))?;
+        let task = task_of(manifest);
+        if dataset.shape != task.input {
+            let text = format!("images of {} are {}, but the network learns from {}", dataset.name, dataset.shape, task.input);
+            return Err(Error::Config(text));
+        }
+        if dataset.classes() > task.classes {
+            let text = format!("{} has {} classes, but the network has {}", dataset.name, dataset.classes(), task.classes);
+            return Err(Error::Config(text));
+        }
+        let data = self.share(&dataset)?;
+        let method = method(&manifest.method)?;
+        let name = match &self.model {
+            Some(name) => name.as_str(),
+            None => method.default_architectures(&task).first().copied().unwrap_or("mlp"),
+        };
+        let architecture = architecture(name)?;
+        let card = Card::new(method.as_ref(), architecture.as_ref(), task.input, &manifest.task.classes);
+        let TrainingConfig { batch, lr, epochs, momentum, seed } = self.training;
+        let setup = MemberSetup {
+            task,
+            architecture,
+            data,
+            train: TrainConfig { batch, lr, epochs, momentum, ..TrainConfig::default() },
+            seed,
+            init_seed: Stream::new("initial weights of a network", &[manifest.genesis_seed.as_bytes()]).next_u64(),
+            device: self.device.parse::<DeviceKind>()?,
+        };
+        Ok((method.member(setup)?, card))
+    }
+
+    /// The node's own images: a client's share of a partition file, or the whole set with its own test images, a quarter of
+    /// it if it has none.
+    fn share(&self, dataset: &Dataset) -> Result<Arc<PeerData>, Error> {
+        let learning = |e: &dyn std::fmt::Display| Error::Config(e.to_string());
+        let caps = (self.data.max_train.unwrap_or(usize::MAX), self.data.max_test.unwrap_or(usize::MAX));
+        let partition = match (&self.data.partition, self.data.client) {
+            (Some(path), Some(client)) => {
+                let mut loaded = Partition::load(path, dataset).map_err(|e| learning(&e))?;
+                if client >= loaded.peers.len() {
+                    let text = format!("{}: no client {client}; it has 0 to {}", path.display(), loaded.peers.len() - 1);
+                    return Err(Error::Config(text));
+                }
+                loaded.peers = vec![loaded.peers.swap_remove(client)];
+                loaded
+            }
+            (Some(_), None) => return Err(Error::Config("data.partition needs data.client: which share is this node's?".into())),
+            (None, _) => whole(dataset, self.training.seed),
+        };
+        let shares = partition.cap(caps.0, caps.1).peer_data(dataset).map_err(|e| learning(&e))?;
+        shares.into_iter().next().ok_or_else(|| Error::Config("the partition is empty".into()))
+    }
+}
+
+/// The task that a manifest describes.
+#[must_use]
+pub fn task_of(manifest: &Manifest) -> Task {
+    let t = &manifest.task;
+    let input = ImageShape { channels: t.channels.into(), height: t.height.into(), width: t.width.into() };
+    Task { input, classes: t.classes.len() }
+}
+
+fn whole(dataset: &Dataset, seed: u64) -> Partition {
+    let all = 0..dataset.len() as u32;
+    let peer = if dataset.train_len < dataset.len() && dataset.train_len > 0 {
+        let (train, test) = all.partition(|i| (*i as usize) < dataset.train_len);
+        PeerIndices { train, test }
+    } else {
+        let mut shuffled: Vec<u32> = all.collect();
+        Stream::new("own split", &[&seed.to_le_bytes()]).shuffle(&mut shuffled);
+        let test = shuffled.split_off((shuffled.len() as f64 * TRAIN_RATIO) as usize);
+        PeerIndices { train: shuffled, test }
+    };
+    Partition { peers: vec![peer], default_cap: None }
+}

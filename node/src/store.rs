@@ -1,0 +1,232 @@
+//! What a node must not forget: its own signed statements, and the certified records.
+//!
+//! A statement is durable before it is on the wire (redb commits with an fsync), so that a restarted node says the same again
+//! and never something else.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use fedswarm_protocol::codec;
+use fedswarm_protocol::message::Committed;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+
+use crate::Error;
+
+/// Own statements: (round, sequence) to message bytes.
+const STATEMENTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("statements");
+/// Certified records with their proofs, by round.
+const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
+/// Which network the store belongs to, and for which key.
+const IDENTITY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identity");
+
+/// Largest stored record.
+const MAX_RECORD_BYTES: usize = codec::MAX_STRUCT_BYTES;
+
+/// Where a node's statements and records are.
+#[derive(Debug)]
+pub struct Store(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Disk(Database),
+    /// For simulations whose nodes live as long as their process.
+    Memory(Mutex<Memory>),
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    statements: Vec<(u64, Vec<u8>)>,
+    records: Vec<Committed>,
+}
+
+impl Store {
+    /// A store that dies with the process.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self(Kind::Memory(Mutex::default()))
+    }
+
+    /// Opens or creates a store on disk for one network and key.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if it cannot be opened (another process may have it), [`Error::Corrupt`] if it belongs to another
+    /// network or key.
+    pub fn open(path: &Path, network: &[u8; 32], key: &[u8; 32]) -> Result<Self, Error> {
+        let database = Database::create(path).map_err(|e| {
+            Error::Store(format!("{}: {e} (is another node running on it?)", path.display()))
+        })?;
+        let write = database.begin_write()?;
+        {
+            write.open_table(STATEMENTS)?;
+            write.open_table(RECORDS)?;
+            let mut identity = write.open_table(IDENTITY)?;
+            for (name, mine) in [("network", network), ("key", key)] {
+                let found = identity.get(name)?.map(|v| v.value().to_vec());
+                match found {
+                    None => drop(identity.insert(name, mine.as_slice())?),
+                    Some(other) if other != mine => {
+                        let text = format!("{} belongs to another {name}; give this node its own folder", path.display());
+                        return Err(Error::Corrupt(text));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        write.commit()?;
+        Ok(Self(Kind::Disk(database)))
+    }
+
+    /// Makes a statement durable.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; the statement must then not be sent.
+    pub fn keep_statement(&self, round: u64, bytes: &[u8]) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Memory(memory) => {
+                let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                memory.statements.retain(|(r, _)| *r + 1 >= round);
+                memory.statements.push((round, bytes.to_vec()));
+                Ok(())
+            }
+            Kind::Disk(database) => {
+                let write = database.begin_write()?;
+                {
+                    let mut table = write.open_table(STATEMENTS)?;
+                    let last = table.range((round, 0)..=(round, u32::MAX))?.next_back().transpose()?;
+                    let next = last.map_or(0, |(key, _)| key.value().1.saturating_add(1));
+                    table.insert((round, next), bytes)?;
+                }
+                write.commit()?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Own statements of a round, in the order in which they were made.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn statements(&self, round: u64) -> Result<Vec<Vec<u8>>, Error> {
+        match &self.0 {
+            Kind::Memory(memory) => {
+                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(memory.statements.iter().filter(|(r, _)| *r == round).map(|(_, b)| b.clone()).collect())
+            }
+            Kind::Disk(database) => {
+                let table = database.begin_read()?.open_table(STATEMENTS)?;
+                let mut out = Vec::new();
+                for entry in table.range((round, 0)..=(round, u32::MAX))? {
+                    out.push(entry?.1.value().to_vec());
+                }
+                Ok(out)
+            }
+        }
+    }
+
+    /// Makes a record final on disk, and forgets statements of rounds before it.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn commit(&self, committed: &Committed) -> Result<(), Error> {
+        let round = committed.record.round;
+        match &self.0 {
+            Kind::Memory(memory) => {
+                memory.lock().unwrap_or_else(PoisonError::into_inner).records.push(committed.clone());
+                Ok(())
+            }
+            Kind::Disk(database) => {
+                let bytes = codec::encode(committed).map_err(|e| Error::Store(e.to_string()))?;
+                let write = database.begin_write()?;
+                {
+                    write.open_table(RECORDS)?.insert(round, bytes.as_slice())?;
+                    let mut statements = write.open_table(STATEMENTS)?;
+                    statements.retain(|key, _| key.0 >= round)?;
+                }
+                write.commit()?;
+                Ok(())
+            }
+        }
+    }
+
+    /// All records, by round.
+    ///
+    /// # Errors
+    /// [`Error::Store`], or [`Error::Corrupt`] for bytes that are no record.
+    pub fn records(&self) -> Result<Vec<Committed>, Error> {
+        match &self.0 {
+            Kind::Memory(memory) => Ok(memory.lock().unwrap_or_else(PoisonError::into_inner).records.clone()),
+            Kind::Disk(database) => {
+                let table = database.begin_read()?.open_table(RECORDS)?;
+                let mut out = Vec::new();
+                for entry in table.iter()? {
+                    let (round, bytes) = entry?;
+                    let record = codec::decode(bytes.value(), MAX_RECORD_BYTES).map_err(|e| {
+                        Error::Corrupt(format!("the stored record of round {} is damaged: {e}", round.value()))
+                    })?;
+                    out.push(record);
+                }
+                Ok(out)
+            }
+        }
+    }
+
+    /// The last record.
+    ///
+    /// # Errors
+    /// As [`Store::records`].
+    pub fn head(&self) -> Result<Option<Committed>, Error> {
+        match &self.0 {
+            Kind::Memory(_) => Ok(self.records()?.pop()),
+            Kind::Disk(database) => {
+                let table = database.begin_read()?.open_table(RECORDS)?;
+                let Some((round, bytes)) = table.last()? else { return Ok(None) };
+                codec::decode(bytes.value(), MAX_RECORD_BYTES).map(Some).map_err(|e| {
+                    Error::Corrupt(format!("the stored record of round {} is damaged: {e}", round.value()))
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn statements_come_back_in_order_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.redb");
+        {
+            let store = Store::open(&path, &[1; 32], &[2; 32]).unwrap();
+            for i in 0..12u8 {
+                store.keep_statement(3, &[i]).unwrap();
+            }
+            store.keep_statement(4, &[99]).unwrap();
+        }
+        let store = Store::open(&path, &[1; 32], &[2; 32]).unwrap();
+        assert_eq!(store.statements(3).unwrap(), (0..12u8).map(|i| vec![i]).collect::<Vec<_>>());
+        assert_eq!(store.statements(4).unwrap(), [vec![99]]);
+        assert!(store.head().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_store_of_another_key_or_network_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.redb");
+        drop(Store::open(&path, &[1; 32], &[2; 32]).unwrap());
+        let text = Store::open(&path, &[1; 32], &[3; 32]).unwrap_err().to_string();
+        assert!(text.contains("another key"), "{text}");
+        let text = Store::open(&path, &[9; 32], &[2; 32]).unwrap_err().to_string();
+        assert!(text.contains("another network"), "{text}");
+    }
+
+    #[test]
+    fn two_nodes_cannot_share_a_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.redb");
+        let _first = Store::open(&path, &[1; 32], &[2; 32]).unwrap();
+        let text = Store::open(&path, &[1; 32], &[2; 32]).unwrap_err().to_string();
+        assert!(text.contains("another node"), "{text}");
+    }
+}
