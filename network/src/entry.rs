@@ -1,23 +1,16 @@
 //! An entry point: discovery for those who know nobody yet. It holds addresses and passes on nothing else.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
-use libp2p::core::transport::ListenerId;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, Swarm, identify, swarm};
-use std::collections::HashMap;
+use libp2p::{Multiaddr, Swarm, identify, swarm};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use crate::behaviour::{Common, CommonEvent, family_name};
-use crate::driver::listen_error;
+use crate::listen::Listeners;
 use crate::traffic::Counters;
 use crate::{Error, Limits, NodeId, Tempo, Traffic, TransportKind, id, transport};
-
-/// How long listeners may take to come up.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an entry point needs to know.
 #[derive(Clone)]
@@ -67,7 +60,12 @@ impl Entry {
         let common = Common::new(&key, &family_name(None), &config.limits, &config.tempo, false);
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(config.tempo.idle);
         let mut swarm = Swarm::new(carrier, common, me, swarm_config);
-        let addrs = listen(&mut swarm, &config.listen, me).await?;
+        let mut listeners = Listeners::open(&mut swarm, &config.listen)?;
+        while listeners.are_awaited() {
+            let event = listeners.next(&mut swarm).await?;
+            on_event(&mut swarm, event);
+        }
+        let addrs = swarm.listeners().filter_map(|addr| addr.clone().with_p2p(me).ok()).collect();
         let (asks, queue) = mpsc::channel(1);
         tokio::spawn(run(swarm, queue));
         Ok(Self { id: NodeId::of_secret(&config.secret)?, addrs, counters, asks })
@@ -99,31 +97,6 @@ impl Entry {
     pub fn traffic(&self) -> Traffic {
         self.counters.read()
     }
-}
-
-async fn listen(swarm: &mut Swarm<Common>, wanted: &[Multiaddr], me: PeerId) -> Result<Vec<Multiaddr>, Error> {
-    let mut waiting: HashMap<ListenerId, Multiaddr> = HashMap::new();
-    for addr in wanted {
-        let id = swarm.listen_on(addr.clone()).map_err(|e| listen_error(addr.clone(), e))?;
-        waiting.insert(id, addr.clone());
-    }
-    let deadline = Instant::now() + LISTEN_TIMEOUT;
-    while let Some(addr) = waiting.values().next().cloned() {
-        let Ok(event) = tokio::time::timeout_at(deadline, swarm.select_next_some()).await else {
-            return Err(Error::Listen { addr, reason: format!("no listener after {LISTEN_TIMEOUT:?}") });
-        };
-        match event {
-            SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(&listener_id)),
-            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                if let Some(addr) = waiting.remove(&listener_id) {
-                    let reason = reason.err().map_or_else(|| "closed".to_owned(), |e| e.to_string());
-                    return Err(Error::Listen { addr, reason });
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(swarm.listeners().filter_map(|addr| addr.clone().with_p2p(me).ok()).collect())
 }
 
 async fn run(mut swarm: Swarm<Common>, mut asks: mpsc::Receiver<oneshot::Sender<usize>>) {

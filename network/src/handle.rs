@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -19,9 +18,6 @@ use crate::{
 
 /// Commands waiting for the swarm's task. Full, callers wait.
 const COMMANDS: usize = 256;
-/// How long listeners may take to come up.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A running node of the network. Cheap to clone; the node stops when the last one is dropped, or at [`Network::shutdown`].
 #[derive(Clone)]
 pub struct Network(Arc<Shared>);
@@ -69,7 +65,7 @@ pub async fn start(config: Config, blobs: Arc<dyn BlobSource>) -> Result<(Networ
         },
     }));
     let mut driver = Driver::new(config, blobs, counters, command_queue, report_queue, events)?;
-    driver.listen(LISTEN_TIMEOUT).await?;
+    driver.listen().await?;
     tokio::spawn(driver.run());
     Ok((network, event_queue))
 }

@@ -23,6 +23,7 @@ mod gates;
 mod gossip;
 mod handle;
 mod id;
+mod listen;
 mod topic;
 mod traffic;
 mod transport;
@@ -39,7 +40,7 @@ pub use topic::Topic;
 pub use traffic::{Payload, Traffic};
 
 /// The largest gossip message. Gossipsub's own limit is four times this: its receiver counts bytes of the *next* frame towards
-/// the limit too, and a frame over it silences the connection for good (`docs` of [`mod@gossip`] tell the story).
+/// the limit too, and a frame over it silences the connection for good.
 pub const MAX_GOSSIP_BYTES: usize = 16 << 10;
 
 /// The largest direct message. Lower, and a record with 64 signatures no longer fits into one.

@@ -36,11 +36,11 @@ impl Driver {
             }
             Command::SetMembers { peers, reply } => {
                 self.set_members(peers);
-                drop(reply.send(()));
+                _ = reply.send(());
             }
             Command::Block { peer, reply } => {
                 self.swarm.behaviour_mut().common.blocked.block_peer(peer);
-                drop(reply.send(()));
+                _ = reply.send(());
             }
             Command::Dial { addr, reply } => {
                 let result = self.swarm.dial(addr.clone());
@@ -48,7 +48,7 @@ impl Driver {
             }
             Command::Peers(reply) => drop(reply.send(self.peer_infos())),
             Command::ListenAddrs(reply) => drop(reply.send(self.swarm.listeners().cloned().collect())),
-            Command::Shutdown(reply) => drop(reply.send(())),
+            Command::Shutdown(reply) => _ = reply.send(()),
         }
     }
 }

@@ -125,7 +125,7 @@ impl Driver {
                         _ => Ack::Refused,
                     };
                     // Too late is no trouble of ours: the sender has been told by its own timeout.
-                    drop(self.swarm.behaviour_mut().direct.send_response(channel, ack));
+                    _ = self.swarm.behaviour_mut().direct.send_response(channel, ack);
                 }
                 request_response::Message::Response { request_id, response } => {
                     if let Some(open) = self.direct.remove(&request_id) {

@@ -14,19 +14,19 @@ pub(crate) use commands::Command;
 use discovery::Discovery;
 use fedswarm_protocol::hash::Digest;
 use futures::StreamExt;
-use libp2p::core::transport::ListenerId;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, Swarm, TransportError, gossipsub, identify, mdns, swarm};
+use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, mdns, swarm};
 use serve::Serving;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::behaviour::{CommonEvent, Member, MemberEvent};
 use crate::blobs::codec::Answer;
 use crate::driver::connections::Peer;
 use crate::driver::messages::Unsent;
 use crate::traffic::Counters;
+use crate::listen::Listeners;
 use crate::{
     Acceptance, BlobSource, Config, Error, Event, GossipToken, HolderFault, Limits, TransportKind, id, transport,
 };
@@ -102,27 +102,11 @@ impl Driver {
     }
 
     /// Opens the listeners and waits until each has an address.
-    pub(crate) async fn listen(&mut self, patience: Duration) -> Result<(), Error> {
-        let mut waiting: HashMap<ListenerId, Multiaddr> = HashMap::new();
-        for addr in std::mem::take(&mut self.listen) {
-            let id = self.swarm.listen_on(addr.clone()).map_err(|e| listen_error(addr.clone(), e))?;
-            waiting.insert(id, addr);
-        }
-        let deadline = Instant::now() + patience;
-        while let Some(addr) = waiting.values().next().cloned() {
-            let Ok(event) = tokio::time::timeout_at(deadline, self.swarm.select_next_some()).await else {
-                return Err(Error::Listen { addr, reason: format!("no listener after {patience:?}") });
-            };
-            match &event {
-                SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(listener_id)),
-                SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                    if let Some(addr) = waiting.remove(listener_id) {
-                        let reason = reason.as_ref().err().map_or_else(|| "closed".to_owned(), ToString::to_string);
-                        return Err(Error::Listen { addr, reason });
-                    }
-                }
-                _ => {}
-            }
+    pub(crate) async fn listen(&mut self) -> Result<(), Error> {
+        let wanted = std::mem::take(&mut self.listen);
+        let mut listeners = Listeners::open(&mut self.swarm, &wanted)?;
+        while listeners.are_awaited() {
+            let event = listeners.next(&mut self.swarm).await?;
             self.on_swarm(event);
         }
         Ok(())
@@ -138,7 +122,7 @@ impl Driver {
                 command = self.commands.recv() => match command {
                     None => return,
                     Some(Command::Shutdown(reply)) => {
-                        drop(reply.send(()));
+                        _ = reply.send(());
                         return;
                     }
                     Some(command) => self.on_command(command),
@@ -209,34 +193,3 @@ impl Driver {
     }
 }
 
-/// Names the address; the most frequent trouble gets a variant of its own.
-pub(crate) fn listen_error(addr: Multiaddr, error: TransportError<std::io::Error>) -> Error {
-    match error {
-        TransportError::MultiaddrNotSupported(_) => {
-            Error::Listen { addr, reason: "the transport does not know such addresses".into() }
-        }
-        TransportError::Other(error) => {
-            if is_in_use(&error) {
-                return Error::PortInUse { addr };
-            }
-            Error::Listen { addr, reason: error.to_string() }
-        }
-    }
-}
-
-/// Transports wrap each other's errors; the reason may be several sources down.
-fn is_in_use(error: &std::io::Error) -> bool {
-    if error.kind() == std::io::ErrorKind::AddrInUse {
-        return true;
-    }
-    let mut next: Option<&(dyn std::error::Error + 'static)> =
-        error.get_ref().map(|e| e as &(dyn std::error::Error + 'static));
-    while let Some(error) = next {
-        if error.downcast_ref::<std::io::Error>().is_some_and(is_in_use) {
-            return true;
-        }
-        next = error.source();
-    }
-    // The memory transport has only this text for a port that is taken.
-    error.to_string().contains("Unreachable") || error.to_string().to_lowercase().contains("in use")
-}
