@@ -1,9 +1,8 @@
 //! Opening listeners: all of them, or an error that names the one that failed.
 
 use std::collections::HashMap;
-use std::error::Error as StdError;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -63,7 +62,7 @@ impl Listeners {
 }
 
 /// libp2p's TCP listeners share a port with any other that allows it, and then each gets some of the connections. Two nodes on one
-/// port is never what was meant, so the port is tried without sharing first.
+/// port is never what was meant, so the port is tried without sharing first. QUIC buries the reason in errors of its own.
 fn check_free(addr: &Multiaddr) -> Result<(), Error> {
     let mut parts = addr.iter();
     let ip = match parts.next() {
@@ -71,11 +70,12 @@ fn check_free(addr: &Multiaddr) -> Result<(), Error> {
         Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
         _ => return Ok(()),
     };
-    let Some(Protocol::Tcp(port)) = parts.next() else { return Ok(()) };
-    if port == 0 {
-        return Ok(());
-    }
-    match std::net::TcpListener::bind(SocketAddr::new(ip, port)) {
+    let tried = match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => UdpSocket::bind((ip, port)).map(drop),
+        _ => return Ok(()),
+    };
+    match tried {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Error::PortInUse { addr: addr.clone() }),
         // Anything else is for the real attempt to say.
         _ => Ok(()),
@@ -84,30 +84,13 @@ fn check_free(addr: &Multiaddr) -> Result<(), Error> {
 
 /// Names the address; the most frequent trouble gets a variant of its own.
 fn refused(addr: Multiaddr, error: TransportError<io::Error>) -> Error {
+    // The memory transport has one error for everything, and a taken port is all that can be wrong with a well-formed address.
+    let in_memory = addr.iter().any(|part| matches!(part, Protocol::Memory(_)));
     match error {
         TransportError::MultiaddrNotSupported(_) => {
             Error::Listen { addr, reason: "the transport does not know such addresses".into() }
         }
-        TransportError::Other(error) if is_in_use(&addr, &error) => Error::PortInUse { addr },
+        TransportError::Other(error) if in_memory || error.kind() == io::ErrorKind::AddrInUse => Error::PortInUse { addr },
         TransportError::Other(error) => Error::Listen { addr, reason: error.to_string() },
     }
-}
-
-/// Transports wrap each other's errors; the reason may be several sources down.
-fn is_in_use(addr: &Multiaddr, error: &io::Error) -> bool {
-    // The memory transport has one error for everything, and a taken port is all that can be wrong with a well-formed address.
-    if addr.iter().any(|part| matches!(part, Protocol::Memory(_))) {
-        return true;
-    }
-    if error.kind() == io::ErrorKind::AddrInUse {
-        return true;
-    }
-    let mut next: Option<&(dyn StdError + 'static)> = error.get_ref().map(|e| e as &(dyn StdError + 'static));
-    while let Some(error) = next {
-        if error.downcast_ref::<io::Error>().is_some_and(|e| is_in_use(addr, e)) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }

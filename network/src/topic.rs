@@ -1,7 +1,7 @@
 //! What is gossiped: four topics, each named for its network.
 
 use fedswarm_protocol::hash::Digest;
-use libp2p::gossipsub::{IdentTopic, TopicHash};
+use libp2p::gossipsub::IdentTopic;
 
 /// A kind of gossip. Only these four can be subscribed to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,9 +31,5 @@ impl Topic {
 
     pub(crate) fn ident(self, network: &Digest) -> IdentTopic {
         IdentTopic::new(format!("/fedswarm/{network}/{}/1", self.name()))
-    }
-
-    pub(crate) fn of_hash(network: &Digest, hash: &TopicHash) -> Option<Self> {
-        Self::ALL.into_iter().find(|t| t.ident(network).hash() == *hash)
     }
 }

@@ -1,8 +1,9 @@
 //! Finding members and keeping them connected.
 //!
-//! Everyone knows an entry point and the members' keys. Whoever starts looks itself up, which makes it known to those near it, then
-//! every member that is still missing. A lookup that comes near its goal dials it. Attempts are repeated with growing pauses; since
-//! a newcomer's first attempts come quickly, the others' long pauses do not keep it waiting.
+//! Everyone knows an entry point and the members' keys. Whoever starts looks up every member that is missing; a lookup that comes
+//! near its goal dials it. Attempts are repeated with growing pauses; since a newcomer's first attempts come quickly, the others'
+//! long pauses do not keep it waiting. Of two who start together, the one with the smaller id calls and the other waits a moment,
+//! or most pairs would end up with two connections.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -20,6 +21,9 @@ use crate::behaviour::{MAX_ADDRS, Member};
 const MAX_LOOKUPS: usize = 4;
 /// How many peers near a member answer before a lookup ends.
 const LOOKUP_WIDTH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+
+/// How many first pauses the one with the larger id waits for the other's call.
+const COURTESY: u32 = 3;
 
 /// When to try again.
 #[derive(Debug)]
@@ -54,7 +58,6 @@ pub(super) struct Discovery {
     members: HashMap<PeerId, Attempt>,
     connected: HashSet<PeerId>,
     lookups: HashMap<kad::QueryId, PeerId>,
-    looked_up_self: bool,
 }
 
 impl Discovery {
@@ -74,7 +77,6 @@ impl Discovery {
             members: HashMap::new(),
             connected: HashSet::new(),
             lookups: HashMap::new(),
-            looked_up_self: false,
         }
     }
 
@@ -90,7 +92,13 @@ impl Discovery {
     pub(super) fn set_members(&mut self, members: Vec<PeerId>) {
         let mut before = std::mem::take(&mut self.members);
         for peer in members.into_iter().filter(|p| *p != self.me) {
-            let attempt = before.remove(&peer).unwrap_or_else(|| Attempt::new(Vec::new(), self.pause));
+            let attempt = before.remove(&peer).unwrap_or_else(|| {
+                let mut attempt = Attempt::new(Vec::new(), self.pause);
+                if peer < self.me {
+                    attempt.due += self.pause * COURTESY;
+                }
+                attempt
+            });
             self.members.insert(peer, attempt);
         }
     }
@@ -122,11 +130,7 @@ impl Discovery {
                 attempt.learn(addr);
             }
         }
-        // The first peer that can be asked: now is the time to become known, and to look for the others.
-        if !self.looked_up_self && knows_someone(swarm) {
-            self.looked_up_self = true;
-            swarm.behaviour_mut().common.kad.get_closest_peers(self.me);
-        }
+        self.tick(swarm);
     }
 
     /// Someone, who may be anyone, says that a peer is at an address: worth a try.
@@ -137,11 +141,9 @@ impl Discovery {
         }
     }
 
-    pub(super) fn on_kad(&mut self, event: kad::Event) {
+    pub(super) fn on_kad(&mut self, event: kad::Event, swarm: &mut Swarm<Member>) {
         if let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event {
-            if step.last {
-                self.lookups.remove(&id);
-            }
+            let ended = step.last && self.lookups.remove(&id).is_some();
             if let kad::QueryResult::GetClosestPeers(result) = result {
                 let peers = match result {
                     Ok(found) => found.peers,
@@ -154,6 +156,9 @@ impl Discovery {
                         }
                     }
                 }
+            }
+            if ended {
+                self.tick(swarm);
             }
         }
     }
@@ -170,7 +175,11 @@ impl Discovery {
         }
         let can_ask = knows_someone(swarm);
         for (peer, attempt) in self.members.iter_mut().filter(due) {
-            dial(swarm, *peer, &attempt.addrs);
+            if !attempt.addrs.is_empty() {
+                dial(swarm, *peer, &attempt.addrs);
+            } else if !can_ask {
+                continue;
+            }
             if can_ask {
                 if self.lookups.len() >= MAX_LOOKUPS {
                     continue;

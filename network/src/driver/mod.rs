@@ -169,7 +169,7 @@ impl Driver {
                 self.discovery.learned(peer_id, addrs, &mut self.swarm);
             }
             MemberEvent::Common(CommonEvent::Ping(event)) => self.on_ping(event),
-            MemberEvent::Common(CommonEvent::Kad(event)) => self.discovery.on_kad(event),
+            MemberEvent::Common(CommonEvent::Kad(event)) => self.discovery.on_kad(event, &mut self.swarm),
             MemberEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found {
                     self.discovery.heard(peer, addr);
