@@ -1,1 +1,50 @@
-//! libp2p and nothing else: transport, discovery, gossip, blobs, limits.
+//! libp2p and nothing else: transport, discovery, gossip, direct messages, blobs, limits.
+//!
+//! This crate knows bytes, peers and topics. It knows no rounds and checks no signatures but libp2p's own: whoever speaks on a
+//! connection holds the key of its [`NodeId`], and that is all that is promised about a message's author.
+//!
+//! ```text
+//! Network (a handle, Clone) --commands--> driver (one task, owns the swarm) --events--> EventReceiver
+//! ```
+//!
+//! [`start`] gives a handle and a queue of events. Gossip comes with a [`GossipToken`]: check the message, then
+//! [`Network::report`] within five seconds, or it is not passed on.
+
+mod behaviour;
+mod blobs;
+mod config;
+mod direct;
+mod driver;
+pub mod entry;
+mod error;
+mod event;
+mod frame;
+mod gates;
+mod gossip;
+mod handle;
+mod id;
+mod listen;
+mod topic;
+mod traffic;
+mod transport;
+
+pub use blobs::{BlobSource, MemoryBlobs};
+pub use config::{Config, Limits, Tempo, TransportKind};
+pub use error::{Error, HolderFault};
+pub use event::{Acceptance, Event, EventReceiver, GossipToken, PeerInfo};
+pub use fedswarm_protocol::blob::{BlobId, CHUNK_BYTES, MAX_BLOB_BYTES, chunk_hash, chunk_hashes};
+pub use handle::{Network, start};
+pub use id::NodeId;
+pub use libp2p::Multiaddr;
+pub use topic::Topic;
+pub use traffic::{Payload, Traffic};
+
+/// The largest gossip message. Gossipsub's own limit is four times this: its receiver counts bytes of the *next* frame towards
+/// the limit too, and a frame over it silences the connection for good.
+pub const MAX_GOSSIP_BYTES: usize = 16 << 10;
+
+/// The largest direct message. Lower, and a record with 64 signatures no longer fits into one.
+pub const MAX_DIRECT_BYTES: usize = 64 << 10;
+
+/// The most members that are kept connected to each other.
+pub const MAX_MEMBERS: usize = 64 + 192;

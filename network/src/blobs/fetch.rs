@@ -1,0 +1,256 @@
+//! Fetching a blob from several holders at once, trusting none of them.
+//!
+//! The list of chunk hashes is checked against the blob's name, each chunk against the list. A holder that sends anything wrong is
+//! asked no more. One that is silent is given time, and meanwhile others are asked for the same chunk.
+
+use std::time::Duration;
+
+use fedswarm_protocol::blob::{BlobId, MAX_BLOB_BYTES, chunk_count, chunk_hash, chunk_len};
+use fedswarm_protocol::hash::Digest;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use super::codec::{Answer, Question};
+use crate::{CHUNK_BYTES, Error, HolderFault, NodeId};
+
+/// How a fetch goes about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Requests open at once, not counting overdue ones.
+    pub(crate) window: usize,
+    /// Requests open with one holder.
+    pub(crate) per_holder: usize,
+    /// After how long a request is overdue, at least.
+    pub(crate) hedge: Duration,
+}
+
+/// How often a fetch looks up from waiting.
+const GLANCE: Duration = Duration::from_millis(20);
+/// The pause after a holder said it is busy; grows with each time.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// How often a holder may be busy in a row before it is given up: about 25 s in all.
+const BUSY_MAX: u32 = 50;
+/// A request is overdue when it takes this many times longer than any that was answered.
+const SLOWER: u32 = 3;
+
+/// Fetches blob `id` of `len` bytes; `ask` puts one question to one holder.
+pub(crate) async fn fetch<A, F>(ask: A, id: BlobId, len: u64, holders: &[NodeId], plan: Plan) -> Result<Vec<u8>, Error>
+where
+    A: Fn(NodeId, Question) -> F,
+    F: Future<Output = Result<Answer, HolderFault>>,
+{
+    if len > MAX_BLOB_BYTES {
+        return Err(Error::TooLarge { what: "blob", len, max: MAX_BLOB_BYTES });
+    }
+    let mut fetch = Fetch::new(id, len, holders, plan);
+    if len == 0 {
+        return if BlobId::of(&[]) == id { Ok(Vec::new()) } else { Err(fetch.failure()) };
+    }
+    let mut open = FuturesUnordered::new();
+    loop {
+        while let Some((task, holder, question)) = fetch.next() {
+            let answer = ask(fetch.holders[holder].id, question);
+            let asked = Instant::now();
+            open.push(async move { (task, holder, question, asked.elapsed(), answer.await, asked) });
+        }
+        if fetch.is_hopeless() {
+            return Err(fetch.failure());
+        }
+        if open.is_empty() {
+            tokio::time::sleep(GLANCE).await;
+            continue;
+        }
+        let Ok(Some((task, holder, question, _, answer, asked))) = tokio::time::timeout(GLANCE, open.next()).await else {
+            continue;
+        };
+        fetch.answered(task, holder, question, answer, asked.elapsed());
+        if fetch.is_done() {
+            return Ok(fetch.bytes);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Holder {
+    id: NodeId,
+    open: usize,
+    out: bool,
+    busy: u32,
+    not_before: Option<Instant>,
+}
+
+/// Something to ask for, and who was asked.
+#[derive(Debug)]
+struct Task {
+    question: Question,
+    asked: Vec<usize>,
+    open: Vec<Instant>,
+    done: bool,
+}
+
+impl Task {
+    const fn new(question: Question) -> Self {
+        Self { question, asked: Vec::new(), open: Vec::new(), done: false }
+    }
+}
+
+#[derive(Debug)]
+struct Fetch {
+    id: BlobId,
+    len: u64,
+    plan: Plan,
+    holders: Vec<Holder>,
+    tasks: Vec<Task>,
+    list: Option<Vec<Digest>>,
+    bytes: Vec<u8>,
+    faults: Vec<(NodeId, HolderFault)>,
+    slowest: Duration,
+}
+
+impl Fetch {
+    fn new(id: BlobId, len: u64, ids: &[NodeId], plan: Plan) -> Self {
+        let mut holders: Vec<Holder> = Vec::new();
+        for id in ids {
+            if holders.iter().all(|h| h.id != *id) {
+                holders.push(Holder { id: *id, open: 0, out: false, busy: 0, not_before: None });
+            }
+        }
+        Self {
+            id,
+            len,
+            plan,
+            holders,
+            tasks: vec![Task::new(Question::List(id))],
+            list: None,
+            bytes: Vec::new(),
+            faults: Vec::new(),
+            slowest: Duration::ZERO,
+        }
+    }
+
+    /// What to ask next, and whom: chunks that nobody was asked for first, then overdue ones.
+    fn next(&mut self) -> Option<(usize, usize, Question)> {
+        let overdue = self.plan.hedge.max(self.slowest * SLOWER);
+        let fresh: usize =
+            self.tasks.iter().flat_map(|t| &t.open).filter(|since| since.elapsed() < overdue).count();
+        if fresh >= self.plan.window {
+            return None;
+        }
+        let idle = |t: &Task| t.open.is_empty();
+        let late = |t: &Task| !t.open.is_empty() && t.open.iter().all(|since| since.elapsed() >= overdue);
+        let (task, holder) = self.pick(idle).or_else(|| self.pick(late))?;
+        self.holders[holder].open += 1;
+        self.tasks[task].asked.push(holder);
+        self.tasks[task].open.push(Instant::now());
+        Some((task, holder, self.tasks[task].question))
+    }
+
+    fn pick(&self, wanted: impl Fn(&Task) -> bool) -> Option<(usize, usize)> {
+        let now = Instant::now();
+        let count = self.holders.len();
+        self.tasks.iter().enumerate().filter(|(_, t)| !t.done && wanted(t)).find_map(|(index, task)| {
+            let ready = |h: &Holder| !h.out && h.open < self.plan.per_holder && h.not_before.is_none_or(|t| t <= now);
+            (0..count)
+                .filter(|h| ready(&self.holders[*h]) && !task.asked.contains(h))
+                .min_by_key(|h| (self.holders[*h].open, (h + count - index % count) % count))
+                .map(|holder| (index, holder))
+        })
+    }
+
+    fn answered(
+        &mut self,
+        task: usize,
+        holder: usize,
+        question: Question,
+        answer: Result<Answer, HolderFault>,
+        took: Duration,
+    ) {
+        self.holders[holder].open -= 1;
+        // The list's task is replaced by the chunks' once it is known; an answer that comes after that finds another task.
+        let current = self.tasks.get(task).is_some_and(|t| t.question == question);
+        if current {
+            self.tasks[task].open.pop();
+            if self.tasks[task].done {
+                return;
+            }
+        } else {
+            return;
+        }
+        let fault = match (question, answer) {
+            (_, Ok(Answer::Busy)) => return self.busy(task, holder),
+            (_, Ok(Answer::Absent)) => HolderFault::Absent,
+            (_, Ok(Answer::Refused)) => HolderFault::Refused,
+            (Question::List(_), Ok(Answer::List(list))) => match self.take_list(list) {
+                Ok(()) => return self.fine(holder, took),
+                Err(fault) => fault,
+            },
+            (Question::Chunk(_, index), Ok(Answer::Chunk(chunk))) => match self.take_chunk(task, index, &chunk) {
+                Ok(()) => return self.fine(holder, took),
+                Err(fault) => fault,
+            },
+            (_, Ok(Answer::List(_) | Answer::Chunk(_))) => HolderFault::WrongAnswer,
+            (_, Err(fault)) => fault,
+        };
+        // Whoever lacks one chunk may have others. Everything else is reason enough to ask it no more.
+        let lacks_one = fault == HolderFault::Absent && matches!(question, Question::Chunk(..));
+        self.holders[holder].out |= !lacks_one;
+        let who = self.holders[holder].id;
+        tracing::debug!(blob = ?self.id, holder = ?who, %fault, "a holder failed");
+        self.faults.push((who, fault));
+    }
+
+    fn fine(&mut self, holder: usize, took: Duration) {
+        self.holders[holder].busy = 0;
+        self.slowest = self.slowest.max(took);
+    }
+
+    fn busy(&mut self, task: usize, holder: usize) {
+        self.tasks[task].asked.retain(|h| *h != holder);
+        let holder = &mut self.holders[holder];
+        holder.busy += 1;
+        holder.not_before = Some(Instant::now() + BUSY_PAUSE * holder.busy);
+        if holder.busy > BUSY_MAX {
+            holder.out = true;
+            let who = holder.id;
+            self.faults.push((who, HolderFault::Busy));
+        }
+    }
+
+    fn take_list(&mut self, list: Vec<Digest>) -> Result<(), HolderFault> {
+        if list.len() as u64 != chunk_count(self.len) || BlobId::of_chunks(self.len, &list) != self.id {
+            return Err(HolderFault::BadList);
+        }
+        self.bytes = vec![0; self.len as usize];
+        self.tasks = (0..list.len() as u32).map(|i| Task::new(Question::Chunk(self.id, i))).collect();
+        self.list = Some(list);
+        Ok(())
+    }
+
+    fn take_chunk(&mut self, task: usize, index: u32, chunk: &[u8]) -> Result<(), HolderFault> {
+        let expected = self.list.as_ref().and_then(|list| list.get(index as usize));
+        if chunk.len() != chunk_len(self.len, index) || expected != Some(&chunk_hash(chunk)) {
+            return Err(HolderFault::BadChunk(index));
+        }
+        let start = index as usize * CHUNK_BYTES;
+        self.bytes[start..start + chunk.len()].copy_from_slice(chunk);
+        self.tasks[task].done = true;
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.list.is_some() && self.tasks.iter().all(|t| t.done)
+    }
+
+    /// Whether something is missing that nobody is left to be asked for.
+    fn is_hopeless(&self) -> bool {
+        self.tasks.iter().any(|task| {
+            let nobody = (0..self.holders.len()).all(|h| self.holders[h].out || task.asked.contains(&h));
+            !task.done && task.open.is_empty() && nobody
+        })
+    }
+
+    fn failure(&mut self) -> Error {
+        Error::Fetch { id: self.id, faults: std::mem::take(&mut self.faults) }
+    }
+}

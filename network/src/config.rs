@@ -1,0 +1,247 @@
+//! How a node is to be set up.
+
+use std::time::Duration;
+
+use fedswarm_protocol::hash::Digest;
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+
+use crate::{Error, NodeId};
+
+/// What carries the bytes. Peers of different kinds do not reach each other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TransportKind {
+    /// Inside one process, without sockets; still encrypted, so that what is measured is what is shipped.
+    Memory,
+    /// TCP with Noise and yamux: the least CPU.
+    Tcp,
+    /// QUIC over UDP: better through NATs.
+    Quic,
+}
+
+impl TransportKind {
+    /// A free port: on the loopback interface, or in memory.
+    #[must_use]
+    pub fn any_port(self) -> Multiaddr {
+        let ip = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::LOCALHOST));
+        match self {
+            Self::Memory => Multiaddr::empty().with(Protocol::Memory(0)),
+            Self::Tcp => ip.with(Protocol::Tcp(0)),
+            Self::Quic => ip.with(Protocol::Udp(0)).with(Protocol::QuicV1),
+        }
+    }
+
+    /// Whether an address is of this kind.
+    pub(crate) fn carries(self, addr: &Multiaddr) -> bool {
+        addr.iter().any(|part| match self {
+            Self::Memory => matches!(part, Protocol::Memory(_)),
+            Self::Tcp => matches!(part, Protocol::Tcp(_)),
+            Self::Quic => matches!(part, Protocol::QuicV1),
+        })
+    }
+}
+
+/// What [`crate::start`] needs to know.
+#[derive(Clone)]
+pub struct Config {
+    /// The seed of the node's ed25519 key, the one that also signs the protocol's messages.
+    pub secret: [u8; 32],
+    /// The network's id: it names the gossip topics and what is told to strangers. Discovery is shared by all networks.
+    pub network: Digest,
+    /// What carries the bytes.
+    pub transport: TransportKind,
+    /// Where to listen; empty takes a free port on the loopback interface.
+    pub listen: Vec<Multiaddr>,
+    /// Entry points, each ending in `/p2p/<peer id>`.
+    pub bootstraps: Vec<Multiaddr>,
+    /// Whether to look for peers by multicast in the local network. Needs a listener that is not on loopback.
+    pub mdns: bool,
+    /// Who may fetch blobs and send direct messages; they are looked up, dialed and kept connected.
+    pub members: Vec<NodeId>,
+    /// Use discovery without serving it: for nodes that nobody can reach.
+    pub client_mode: bool,
+    /// How much of everything is allowed.
+    pub limits: Limits,
+    /// How fast things happen.
+    pub tempo: Tempo,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("network", &self.network)
+            .field("transport", &self.transport)
+            .field("listen", &self.listen)
+            .field("bootstraps", &self.bootstraps)
+            .field("members", &self.members.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// A node on a free port that knows nobody; the rest at defaults.
+    #[must_use]
+    pub fn new(secret: [u8; 32], network: Digest, transport: TransportKind) -> Self {
+        Self {
+            secret,
+            network,
+            transport,
+            listen: Vec::new(),
+            bootstraps: Vec::new(),
+            mdns: false,
+            members: Vec::new(),
+            client_mode: false,
+            limits: Limits::default(),
+            tempo: Tempo::default(),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let setting = |text: String| Err(Error::Setting(text));
+        if self.members.len() > crate::MAX_MEMBERS {
+            return setting(format!("{} members, at most {} are allowed", self.members.len(), crate::MAX_MEMBERS));
+        }
+        for addr in &self.bootstraps {
+            if !addr.iter().any(|p| matches!(p, Protocol::P2p(_))) {
+                return setting(format!("entry point {addr} does not end in /p2p/<peer id>"));
+            }
+        }
+        for addr in self.listen.iter().chain(&self.bootstraps) {
+            if !self.transport.carries(addr) {
+                return setting(format!("{addr} is not an address of transport {:?}", self.transport));
+            }
+        }
+        self.limits.check()?;
+        self.tempo.check()
+    }
+}
+
+/// How much of everything is allowed. Each bound is what an outsider can make us hold.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections with peers that are not members. Too low, and discovery through us fails for others.
+    pub strangers: usize,
+    /// Connections that are being set up, each way. Too low, and a large network takes seconds longer to form.
+    pub pending: u32,
+    /// All connections together; at least two for each member.
+    pub connections: u32,
+    /// New connections are denied while the process holds more than this, in bytes, the training included.
+    pub memory_bytes: usize,
+    /// Blob requests that one peer may have open with us, and we with it. Too low, and a fast link is not filled.
+    pub blob_requests_per_peer: usize,
+    /// Blob requests served at once, in all: times 1 MiB is what serving can hold in memory.
+    pub blob_requests_served: usize,
+    /// Direct messages that may be on their way to one peer; more wait in [`crate::Network::send`].
+    pub direct_per_peer: usize,
+    /// Chunks on their way in one fetch; times 1 MiB is what a fetch holds beside the blob itself.
+    pub fetch_window: usize,
+    /// Events waiting for the owner. Too low, and a busy owner loses gossip.
+    pub events: usize,
+    /// Gossip that waits for a first subscriber.
+    pub unsent_gossip: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            strangers: 64,
+            pending: 128,
+            connections: 768,
+            memory_bytes: 8 << 30,
+            blob_requests_per_peer: 4,
+            blob_requests_served: 32,
+            direct_per_peer: 16,
+            fetch_window: 8,
+            events: 2048,
+            unsent_gossip: 64,
+        }
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), Error> {
+        let positive = [
+            ("blob_requests_per_peer", self.blob_requests_per_peer),
+            ("blob_requests_served", self.blob_requests_served),
+            ("direct_per_peer", self.direct_per_peer),
+            ("fetch_window", self.fetch_window),
+            ("pending", self.pending as usize),
+            ("connections", self.connections as usize),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::Setting(format!("limit {name} is 0; at least 1 is needed")));
+        }
+        if self.events < 16 {
+            return Err(Error::Setting(format!("limit events is {}; at least 16 are needed", self.events)));
+        }
+        Ok(())
+    }
+}
+
+/// How fast things happen.
+#[derive(Clone, Debug)]
+pub struct Tempo {
+    /// Gossipsub's heartbeat: how soon the mesh mends itself.
+    pub heartbeat: Duration,
+    /// The first heartbeat, after which gossip flows in a mesh.
+    pub first_heartbeat: Duration,
+    /// How often missing members are thought of.
+    pub discovery: Duration,
+    /// The first pause after a failed attempt to reach a member; it doubles from there.
+    pub redial: Duration,
+    /// The longest such pause.
+    pub redial_max: Duration,
+    /// Between two pings, and how long one may take before the connection is given up.
+    pub ping: Duration,
+    /// For one chunk of 1 MiB, from request to last byte: 60 s suit 150 kbit/s.
+    pub blob_timeout: Duration,
+    /// How long a fetch waits for a holder before it asks another one as well.
+    pub hedge: Duration,
+    /// For one direct message, from request to acknowledgement.
+    pub direct_timeout: Duration,
+    /// A connection that nobody uses is closed after this. Members' connections are used by pings only, so this is long.
+    pub idle: Duration,
+}
+
+impl Default for Tempo {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(1),
+            first_heartbeat: Duration::from_millis(100),
+            discovery: Duration::from_millis(100),
+            redial: Duration::from_millis(200),
+            redial_max: Duration::from_secs(10),
+            ping: Duration::from_secs(15),
+            blob_timeout: Duration::from_secs(60),
+            hedge: Duration::from_secs(2),
+            direct_timeout: Duration::from_secs(10),
+            idle: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl Tempo {
+    /// For many nodes in one process, or tests: the same, only quicker.
+    #[must_use]
+    pub fn local() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(200),
+            first_heartbeat: Duration::from_millis(20),
+            discovery: Duration::from_millis(50),
+            redial: Duration::from_millis(100),
+            redial_max: Duration::from_secs(2),
+            hedge: Duration::from_millis(300),
+            blob_timeout: Duration::from_secs(20),
+            ..Self::default()
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let least = Duration::from_millis(1);
+        let all = [self.heartbeat, self.discovery, self.redial, self.ping, self.blob_timeout, self.hedge, self.direct_timeout];
+        if all.iter().any(|d| *d < least) {
+            return Err(Error::Setting("every duration in the tempo must be at least 1 ms".into()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! What the handle asks of the task.
+
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{BlobReply, DirectReply, Driver, Open};
+use crate::blobs::codec::Question;
+use crate::{Error, PeerInfo, Topic};
+
+/// A wish, and where to answer.
+pub(crate) enum Command {
+    Publish { topic: Topic, data: Vec<u8>, reply: oneshot::Sender<Result<(), Error>> },
+    Send { peer: PeerId, data: Vec<u8>, permit: OwnedSemaphorePermit, reply: oneshot::Sender<DirectReply> },
+    Question { peer: PeerId, question: Question, permit: OwnedSemaphorePermit, reply: oneshot::Sender<BlobReply> },
+    SetMembers { peers: Vec<PeerId>, reply: oneshot::Sender<()> },
+    Block { peer: PeerId, reply: oneshot::Sender<()> },
+    Dial { addr: Multiaddr, reply: oneshot::Sender<Result<(), Error>> },
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    ListenAddrs(oneshot::Sender<Vec<Multiaddr>>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+impl Driver {
+    /// Whoever asked may have gone away meanwhile; its answer is dropped then.
+    pub(super) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Publish { topic, data, reply } => drop(reply.send(self.publish(topic, data))),
+            Command::Send { peer, data, permit, reply } => {
+                self.counters.direct.sent(data.len());
+                let id = self.swarm.behaviour_mut().direct.send_request(&peer, data);
+                self.direct.insert(id, Open { reply, _permit: permit });
+            }
+            Command::Question { peer, question, permit, reply } => {
+                let id = self.swarm.behaviour_mut().blobs.send_request(&peer, question);
+                self.questions.insert(id, Open { reply, _permit: permit });
+            }
+            Command::SetMembers { peers, reply } => {
+                self.set_members(peers);
+                _ = reply.send(());
+            }
+            Command::Block { peer, reply } => {
+                self.swarm.behaviour_mut().common.blocked.block_peer(peer);
+                _ = reply.send(());
+            }
+            Command::Dial { addr, reply } => {
+                let result = self.swarm.dial(addr.clone());
+                drop(reply.send(result.map_err(|e| Error::Dial { addr, reason: e.to_string() })));
+            }
+            Command::Peers(reply) => drop(reply.send(self.peer_infos())),
+            Command::ListenAddrs(reply) => drop(reply.send(self.swarm.listeners().cloned().collect())),
+            Command::Shutdown(reply) => _ = reply.send(()),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Finding members and keeping them connected.
+//!
+//! Everyone knows an entry point and the members' keys. Whoever starts looks up every member that is missing; a lookup that comes
+//! near its goal dials it. Attempts are repeated with growing pauses; since a newcomer's first attempts come quickly, the others'
+//! long pauses do not keep it waiting. Of two who start together, the one with the smaller id calls and the other waits a moment,
+//! or most pairs would end up with two connections.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId, Swarm, kad};
+use tokio::time::Instant;
+
+use crate::Tempo;
+use crate::behaviour::{MAX_ADDRS, Member};
+
+/// Lookups under way at once. Lower, and a large network forms slowly; higher, and its entry point is flooded.
+const MAX_LOOKUPS: usize = 4;
+/// How many peers near a member answer before a lookup ends.
+const LOOKUP_WIDTH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+
+/// How many first pauses the one with the larger id waits for the other's call.
+const COURTESY: u32 = 3;
+
+/// When to try again.
+#[derive(Debug)]
+struct Attempt {
+    addrs: Vec<Multiaddr>,
+    due: Instant,
+    pause: Duration,
+}
+
+impl Attempt {
+    fn new(addrs: Vec<Multiaddr>, pause: Duration) -> Self {
+        Self { addrs, due: Instant::now(), pause }
+    }
+
+    fn learn(&mut self, addr: Multiaddr) {
+        if !self.addrs.contains(&addr) {
+            if self.addrs.len() >= MAX_ADDRS {
+                self.addrs.remove(0);
+            }
+            self.addrs.push(addr);
+        }
+    }
+}
+
+/// Who is wanted, and what is known about where they are.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    me: PeerId,
+    pause: Duration,
+    pause_max: Duration,
+    entries: HashMap<PeerId, Attempt>,
+    members: HashMap<PeerId, Attempt>,
+    connected: HashSet<PeerId>,
+    lookups: HashMap<kad::QueryId, PeerId>,
+}
+
+impl Discovery {
+    pub(super) fn new(me: PeerId, entries: &[Multiaddr], tempo: &Tempo) -> Self {
+        let mut found: HashMap<PeerId, Attempt> = HashMap::new();
+        for addr in entries {
+            let peer = addr.iter().find_map(|p| if let Protocol::P2p(peer) = p { Some(peer) } else { None });
+            if let Some(peer) = peer.filter(|p| *p != me) {
+                found.entry(peer).or_insert_with(|| Attempt::new(Vec::new(), tempo.redial)).learn(addr.clone());
+            }
+        }
+        Self {
+            me,
+            pause: tempo.redial,
+            pause_max: tempo.redial_max,
+            entries: found,
+            members: HashMap::new(),
+            connected: HashSet::new(),
+            lookups: HashMap::new(),
+        }
+    }
+
+    pub(super) fn is_member(&self, peer: &PeerId) -> bool {
+        self.members.contains_key(peer)
+    }
+
+    /// A member or an entry point: no stranger.
+    pub(super) fn is_known(&self, peer: &PeerId) -> bool {
+        self.is_member(peer) || self.entries.contains_key(peer)
+    }
+
+    pub(super) fn set_members(&mut self, members: Vec<PeerId>) {
+        let mut before = std::mem::take(&mut self.members);
+        for peer in members.into_iter().filter(|p| *p != self.me) {
+            let attempt = before.remove(&peer).unwrap_or_else(|| {
+                let mut attempt = Attempt::new(Vec::new(), self.pause);
+                if peer < self.me {
+                    attempt.due += self.pause * COURTESY;
+                }
+                attempt
+            });
+            self.members.insert(peer, attempt);
+        }
+    }
+
+    pub(super) fn connected(&mut self, peer: PeerId, swarm: &mut Swarm<Member>) {
+        self.connected.insert(peer);
+        // What was looked for is here; no need to ask on.
+        let ended: Vec<_> = self.lookups.iter().filter(|(_, goal)| **goal == peer).map(|(id, _)| *id).collect();
+        for id in ended {
+            if let Some(mut query) = swarm.behaviour_mut().common.kad.query_mut(&id) {
+                query.finish();
+            }
+        }
+    }
+
+    /// The peer may only have restarted: the first attempt comes soon.
+    pub(super) fn disconnected(&mut self, peer: PeerId) {
+        self.connected.remove(&peer);
+        for attempt in [self.members.get_mut(&peer), self.entries.get_mut(&peer)].into_iter().flatten() {
+            attempt.pause = self.pause;
+            attempt.due = Instant::now() + self.pause;
+        }
+    }
+
+    /// A connected peer said where it listens.
+    pub(super) fn learned(&mut self, peer: PeerId, addrs: impl Iterator<Item = Multiaddr>, swarm: &mut Swarm<Member>) {
+        if let Some(attempt) = self.members.get_mut(&peer) {
+            for addr in addrs.take(MAX_ADDRS) {
+                attempt.learn(addr);
+            }
+        }
+        self.tick(swarm);
+    }
+
+    /// Someone, who may be anyone, says that a peer is at an address: worth a try.
+    pub(super) fn heard(&mut self, peer: PeerId, addr: Multiaddr) {
+        if let Some(attempt) = self.members.get_mut(&peer) {
+            attempt.learn(addr);
+            attempt.due = Instant::now();
+        }
+    }
+
+    pub(super) fn on_kad(&mut self, event: kad::Event, swarm: &mut Swarm<Member>) {
+        if let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event {
+            let ended = step.last && self.lookups.remove(&id).is_some();
+            if let kad::QueryResult::GetClosestPeers(result) = result {
+                let peers = match result {
+                    Ok(found) => found.peers,
+                    Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
+                };
+                for info in peers {
+                    for addr in info.addrs.into_iter().take(MAX_ADDRS) {
+                        if !self.connected.contains(&info.peer_id) {
+                            self.heard(info.peer_id, addr);
+                        }
+                    }
+                }
+            }
+            if ended {
+                self.tick(swarm);
+            }
+        }
+    }
+
+    /// Dials and looks up whoever is missing and due.
+    pub(super) fn tick(&mut self, swarm: &mut Swarm<Member>) {
+        let now = Instant::now();
+        let (pause_max, connected) = (self.pause_max, &self.connected);
+        let due = |(peer, attempt): &(&PeerId, &mut Attempt)| !connected.contains(*peer) && attempt.due <= now;
+        for (peer, attempt) in self.entries.iter_mut().filter(due) {
+            dial(swarm, *peer, &attempt.addrs);
+            attempt.due = now + attempt.pause;
+            attempt.pause = (attempt.pause * 2).min(pause_max);
+        }
+        let can_ask = knows_someone(swarm);
+        for (peer, attempt) in self.members.iter_mut().filter(due) {
+            if !attempt.addrs.is_empty() {
+                dial(swarm, *peer, &attempt.addrs);
+            } else if !can_ask {
+                continue;
+            }
+            if can_ask {
+                if self.lookups.len() >= MAX_LOOKUPS {
+                    continue;
+                }
+                if self.lookups.values().all(|goal| goal != peer) {
+                    let id = swarm.behaviour_mut().common.kad.get_n_closest_peers(*peer, LOOKUP_WIDTH);
+                    self.lookups.insert(id, *peer);
+                }
+            }
+            attempt.due = now + attempt.pause;
+            attempt.pause = (attempt.pause * 2).min(pause_max);
+        }
+    }
+}
+
+/// Dials what is known of a peer, if anything. Failures come as events; one to be expected is that it is being dialed already.
+fn dial(swarm: &mut Swarm<Member>, peer: PeerId, addrs: &[Multiaddr]) {
+    let options = DialOpts::peer_id(peer)
+        .condition(PeerCondition::DisconnectedAndNotDialing)
+        .addresses(addrs.to_vec())
+        .extend_addresses_through_behaviour()
+        .build();
+    if let Err(error) = swarm.dial(options) {
+        tracing::trace!(%peer, %error, "not dialed");
+    }
+}
+
+fn knows_someone(swarm: &mut Swarm<Member>) -> bool {
+    swarm.behaviour_mut().common.kad.kbuckets().any(|bucket| bucket.num_entries() > 0)
+}

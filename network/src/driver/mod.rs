@@ -1,0 +1,195 @@
+//! The one task that owns the swarm. It never waits for anyone: whatever is full drops or refuses.
+
+mod commands;
+mod connections;
+mod discovery;
+mod messages;
+mod serve;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use commands::Command;
+use discovery::Discovery;
+use fedswarm_protocol::hash::Digest;
+use futures::StreamExt;
+use libp2p::request_response::OutboundRequestId;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, mdns, swarm};
+use serve::Serving;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use crate::behaviour::{CommonEvent, Member, MemberEvent};
+use crate::blobs::codec::Answer;
+use crate::driver::connections::Peer;
+use crate::driver::messages::Unsent;
+use crate::traffic::Counters;
+use crate::listen::Listeners;
+use crate::{
+    Acceptance, BlobSource, Config, Error, Event, GossipToken, HolderFault, Limits, TransportKind, id, transport,
+};
+
+/// A request on its way: whom to tell, and the permit that goes back when it ends.
+struct Open<T> {
+    reply: oneshot::Sender<T>,
+    _permit: OwnedSemaphorePermit,
+}
+
+type DirectReply = Result<(), String>;
+type BlobReply = Result<Answer, HolderFault>;
+
+/// The task's state.
+pub(crate) struct Driver {
+    swarm: Swarm<Member>,
+    network: Digest,
+    transport: TransportKind,
+    limits: Limits,
+    discovery_tempo: Duration,
+    listen: Vec<Multiaddr>,
+    counters: Arc<Counters>,
+    commands: mpsc::Receiver<Command>,
+    reports: mpsc::UnboundedReceiver<(GossipToken, Acceptance)>,
+    events: mpsc::Sender<Event>,
+    topics: HashMap<gossipsub::TopicHash, crate::Topic>,
+    peers: HashMap<PeerId, Peer>,
+    discovery: Discovery,
+    serving: Serving,
+    unsent: VecDeque<Unsent>,
+    direct: HashMap<OutboundRequestId, Open<DirectReply>>,
+    questions: HashMap<OutboundRequestId, Open<BlobReply>>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        config: Config,
+        blobs: Arc<dyn BlobSource>,
+        counters: Arc<Counters>,
+        commands: mpsc::Receiver<Command>,
+        reports: mpsc::UnboundedReceiver<(GossipToken, Acceptance)>,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, Error> {
+        let key = id::keypair(&config.secret)?;
+        let me = key.public().to_peer_id();
+        let carrier = transport::build(&key, &[config.transport], &counters)?;
+        let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(config.tempo.idle);
+        let swarm = Swarm::new(carrier, Member::new(&key, &config)?, me, swarm_config);
+        let members = config.members.iter().map(|m| m.peer_id()).collect::<Result<Vec<_>, _>>()?;
+        let mut discovery = Discovery::new(me, &config.bootstraps, &config.tempo);
+        discovery.set_members(members);
+        let listen = if config.listen.is_empty() { vec![config.transport.any_port()] } else { config.listen };
+        let topics = crate::Topic::ALL.iter().map(|t| (t.ident(&config.network).hash(), *t)).collect();
+        Ok(Self {
+            swarm,
+            network: config.network,
+            transport: config.transport,
+            serving: Serving::new(blobs, &config.limits),
+            limits: config.limits,
+            discovery_tempo: config.tempo.discovery,
+            listen,
+            counters,
+            commands,
+            reports,
+            events,
+            topics,
+            peers: HashMap::new(),
+            discovery,
+            unsent: VecDeque::new(),
+            direct: HashMap::new(),
+            questions: HashMap::new(),
+        })
+    }
+
+    /// Opens the listeners and waits until each has an address.
+    pub(crate) async fn listen(&mut self) -> Result<(), Error> {
+        let wanted = std::mem::take(&mut self.listen);
+        let mut listeners = Listeners::open(&mut self.swarm, &wanted)?;
+        while listeners.are_awaited() {
+            let event = listeners.next(&mut self.swarm).await?;
+            self.on_swarm(event);
+        }
+        Ok(())
+    }
+
+    /// Runs until the last handle is gone or [`Command::Shutdown`] comes.
+    pub(crate) async fn run(mut self) {
+        let mut tick = tokio::time::interval(self.discovery_tempo);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_swarm(event),
+                command = self.commands.recv() => match command {
+                    None => return,
+                    Some(Command::Shutdown(reply)) => {
+                        _ = reply.send(());
+                        return;
+                    }
+                    Some(command) => self.on_command(command),
+                },
+                Some((token, verdict)) = self.reports.recv() => self.judge(&token, verdict),
+                served = self.serving.next() => self.answer(served),
+                _ = tick.tick() => self.discovery.tick(&mut self.swarm),
+            }
+        }
+    }
+
+    fn on_swarm(&mut self, event: SwarmEvent<MemberEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::NewListenAddr { address, .. } => self.tell(Event::Listening(address)),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
+                self.connected(peer_id, connection_id, &endpoint, num_established.get());
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
+                tracing::debug!(peer = %peer_id, ?cause, "connection closed");
+                self.disconnected(peer_id, connection_id, num_established);
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
+                tracing::debug!(?peer_id, %error, "dial failed");
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!(%error, "incoming connection failed"),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::warn!(?addresses, ?reason, "a listener closed");
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: MemberEvent) {
+        match event {
+            MemberEvent::Gossip(event) => self.on_gossip(event),
+            MemberEvent::Direct(event) => self.on_direct(event),
+            MemberEvent::Blobs(event) => self.on_blobs(event),
+            MemberEvent::Common(CommonEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                let kind = self.transport;
+                self.swarm.behaviour_mut().common.identified(peer_id, &info, |addr| kind.carries(addr));
+                let addrs = info.listen_addrs.into_iter().filter(|addr| kind.carries(addr));
+                self.discovery.learned(peer_id, addrs, &mut self.swarm);
+            }
+            MemberEvent::Common(CommonEvent::Ping(event)) => self.on_ping(event),
+            MemberEvent::Common(CommonEvent::Kad(event)) => self.discovery.on_kad(event, &mut self.swarm),
+            MemberEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, addr) in found {
+                    self.discovery.heard(peer, addr);
+                }
+            }
+            // The gates and the rest of identify have nothing to say; mDNS' expiry is no reason to forget an address.
+            MemberEvent::Common(_) | MemberEvent::Mdns(mdns::Event::Expired(_)) => {}
+        }
+    }
+
+    /// Queues an event that must not be lost.
+    fn tell(&self, event: Event) {
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            tracing::warn!(?event, "the queue of events is full; an event is lost");
+        }
+    }
+
+    /// Queues a message, unless the queue is nearly full: the rest is kept for [`Driver::tell`].
+    fn tell_message(&self, event: Event) -> bool {
+        self.events.capacity() > self.limits.events / 8 && self.events.try_send(event).is_ok()
+    }
+}
+

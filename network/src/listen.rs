@@ -1,0 +1,96 @@
+//! Opening listeners: all of them, or an error that names the one that failed.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::core::transport::ListenerId;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, Swarm, TransportError};
+use tokio::time::Instant;
+
+use crate::Error;
+
+/// How long listeners may take to come up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Listeners that have no address yet.
+pub(crate) struct Listeners {
+    waiting: HashMap<ListenerId, Multiaddr>,
+    deadline: Instant,
+}
+
+impl Listeners {
+    pub(crate) fn open<B: NetworkBehaviour>(swarm: &mut Swarm<B>, wanted: &[Multiaddr]) -> Result<Self, Error> {
+        let mut waiting = HashMap::new();
+        for addr in wanted {
+            check_free(addr)?;
+            let id = swarm.listen_on(addr.clone()).map_err(|e| refused(addr.clone(), e))?;
+            waiting.insert(id, addr.clone());
+        }
+        Ok(Self { waiting, deadline: Instant::now() + PATIENCE })
+    }
+
+    pub(crate) fn are_awaited(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The swarm's next event, which may be about a listener.
+    pub(crate) async fn next<B: NetworkBehaviour>(
+        &mut self,
+        swarm: &mut Swarm<B>,
+    ) -> Result<SwarmEvent<B::ToSwarm>, Error> {
+        let Ok(event) = tokio::time::timeout_at(self.deadline, swarm.select_next_some()).await else {
+            let addr = self.waiting.values().next().cloned().unwrap_or_else(Multiaddr::empty);
+            return Err(Error::Listen { addr, reason: format!("no listener after {PATIENCE:?}") });
+        };
+        match &event {
+            SwarmEvent::NewListenAddr { listener_id, .. } => drop(self.waiting.remove(listener_id)),
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                if let Some(addr) = self.waiting.remove(listener_id) {
+                    let reason = reason.as_ref().err().map_or_else(|| "closed".to_owned(), ToString::to_string);
+                    return Err(Error::Listen { addr, reason });
+                }
+            }
+            _ => {}
+        }
+        Ok(event)
+    }
+}
+
+/// libp2p's TCP listeners share a port with any other that allows it, and then each gets some of the connections. Two nodes on one
+/// port is never what was meant, so the port is tried without sharing first. QUIC buries the reason in errors of its own.
+fn check_free(addr: &Multiaddr) -> Result<(), Error> {
+    let mut parts = addr.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    let tried = match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => UdpSocket::bind((ip, port)).map(drop),
+        _ => return Ok(()),
+    };
+    match tried {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Error::PortInUse { addr: addr.clone() }),
+        // Anything else is for the real attempt to say.
+        _ => Ok(()),
+    }
+}
+
+/// Names the address; the most frequent trouble gets a variant of its own.
+fn refused(addr: Multiaddr, error: TransportError<io::Error>) -> Error {
+    // The memory transport has one error for everything, and a taken port is all that can be wrong with a well-formed address.
+    let in_memory = addr.iter().any(|part| matches!(part, Protocol::Memory(_)));
+    match error {
+        TransportError::MultiaddrNotSupported(_) => {
+            Error::Listen { addr, reason: "the transport does not know such addresses".into() }
+        }
+        TransportError::Other(error) if in_memory || error.kind() == io::ErrorKind::AddrInUse => Error::PortInUse { addr },
+        TransportError::Other(error) => Error::Listen { addr, reason: error.to_string() },
+    }
+}

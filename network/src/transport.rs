@@ -1,0 +1,79 @@
+//! What carries the bytes: authenticated and multiplexed in every case, so that a peer is always its key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::Transport;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, MemoryTransport};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
+
+use crate::traffic::{Counted, Counters};
+use crate::{Error, TransportKind};
+
+/// How long a connection may take to be encrypted. Lower, and a machine that is busy training drops its guests.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
+
+type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// A transport that speaks all of `kinds`.
+pub(crate) fn build(key: &Keypair, kinds: &[TransportKind], counters: &Arc<Counters>) -> Result<Carrier, Error> {
+    let mut all: Option<Carrier> = None;
+    for kind in kinds {
+        let one = single(key, *kind)?;
+        all = Some(match all {
+            None => one,
+            Some(rest) => rest.or_transport(one).map(|either, _| either.into_inner()).boxed(),
+        });
+    }
+    let carrier = all.ok_or_else(|| Error::Setting("no transport was chosen".into()))?;
+    let counters = Arc::clone(counters);
+    Ok(carrier
+        .map(move |(peer, inner), _| (peer, StreamMuxerBox::new(Counted { inner, counters: Arc::clone(&counters) })))
+        .boxed())
+}
+
+fn single(key: &Keypair, kind: TransportKind) -> Result<Carrier, Error> {
+    match kind {
+        TransportKind::Memory => secured(key, MemoryTransport::default()),
+        TransportKind::Tcp => {
+            named(|| secured(key, tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))))
+        }
+        TransportKind::Quic => named(|| {
+            Ok(quic::tokio::Transport::new(quic::Config::new(key))
+                .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+                .boxed())
+        }),
+    }
+}
+
+fn secured<T>(key: &Keypair, raw: T) -> Result<Carrier, Error>
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send,
+    T::ListenerUpgrade: Send,
+{
+    let noise = noise::Config::new(key).map_err(|e| Error::Key(e.to_string()))?;
+    Ok(raw
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux::Config::default())
+        .timeout(UPGRADE_TIMEOUT)
+        .boxed())
+}
+
+/// Lets addresses have host names, where the system can resolve them.
+fn named(make: impl Fn() -> Result<Carrier, Error>) -> Result<Carrier, Error> {
+    match dns::tokio::Transport::system(make()?) {
+        Ok(named) => Ok(named.boxed()),
+        Err(error) => {
+            tracing::warn!(%error, "host names cannot be resolved here; only numeric addresses will work");
+            make()
+        }
+    }
+}
