@@ -14,6 +14,9 @@ const RIGHT: f64 = 96.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
 
+/// From this many rounds on the axis need not begin at zero.
+const LONG_RUN: usize = 20;
+
 /// Labels at the right end closer than this would overlap.
 const LABEL_HEIGHT: f64 = 15.0;
 
@@ -28,13 +31,18 @@ pub(super) fn chart(results: &Results) -> String {
         })
         .collect();
     let last = swarm.len().max(alone.len()).saturating_sub(1).max(1);
-    let top = peers.iter().flatten().map(|(_, a)| *a).chain(swarm.iter().copied()).chain(alone.iter().copied());
-    let ticks = chart::ticks(0.0, 100.0 * top.fold(0.1, f64::max), 5);
+    let series = || peers.iter().flatten().copied().chain(pairs(swarm)).chain(pairs(alone));
+    let high = series().map(|(_, accuracy)| accuracy).fold(0.1, f64::max);
+    // Where a long run's lines lie close together, the axis begins below all that happens after the first quarter.
+    let settled = series().filter(|(round, _)| *round >= last / 4).map(|(_, accuracy)| accuracy);
+    let low = if last > LONG_RUN { settled.fold(1.0, f64::min) } else { 0.0 };
+    let ticks = chart::ticks(100.0 * low, 100.0 * high, 5);
+    let (bottom, top) = (ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(100.0));
     let x = Scale::new(0.0, last as f64, LEFT, WIDTH - RIGHT);
-    let y = Scale::new(0.0, ticks.last().copied().unwrap_or(100.0) / 100.0, HEIGHT - BOTTOM, TOP);
+    let y = Scale::new(bottom / 100.0, top / 100.0, HEIGHT - BOTTOM, TOP);
 
-    let mut svg = chart::open(WIDTH, HEIGHT, 560, "Accuracy by round, per peer and over all peers");
-    let percents = Scale::new(0.0, ticks.last().copied().unwrap_or(100.0), HEIGHT - BOTTOM, TOP);
+    let mut svg = chart::open(WIDTH, HEIGHT, 720, "Accuracy by round, per peer and over all peers");
+    let percents = Scale::new(bottom, top, HEIGHT - BOTTOM, TOP);
     chart::grid(&mut svg, &ticks, percents, LEFT, WIDTH - RIGHT, |tick| format!("{tick:.0} %"));
     let step = chart::label_step(last + 1, WIDTH - LEFT - RIGHT, 34.0);
     for round in (0..=last).step_by(step) {
@@ -48,13 +56,26 @@ pub(super) fn chart(results: &Results) -> String {
     let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
     let _ = writeln!(svg, "<text class=\"axis middle\" x=\"{middle:.1}\" y=\"{:.1}\">round</text>", HEIGHT - 6.0);
 
+    // An inner picture cuts off what lies under the axis; a margin leaves the lines their width.
+    let (inner_width, inner_height) = (WIDTH - LEFT - RIGHT + 4.0, HEIGHT - TOP - BOTTOM + 4.0);
+    let corner = format!("{:.0} {:.0} {inner_width:.0} {inner_height:.0}", LEFT - 2.0, TOP - 2.0);
+    let (left, over) = (LEFT - 2.0, TOP - 2.0);
+    let _ = writeln!(
+        svg,
+        "<svg x=\"{left:.0}\" y=\"{over:.0}\" width=\"{inner_width:.0}\" height=\"{inner_height:.0}\" viewBox=\"{corner}\">"
+    );
+    // Many lines are fainter, so that together they are a band.
+    let faint = (5.0 / results.peers.len().max(1) as f64).clamp(0.2, 0.6);
+    let _ = writeln!(svg, "<g opacity=\"{faint:.2}\">");
     for (peer, line) in results.peers.iter().zip(&peers) {
         let end = line.last().map(|(_, a)| percent(*a)).unwrap_or_default();
         let title = format!("{} ({}): {end}", peer.name, peer.architecture);
         polyline(&mut svg, "peer-line", line.iter().copied(), x, y, &title);
     }
-    polyline(&mut svg, "alone-line", alone.iter().copied().enumerate(), x, y, "All peers, each trained alone");
-    polyline(&mut svg, "swarm-line", swarm.iter().copied().enumerate(), x, y, "All peers, in the swarm");
+    svg.push_str("</g>\n");
+    polyline(&mut svg, "alone-line", pairs(alone), x, y, "All peers, each trained alone");
+    polyline(&mut svg, "swarm-line", pairs(swarm), x, y, "All peers, in the swarm");
+    svg.push_str("</svg>\n");
     end_labels(&mut svg, swarm.last().copied(), alone.last().copied(), y);
     svg.push_str(chart::CLOSE);
 
@@ -64,6 +85,11 @@ pub(super) fn chart(results: &Results) -> String {
     }
     key.push(("line peer".to_owned(), "one peer, in the swarm".to_owned()));
     format!("{}{svg}", chart::legend(&key))
+}
+
+/// A list as points: its indices are the rounds.
+fn pairs(by_round: &[f64]) -> impl Iterator<Item = (usize, f64)> + '_ {
+    by_round.iter().copied().enumerate()
 }
 
 fn polyline(

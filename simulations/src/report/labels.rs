@@ -27,7 +27,7 @@ pub(super) fn chart(results: &Results) -> String {
     let height = top + ROW * results.peers.len() as f64 + 6.0;
     let most = results.peers.iter().flat_map(|peer| &peer.label_counts).copied().max().unwrap_or(0).max(1) as f64;
 
-    let mut svg = chart::open(WIDTH, height, 620, "Training images of each class per peer");
+    let mut svg = chart::open(WIDTH, height, 720, "Training images of each class per peer");
     let step = if named { 1 } else { chart::label_step(classes, WIDTH - LEFT - RIGHT, 30.0) };
     for (i, class) in results.classes.iter().enumerate().step_by(step) {
         let x = LEFT + column * (i as f64 + 0.5);

@@ -44,7 +44,7 @@ pub(super) fn chart(results: &Results) -> String {
         3
     };
 
-    let mut svg = chart::open(WIDTH, height, 560, "Duration of every round by phase, with its aggregator");
+    let mut svg = chart::open(WIDTH, height, 720, "Duration of every round by phase, with its aggregator");
     chart::grid(&mut svg, &ticks, y, LEFT, WIDTH - RIGHT, |tick| format!("{tick:.digits$} s"));
     let slot = (WIDTH - LEFT - RIGHT) / rounds.len() as f64;
     let bar = (slot * 0.72).min(46.0);

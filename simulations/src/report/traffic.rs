@@ -30,6 +30,11 @@ pub(super) fn chart(results: &Results) -> String {
     format!("<table class=\"traffic\"><tbody>\n{rows}</tbody></table>\n")
 }
 
+/// A share in percent; neither a little is nothing nor almost all is all.
 fn share(fraction: f64) -> String {
-    if fraction > 0.0 && fraction < 0.001 { "&lt; 0.1 %".to_owned() } else { format!("{:.1} %", 100.0 * fraction) }
+    match 100.0 * fraction {
+        percent if percent > 0.0 && percent < 0.1 => "&lt; 0.1 %".to_owned(),
+        percent if percent > 99.9 && percent < 100.0 => "&gt; 99.9 %".to_owned(),
+        percent => format!("{percent:.1} %"),
+    }
 }
