@@ -54,7 +54,9 @@ pub(super) fn chart(results: &Results) -> String {
         );
     }
     let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
-    let _ = writeln!(svg, "<text class=\"axis middle\" x=\"{middle:.1}\" y=\"{:.1}\">round</text>", HEIGHT - 6.0);
+    let note =
+        if bottom > 0.0 { format!("round (the axis of accuracy begins at {bottom:.0} %)") } else { "round".to_owned() };
+    let _ = writeln!(svg, "<text class=\"axis middle\" x=\"{middle:.1}\" y=\"{:.1}\">{note}</text>", HEIGHT - 6.0);
 
     // An inner picture cuts off what lies under the axis; a margin leaves the lines their width.
     let (inner_width, inner_height) = (WIDTH - LEFT - RIGHT + 4.0, HEIGHT - TOP - BOTTOM + 4.0);
@@ -65,7 +67,7 @@ pub(super) fn chart(results: &Results) -> String {
         "<svg x=\"{left:.0}\" y=\"{over:.0}\" width=\"{inner_width:.0}\" height=\"{inner_height:.0}\" viewBox=\"{corner}\">"
     );
     // Many lines are fainter, so that together they are a band.
-    let faint = (5.0 / results.peers.len().max(1) as f64).clamp(0.2, 0.6);
+    let faint = (2.2 / (results.peers.len().max(1) as f64).sqrt()).clamp(0.25, 0.7);
     let _ = writeln!(svg, "<g opacity=\"{faint:.2}\">");
     for (peer, line) in results.peers.iter().zip(&peers) {
         let end = line.last().map(|(_, a)| percent(*a)).unwrap_or_default();

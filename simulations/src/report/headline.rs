@@ -31,20 +31,17 @@ fn sentence(summary: &Summary) -> String {
     }
     let accuracy = percent(summary.accuracy.last);
     let peers = match summary.nodes {
-        1 => "One peer".to_owned(),
-        nodes => format!("{nodes} peers"),
+        1 => format!("One peer reaches {accuracy}"),
+        nodes => format!("{nodes} peers reach {accuracy} together"),
     };
     match (&summary.local_accuracy, summary.gain()) {
         (Some(local), Some(gain)) if gain.abs() >= 5e-5 => {
             let side = if gain > 0.0 { "more" } else { "less" };
-            let amount = 100.0 * gain.abs();
-            format!(
-                "{peers} reach {accuracy} together, {amount:.2} points {side} than the {} of training alone",
-                percent(local.last)
-            )
+            let (amount, alone) = (100.0 * gain.abs(), percent(local.last));
+            format!("{peers}, {amount:.2} points {side} than the {alone} of training alone")
         }
-        (Some(_), _) => format!("{peers} reach {accuracy} together, the same as training alone"),
-        (None, _) => format!("{peers} reach {accuracy}"),
+        (Some(_), _) => format!("{peers}, the same as training alone"),
+        (None, _) => peers,
     }
 }
 
@@ -57,10 +54,13 @@ fn setting(results: &Results) -> String {
         1 => "one architecture".to_owned(),
         count => format!("{count} architectures"),
     };
-    let data = format!("{} images", scenario.data);
+    let rounds = match results.summary.rounds {
+        1 => "1 round".to_owned(),
+        rounds => format!("{rounds} rounds"),
+    };
     format!(
-        "{} over {}, {} rounds, {architectures}, {data}, partition {}, seed {}",
-        results.summary.method, scenario.transport, results.summary.rounds, scenario.partition, scenario.seed
+        "{} over {}, {rounds}, {architectures}, {} images, partition {}, seed {}",
+        results.summary.method, scenario.transport, scenario.data, scenario.partition, scenario.seed
     )
 }
 

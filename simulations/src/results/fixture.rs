@@ -134,11 +134,3 @@ pub(crate) fn run(nodes: usize, rounds: u64, seed: u64) -> Results {
         rounds: rounds_list,
     }
 }
-
-#[test]
-fn zz_dump() {
-    for (n, r, d) in [(8, 10, "a"), (64, 200, "b"), (20, 60, "c"), (1, 1, "d")] {
-        run(n, r, 1).write(&std::path::Path::new("/tmp/rep").join(d)).unwrap();
-    }
-    println!("{}", crate::table::peers(&fedmoe()));
-}
