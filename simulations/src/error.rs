@@ -88,8 +88,8 @@ impl Error {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Text { .. } | Self::Setting { .. } | Self::Parse { .. } => true,
-            // A file that the user named and that is not there is a wrong name, not a broken machine.
-            Self::Io { action, source, .. } => *action == "read" && source.kind() == io::ErrorKind::NotFound,
+            // What is read was named by the user; what cannot be written is the machine's trouble.
+            Self::Io { action, .. } => *action == "read",
             Self::Cell { source, .. } => source.is_bad_input(),
             Self::Unfair(_) | Self::Stopped { .. } => false,
         }

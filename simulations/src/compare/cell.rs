@@ -4,13 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fedswarm_protocol::hash::hash;
+use serde::Serialize;
 
 use crate::Error;
 use crate::results::{Results, write_atomically};
-use crate::scenario::Scenario;
+use crate::scenario::{Partition, Scenario};
 
 /// What was asked for, kept beside what came out: a cell is reused only for the very same question.
 const QUESTION_FILE: &str = "cell.json";
+
+/// Everything that a cell's results depend on.
+#[derive(Serialize)]
+struct Question<'a> {
+    version: &'a str,
+    scenario: &'a Scenario,
+    /// The name of a partition file does not say what is in it.
+    partition_digest: Option<String>,
+}
 
 /// One run of a comparison.
 #[derive(Clone, Debug)]
@@ -21,14 +31,21 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// The cell of `method` and `seed`. Its folder's name carries a digest of the whole scenario, so that two
+    /// The cell of `method` and `seed`. Its folder's name carries a digest of the whole question, so that two
     /// different questions never share a folder and nothing is ever overwritten.
     pub(super) fn new(base: &Scenario, method: &str, seed: u64, out: &Path) -> Result<Self, Error> {
-        let mut scenario = Scenario { method: method.to_owned(), seed, out: None, ..base.clone() };
+        let scenario = Scenario { method: method.to_owned(), seed, out: None, ..base.clone() };
+        let partition_digest = match &scenario.partition {
+            Partition::File(path) => {
+                let bytes = fs::read(path).map_err(Error::io("read", path))?;
+                Some(hash("simulations partition", &bytes).to_string())
+            }
+            _ => None,
+        };
         // How many threads trained does not change what is learnt.
-        let threads = scenario.threads.take();
-        let question = serde_json::to_vec_pretty(&scenario).map_err(|e| Error::io("write", out)(e.into()))?;
-        scenario.threads = threads;
+        let asked = Scenario { threads: None, ..scenario.clone() };
+        let question = Question { version: env!("CARGO_PKG_VERSION"), scenario: &asked, partition_digest };
+        let question = serde_json::to_vec_pretty(&question).map_err(|e| Error::io("write", out)(e.into()))?;
         let digest = hash("simulations cell", &question).short();
         let folder = out.join(format!("{}-seed{seed}-{digest}", file_name(method)));
         Ok(Self { scenario, folder, question })
@@ -43,23 +60,41 @@ impl Cell {
     pub(super) fn finished(&self) -> Option<Results> {
         let question = fs::read(self.folder.join(QUESTION_FILE)).ok()?;
         let results = (question == self.question).then(|| Results::read(&self.folder).ok()).flatten()?;
-        let same = results.summary.method == self.scenario.method && results.summary.seed == self.scenario.seed;
-        // A run that stopped early wrote what it had; that is no finished cell.
-        (same && results.summary.rounds_certified == self.scenario.rounds).then_some(results)
+        self.check(&results).is_ok().then_some(results)
     }
 
     /// Runs the cell in a folder of its own, which gets its final name only when everything is in it.
     pub(super) fn run(&self, run: impl FnOnce(&Scenario) -> Result<Results, Error>) -> Result<Results, Error> {
-        let partial = self.folder.with_extension("partial");
+        // No `with_extension`: a dot in a method's name must not cut it.
+        let mut partial = self.folder.clone().into_os_string();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
         remove(&partial)?;
         fs::create_dir_all(&partial).map_err(Error::io("create", &partial))?;
         let results = run(&Scenario { out: Some(partial.clone()), ..self.scenario.clone() })?;
         results.write(&partial)?;
+        self.check(&results)?;
         write_atomically(&partial.join(QUESTION_FILE), &self.question)?;
         // What is left of a cell that was there but did not count as finished.
         remove(&self.folder)?;
         fs::rename(&partial, &self.folder).map_err(Error::io("create", &self.folder))?;
         Ok(results)
+    }
+
+    /// Whether these are the whole results of this cell: a run cut short must not stand beside full ones.
+    fn check(&self, results: &Results) -> Result<(), Error> {
+        let (summary, rounds) = (&results.summary, self.scenario.rounds);
+        if summary.method != self.scenario.method || summary.seed != self.scenario.seed {
+            let problem = format!("{} seed {} came back for {}", summary.method, summary.seed, self.name());
+            return Err(Error::Unfair(problem));
+        }
+        let measured = summary.accuracy.by_round.len().saturating_sub(1) as u64;
+        if summary.rounds_certified != rounds || measured != rounds {
+            let certified = summary.rounds_certified;
+            let problem = format!("{certified} of {rounds} rounds were certified and {measured} measured");
+            return Err(Error::Unfair(problem));
+        }
+        Ok(())
     }
 }
 

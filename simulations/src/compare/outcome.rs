@@ -130,8 +130,8 @@ impl MethodRow {
             stats::mean(&results.iter().map(|results| f(results)).collect::<Vec<_>>()).unwrap_or_default()
         };
         let at = |results: &Results, round: u64| {
-            let by_round = &results.summary.accuracy.by_round;
-            by_round.get(round as usize).copied().unwrap_or(results.summary.accuracy.last)
+            // A cell's results are only taken when every round was measured.
+            results.summary.accuracy.by_round.get(round as usize).copied().unwrap_or_default()
         };
         let point = |round: &u64| {
             let by_seed: Vec<f64> = results.iter().map(|results| at(results, *round)).collect();

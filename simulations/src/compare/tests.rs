@@ -112,8 +112,7 @@ fn a_damaged_or_unfinished_cell_is_run_again() {
     })
     .unwrap();
     assert_eq!(ran, 1);
-    let unfinished = text.len();
-    assert_eq!(std::fs::read(&results).unwrap().len(), unfinished, "the cell is whole again");
+    assert_eq!(std::fs::read(&results).unwrap().len(), text.len(), "the cell is whole again");
 }
 
 #[test]
@@ -129,6 +128,42 @@ fn a_failed_cell_is_named_and_leaves_no_cell_behind() {
     assert!(error.to_string().contains("local seed 7"), "{error}");
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(names.iter().all(|path| path.extension().is_some_and(|e| e == "partial")), "{names:?}");
+}
+
+#[test]
+fn a_run_cut_short_does_not_stand_beside_full_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = grid(&["local"], &[1], folder.path());
+    let short = |scenario: &Scenario, progress: &mut dyn Progress| {
+        let mut results = by_method(scenario, progress)?;
+        results.summary.rounds_certified = 3;
+        Ok(results)
+    };
+    let error = grid.run(&mut Silent, short).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("3 of 5 rounds were certified"), "{source}");
+    // The next attempt starts over and succeeds.
+    grid.run(&mut Silent, by_method).unwrap();
+}
+
+#[test]
+fn a_changed_partition_file_makes_another_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.json");
+    let mut grid = grid(&["local"], &[1], &folder.path().join("out"));
+    grid.scenario.partition = crate::scenario::Partition::File(file.clone());
+    let missing = grid.run(&mut Silent, by_method).unwrap_err();
+    assert!(missing.is_bad_input() && missing.to_string().contains("p.json"), "{missing}");
+    let mut ran = 0;
+    for text in ["{}", "{}", "{ }"] {
+        std::fs::write(&file, text).unwrap();
+        grid.run(&mut Silent, |scenario, progress| {
+            ran += 1;
+            by_method(scenario, progress)
+        })
+        .unwrap();
+    }
+    assert_eq!(ran, 2);
 }
 
 #[test]
