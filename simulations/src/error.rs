@@ -73,7 +73,7 @@ pub enum Error {
         cell: String,
         /// Why.
         #[source]
-        source: Box<Error>,
+        source: Box<Self>,
     },
 }
 

@@ -57,10 +57,10 @@ pub(super) const CLOSE: &str = "</svg></div>\n";
 pub(super) fn grid(svg: &mut String, ticks: &[f64], y: Scale, left: f64, right: f64, label: impl Fn(f64) -> String) {
     for tick in ticks {
         let at = y.at(*tick);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{left}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-             <text class=\"tick end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
+             <text class=\"tick end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             left - 8.0,
             at + 4.0,
             label(*tick)
