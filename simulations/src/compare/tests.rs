@@ -116,6 +116,23 @@ fn a_damaged_or_unfinished_cell_is_run_again() {
 }
 
 #[test]
+fn a_cell_that_answers_another_question_is_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = grid(&["local"], &[1], folder.path());
+    grid.run(&mut Silent, by_method).unwrap();
+    let cell = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    // The folder's name carries only a short digest; the whole question lies inside.
+    std::fs::write(cell.join("cell.json"), "another question").unwrap();
+    let mut ran = 0;
+    grid.run(&mut Silent, |scenario, progress| {
+        ran += 1;
+        by_method(scenario, progress)
+    })
+    .unwrap();
+    assert_eq!(ran, 1);
+}
+
+#[test]
 fn a_failed_cell_is_named_and_leaves_no_cell_behind() {
     let folder = tempfile::tempdir().unwrap();
     let grid = grid(&["local"], &[7], folder.path());

@@ -2,7 +2,7 @@
 //!
 //! Every chart is SVG written here: its colours are the page's CSS variables, so it follows the reader's light or dark
 //! scheme, which images drawn with fixed colours cannot. A wide chart scrolls sideways on a phone instead of
-//! shrinking until nobody can read it. Whatever comes from outside (names, paths) passes [`escape`].
+//! shrinking until nobody can read it. Whatever comes from outside (names, paths) passes `escape`.
 
 mod accuracy;
 mod chart;
