@@ -1,7 +1,8 @@
 //! Makes a run's `report.html` and `rounds.csv` again from its `results.json`, after the page's code has changed:
 //!
 //! ```text
-//! cargo run --release -p fedswarm-simulations --example render_report -- runs/fedmoe-seed1
+//! cargo build --release --workspace --examples
+//! target/release/examples/render_report runs/fedmoe-seed1
 //! ```
 
 use std::error::Error;

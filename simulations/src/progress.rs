@@ -35,13 +35,23 @@ pub struct RoundSummary {
 
 impl RoundSummary {
     fn line(&self) -> String {
-        let passed_over = match self.view {
+        let Self { aggregator, accuracy, seconds, .. } = self;
+        let passed_over = self.passed_over();
+        format!("accuracy {:5.2} %  {seconds:.1} s  aggregated by {aggregator}{passed_over}", 100.0 * accuracy)
+    }
+
+    /// The same, short enough to stand beside a bar on 80 columns.
+    fn short(&self) -> String {
+        let Self { aggregator, accuracy, seconds, .. } = self;
+        format!("{:.2} %  {seconds:.1} s  by {aggregator}{}", 100.0 * accuracy, self.passed_over())
+    }
+
+    fn passed_over(&self) -> String {
+        match self.view {
             0 => String::new(),
             1 => " (second in line)".to_owned(),
             view => format!(" (view {view})"),
-        };
-        let Self { aggregator, accuracy, seconds, .. } = self;
-        format!("accuracy {:5.2} %  {seconds:.1} s  aggregated by {aggregator}{passed_over}", 100.0 * accuracy)
+        }
     }
 }
 
@@ -84,13 +94,21 @@ pub struct Bar {
 /// How often the bar redraws while nothing happens, so that one sees that the run is alive.
 const REDRAW: Duration = Duration::from_millis(200);
 
+/// Before the first round there is nothing to estimate from.
+const WAITING: &str = "{prefix} {spinner} [{bar:18}] {pos}/{len}  {elapsed}  {wide_msg}";
+const RUNNING: &str = "{prefix} {spinner} [{bar:18}] {pos}/{len}  {elapsed}, {eta} left  {wide_msg}";
+
+fn set_style(bar: &ProgressBar, template: &str) {
+    // Only a misspelt template is an error, and then the plain bar remains.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+}
+
 impl Progress for Bar {
     fn started(&mut self, run: &RunStart) {
         let bar = ProgressBar::with_draw_target(Some(run.rounds), ProgressDrawTarget::stderr());
-        let template = "{prefix} {spinner} [{bar:32}] {pos}/{len} rounds  {elapsed} (about {eta} left)  {wide_msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        set_style(&bar, WAITING);
         bar.set_prefix(run.label.clone());
         bar.set_message(format!("starting {} peers", run.nodes));
         bar.enable_steady_tick(REDRAW);
@@ -99,7 +117,8 @@ impl Progress for Bar {
 
     fn round(&mut self, round: &RoundSummary) {
         if let Some(bar) = &self.bar {
-            bar.set_message(round.line());
+            set_style(bar, RUNNING);
+            bar.set_message(round.short());
             bar.set_position(round.round);
         }
     }
