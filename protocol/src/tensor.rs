@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn rounding_is_half_to_even_and_loses_at_most_half_a_step() {
         let s = Schema { tensors: vec![TensorSpec::new("x", &[4], 1)] };
-        let step = 2f32.powi(-24);
+        let step = 1.0 / (1u32 << 24) as f32;
         let q = s.quantise(&[0.5 * step, 1.5 * step, -0.5 * step, 2.0]).unwrap();
         assert_eq!(q.0, [0, 2, 0, 1 << 25]);
     }

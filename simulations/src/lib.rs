@@ -1,1 +1,16 @@
-//! Swarms on one machine: real libp2p nodes, scenarios, reports.
+//! Swarms on one machine: what to run ([`scenario`]), what came out ([`results`]), how to look at it
+//! ([`report`], [`table`], [`progress`]), and how to compare many runs fairly ([`compare`], [`stats`]).
+//!
+//! Nothing here decides how a peer learns or how peers agree: this crate describes a run, starts it and reports on it.
+
+pub mod compare;
+pub mod error;
+pub mod progress;
+pub mod report;
+pub mod results;
+pub mod rss;
+pub mod scenario;
+pub mod stats;
+pub mod table;
+
+pub use error::Error;
