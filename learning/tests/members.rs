@@ -153,7 +153,8 @@ fn bad_labels_and_torn_images_are_refused() {
 
 #[test]
 fn settings_that_cannot_train_are_refused() {
-    let cases: [(fn(&mut fedswarm_learning::training::TrainConfig), &str); 5] = [
+    type Spoil = fn(&mut fedswarm_learning::training::TrainConfig);
+    let cases: [(Spoil, &str); 5] = [
         (|t| t.batch = 0, "at least 1"),
         (|t| t.epochs = 0, "at least 1"),
         (|t| t.lr = f32::NAN, "learning rates"),
