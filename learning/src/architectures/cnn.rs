@@ -30,7 +30,7 @@ impl Cnn {
     /// The built-in one with this name:
     /// * `cnn1`, `cnn2`, `cnn1-fc128`, `cnn2-fc128`: the group of four that our reference figures use (`HtFLlib`'s `CNN` class
     ///   with 128 features);
-    /// * `fedavg-cnn`: the CNN of the FedAvg paper (McMahan et al. 2017) as in `PFLlib`, 512 features;
+    /// * `fedavg-cnn`: the CNN of the FedAvg paper as in `PFLlib`, 512 features;
     /// * `cnn-1` to `cnn-5`: the family of `pFedMoE` (arXiv 2402.01350), 500 features.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
