@@ -177,14 +177,16 @@ fn merge(schema: &Schema, base: &FixedVector, updates: &[LocalUpdate]) -> Result
     Ok(base.checked_add(&FixedVector(mean.collect()))?)
 }
 
+/// A member and what its work gave.
+type Slot<'a, T> = (&'a mut Box<dyn Member>, Option<Result<T>>);
+
 /// Runs `work` on every member, `threads` at a time, and gives the results in the members' order.
 fn on_threads<T: Send>(
     members: &mut [Box<dyn Member>],
     threads: usize,
     work: impl Fn(&mut dyn Member) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let slots: Vec<Mutex<(&mut Box<dyn Member>, Option<Result<T>>)>> =
-        members.iter_mut().map(|member| Mutex::new((member, None))).collect();
+    let slots: Vec<Mutex<Slot<'_, T>>> = members.iter_mut().map(|member| Mutex::new((member, None))).collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..threads {

@@ -152,6 +152,23 @@ fn bad_labels_and_torn_images_are_refused() {
 }
 
 #[test]
+fn settings_that_cannot_train_are_refused() {
+    type Spoil = fn(&mut fedswarm_learning::training::TrainConfig);
+    let cases: [(Spoil, &str); 5] = [
+        (|t| t.batch = 0, "at least 1"),
+        (|t| t.epochs = 0, "at least 1"),
+        (|t| t.lr = f32::NAN, "learning rates"),
+        (|t| t.momentum = 1.0, "momentum"),
+        (|t| t.clip = Some(0.0), "clip"),
+    ];
+    for (spoil, why) in cases {
+        let mut bad = setup("cnn1");
+        spoil(&mut bad.train);
+        assert!(method("local").unwrap().member(bad).err().unwrap().to_string().contains(why));
+    }
+}
+
+#[test]
 fn prediction_is_a_distribution_and_agrees_with_evaluation() {
     let mut m = member("fedmoe", setup("cnn1"));
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Stacks of 5x5 convolutions: the networks of the reference code and of the pFedMoE paper.
+//! Stacks of 5x5 convolutions: the networks of the reference code and of the `pFedMoE` paper.
 
 use burn::tensor::Tensor;
 
@@ -10,7 +10,7 @@ use crate::parameters::{ParamSpec, Weights};
 /// Kernel of every convolution in this family; no padding.
 const KERNEL: usize = 5;
 
-/// Blocks of convolution 5x5, ReLU and 2x2 max pooling, then fully connected layers, each with a ReLU.
+/// Blocks of convolution 5x5, `ReLU` and 2x2 max pooling, then fully connected layers, each with a `ReLU`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cnn {
     name: String,
@@ -28,10 +28,10 @@ impl Cnn {
     }
 
     /// The built-in one with this name:
-    /// * `cnn1`, `cnn2`, `cnn1-fc128`, `cnn2-fc128`: the group of four that our reference figures use (HtFLlib's `CNN` class
+    /// * `cnn1`, `cnn2`, `cnn1-fc128`, `cnn2-fc128`: the group of four that our reference figures use (`HtFLlib`'s `CNN` class
     ///   with 128 features);
-    /// * `fedavg-cnn`: the CNN of the FedAvg paper (McMahan et al. 2017) as in PFLlib, 512 features;
-    /// * `cnn-1` to `cnn-5`: the family of pFedMoE (arXiv 2402.01350), 500 features.
+    /// * `fedavg-cnn`: the CNN of the FedAvg paper as in `PFLlib`, 512 features;
+    /// * `cnn-1` to `cnn-5`: the family of `pFedMoE` (arXiv 2402.01350), 500 features.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let (channels, widths): (&[usize], &[usize]) = match name {
@@ -70,8 +70,8 @@ impl Architecture for Cnn {
             }
             specs.extend(ParamSpec::conv(&format!("conv{}", i + 1), channels, out, KERNEL));
             channels = out;
-            height = (height - KERNEL + 1) / 2;
-            width = (width - KERNEL + 1) / 2;
+            height = (height - (KERNEL - 1)) / 2;
+            width = (width - (KERNEL - 1)) / 2;
         }
         let mut inputs = channels * height * width;
         for (i, &out) in self.widths.iter().enumerate() {

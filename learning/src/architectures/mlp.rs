@@ -7,7 +7,7 @@ use crate::Error;
 use crate::data::ImageShape;
 use crate::parameters::{ParamSpec, Weights};
 
-/// Flatten, then two fully connected layers, each with a ReLU.
+/// Flatten, then two fully connected layers, each with a `ReLU`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mlp {
     hidden: usize,

@@ -74,6 +74,7 @@ pub fn architecture(name: &str) -> Result<Arc<dyn Architecture>, Error> {
 }
 
 /// Runs an architecture once on a blank image: declaration and forward pass must agree before a network relies on them.
+/// Layers whose shapes do not go together make burn panic; here that happens at set-up and not in a round.
 ///
 /// # Errors
 /// [`Error::Architecture`] with what does not fit.

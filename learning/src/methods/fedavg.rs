@@ -1,4 +1,4 @@
-//! FedAvg (McMahan et al. 2017, arXiv 1602.05629, algorithm 1): one model for all.
+//! FedAvg (arXiv 1602.05629, algorithm 1): one model for all.
 //!
 //! ```text
 //! each round: every peer i starts from the certified w

@@ -1,4 +1,4 @@
-//! FedMoE, also called pFedMoE (Yi et al. 2024, arXiv 2402.01350): a shared small extractor and a local one, mixed per
+//! FedMoE, also called `pFedMoE` (Yi et al. 2024, arXiv 2402.01350): a shared small extractor and a local one, mixed per
 //! image by a private gate.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! The gate of a mixture of two experts (pFedMoE, arXiv 2402.01350, section on the gating network).
+//! The gate of a mixture of two experts (`pFedMoE`, arXiv 2402.01350, section on the gating network).
 //!
 //! Flatten, layer norm, `Linear(d, 64)`, sigmoid, layer norm, `Linear(64, 2)`, softmax. It sees the raw image, not features.
 //! The paper has switchable and batch normalisation; at batch 10 and on flat inputs those come down to layer norm, which has

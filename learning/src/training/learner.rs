@@ -125,6 +125,9 @@ impl<N: Network> Learner<N> {
         if rates.into_iter().any(|lr| !lr.is_finite() || lr < 0.0) || !(0.0..1.0).contains(&setup.train.momentum) {
             return Err(Error::Setup("learning rates must be at least 0, momentum must be in 0..1".to_owned()));
         }
+        if setup.train.clip.is_some_and(|clip| !clip.is_finite() || clip <= 0.0) {
+            return Err(Error::Setup("a gradient clip must be above 0; leave it out for none".to_owned()));
+        }
         let device = setup.device.open()?;
         let (input, classes) = (setup.task.input, setup.task.classes);
         let train = Resident::upload(&setup.data.train, input, classes, &device)?;
