@@ -1,2 +1,83 @@
-//! The `fedswarm` command.
-fn main() {}
+//! The `fedswarm` command: argument parsing and printing. What it does is done by the workspace's crates.
+
+mod commands;
+mod failure;
+mod flags;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Peer-to-peer federated learning: peers with different models teach each other, without a server.
+#[derive(Debug, Parser)]
+#[command(name = "fedswarm", version, about, max_term_width = 110, propagate_version = true)]
+#[command(after_help = "Examples:
+  fedswarm simulate                                     a local swarm on bundled images, with a report
+  fedswarm simulate --nodes 20 --rounds 60 --seed 3
+  fedswarm compare --methods local,fedavg,fedmoe --seeds 1..5
+  fedswarm network create --help                        found a network of real nodes
+
+Every command prints one JSON object on its last line with --json. Logs go to stderr; FEDSWARM_LOG=debug shows more.
+Exit codes: 0 done as asked, 1 failed, 2 bad usage or bad input.")]
+struct Cli {
+    /// Print one JSON object on the last line of stdout, and nothing else there.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a local swarm of real nodes and write a report.
+    Simulate(commands::simulate::Args),
+    /// Run several methods over several seeds on the same partitions and first weights.
+    Compare(commands::compare::Args),
+    /// List the methods: what each shares, whether models may differ, its paper.
+    Methods,
+    /// Found a network, or look at one.
+    #[command(subcommand)]
+    Network(commands::network::Command),
+    /// Run one real node.
+    Run(commands::run::Args),
+    /// Run an entry point for others: discovery only, it trains nothing.
+    Bootstrap(commands::bootstrap::Args),
+    /// Write a node's trained model as safetensors.
+    Export(commands::export::Args),
+    /// Label images with an exported model.
+    Predict(commands::predict::Args),
+}
+
+fn main() -> ExitCode {
+    let began = Instant::now();
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FEDSWARM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,fedswarm=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let done = match cli.command {
+        Command::Simulate(args) => commands::simulate::run(&args, cli.json, began),
+        Command::Compare(args) => commands::compare::run(&args, cli.json),
+        Command::Methods => commands::methods::run(cli.json),
+        Command::Network(command) => commands::network::run(&command, cli.json),
+        Command::Run(args) => commands::run::run(&args, cli.json),
+        Command::Bootstrap(args) => commands::bootstrap::run(&args, cli.json),
+        Command::Export(args) => commands::export::run(&args, cli.json),
+        Command::Predict(args) => commands::predict::run(&args, cli.json),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(cli.json),
+    }
+}
+
+/// The runtime of a command. Training has threads of its own, so the network needs few.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::failed(format!("cannot start the runtime: {e}")))
+}

@@ -53,6 +53,18 @@ pub enum Error {
         right: &'static str,
     },
 
+    /// Data, partition, method or models that cannot be used.
+    #[error("{0}")]
+    Input(String),
+
+    /// A node could not be started, or failed.
+    #[error(transparent)]
+    Node(#[from] fedswarm_node::Error),
+
+    /// The swarm did not get through.
+    #[error("{0}")]
+    Run(String),
+
     /// Runs that were to be compared did not see the same data.
     #[error("the runs cannot be compared: {0}")]
     Unfair(String),
@@ -83,15 +95,20 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// Learning refuses names, data and settings; it says which and what would be right.
+    pub(crate) fn learning(error: impl std::fmt::Display) -> Self {
+        Self::Input(error.to_string())
+    }
+
     /// True when the input was bad, not the run: the command then exits with code 2.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Text { .. } | Self::Setting { .. } | Self::Parse { .. } => true,
+            Self::Text { .. } | Self::Setting { .. } | Self::Parse { .. } | Self::Input(_) => true,
             // What is read was named by the user; what cannot be written is the machine's trouble.
             Self::Io { action, .. } => *action == "read",
             Self::Cell { source, .. } => source.is_bad_input(),
-            Self::Unfair(_) | Self::Stopped { .. } => false,
+            Self::Node(_) | Self::Run(_) | Self::Unfair(_) | Self::Stopped { .. } => false,
         }
     }
 }

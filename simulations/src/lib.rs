@@ -11,6 +11,7 @@ pub mod results;
 pub mod rss;
 pub mod scenario;
 pub mod stats;
+pub mod swarm;
 pub mod table;
 
 pub use error::Error;

@@ -60,6 +60,9 @@ pub struct NodeConfig {
     pub tempo: Tempo,
     /// Where to keep things.
     pub storage: Storage,
+    /// Members, this one included, that must be connected before the first round begins; a node with a certified record
+    /// behind it does not wait.
+    pub min_peers: usize,
 }
 
 /// A running node. Dropping it leaves the node running; [`NodeHandle::shutdown`] ends it.
@@ -195,6 +198,7 @@ pub async fn start(
         training: Arc::new(AtomicBool::new(false)),
         round: watch::channel(0).0,
         failed: false,
+        lobby: config.min_peers.saturating_sub(1),
     };
     tokio::spawn(driver.run(network_events, report_queue, stopped));
     Ok((handle, event_queue))
@@ -232,6 +236,8 @@ struct Driver {
     /// The round in progress, for background work to see that it is out of date.
     round: watch::Sender<u64>,
     failed: bool,
+    /// Connected members that the first round waits for.
+    lobby: usize,
 }
 
 impl Driver {
@@ -244,8 +250,12 @@ impl Driver {
         if let Err(error) = self.restore() {
             self.fail(&error).await;
         }
-        self.inputs.push_back(Input::Start);
+        let mut in_lobby = true;
         while !self.failed {
+            if in_lobby && (self.connected.len() >= self.lobby || self.state.head().round > 0) {
+                in_lobby = false;
+                self.inputs.push_back(Input::Start);
+            }
             while let Some(input) = self.inputs.pop_front() {
                 self.step(input).await;
             }

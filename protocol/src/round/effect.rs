@@ -65,6 +65,13 @@ pub enum Event {
         /// Round.
         round: u64,
     },
+    /// This member proposed a record.
+    Proposed {
+        /// Round.
+        round: u64,
+        /// View.
+        view: u32,
+    },
     /// A view was entered.
     ViewEntered {
         /// Round.

@@ -48,6 +48,7 @@ impl State {
         };
         let Some(proposal) = proposal else { return };
         self.round.proposed.insert(view);
+        out.emit(Event::Proposed { round: self.round.number, view });
         out.push(Effect::Sign { slot: self.slot(Kind::Proposal, view), message: Message::Proposal(Box::new(proposal)) });
     }
 

@@ -1,0 +1,225 @@
+//! A swarm of real nodes in one process: each with its own key, store and sockets, found through a bootstrap node by
+//! Kademlia, not wired by hand.
+
+mod baseline;
+mod observe;
+mod prepare;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fedswarm_bootstrap::Bootstrap;
+use fedswarm_learning::export;
+use fedswarm_network::{Tempo, TransportKind};
+use fedswarm_node::blobs::Interner;
+use fedswarm_node::trainers::Trainers;
+use fedswarm_node::{NodeConfig, NodeEvent, NodeHandle, Storage};
+use fedswarm_protocol::codec;
+use tokio::sync::mpsc;
+
+use crate::progress::{Progress, RunStart};
+use crate::results::{Bytes, Results, write_atomically};
+use crate::scenario::Scenario;
+use crate::{Error, rss};
+
+pub use prepare::Prepared;
+
+/// Events of all nodes waiting for the observer. Full, nodes wait.
+const EVENTS: usize = 4096;
+
+/// How a run is carried out, beside what it is.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The command that people would type to repeat the run.
+    pub command: String,
+    /// Write every peer's trained model beside the results.
+    pub keep_models: bool,
+    /// Set from outside to stop the run.
+    pub stop: Arc<AtomicBool>,
+    /// When the process began, for the time to the mesh.
+    pub began: Option<Instant>,
+}
+
+/// A swarm that is up.
+struct Swarm {
+    nodes: Vec<NodeHandle>,
+    _bootstrap: Bootstrap,
+    _keys: tempfile::TempDir,
+    events: mpsc::Receiver<(usize, NodeEvent)>,
+}
+
+/// Runs a scenario to its end and writes its folder.
+///
+/// # Errors
+/// [`Error`]: bad input before anything is started or written, [`Error::Stopped`] when `options.stop` was set,
+/// [`Error::Run`] when the swarm does not get through a round in time.
+pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Progress) -> Result<Results, Error> {
+    let began = options.began.unwrap_or_else(Instant::now);
+    let prepared = Prepared::new(scenario)?;
+    let scenario = &prepared.scenario;
+    let out = scenario.out_dir();
+    let (count, rounds) = (prepared.setups.len(), scenario.rounds);
+    progress.started(&RunStart { label: scenario.method.clone(), nodes: count, rounds });
+    let threads = scenario.threads.unwrap_or_else(cores);
+    let trainers = Trainers::start(threads).map_err(|e| Error::Run(format!("no training threads: {e}")))?;
+    let alone = if scenario.local_baseline && scenario.method != "local" {
+        progress.note("training every peer alone first, for comparison");
+        Some(baseline::run(&prepared, &trainers, &options.stop).await?)
+    } else {
+        None
+    };
+    let mut swarm = start(&prepared, &trainers).await?;
+    let mut seen = observe::Observer::new(&prepared, alone, began);
+    let watched = watch(&mut swarm, &mut seen, scenario, options, progress).await;
+    let results = match watched {
+        Ok(()) => collect(&swarm, seen, &prepared, options),
+        Err(error) => Err(error),
+    };
+    for node in &swarm.nodes {
+        node.shutdown().await;
+    }
+    let results = results?;
+    write(&results, &swarm.nodes, &prepared, options, &out)?;
+    progress.finished(&results.summary);
+    Ok(results)
+}
+
+/// Training threads when nobody says otherwise.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+async fn start(prepared: &Prepared, trainers: &Trainers) -> Result<Swarm, Error> {
+    let transport = match prepared.scenario.transport {
+        crate::scenario::Transport::Memory => TransportKind::Memory,
+        crate::scenario::Transport::Tcp => TransportKind::Tcp,
+        crate::scenario::Transport::Quic => TransportKind::Quic,
+    };
+    let keys = tempfile::tempdir().map_err(|e| Error::Run(format!("no temporary folder: {e}")))?;
+    let config = fedswarm_bootstrap::Config::new(keys.path().join("bootstrap.key"), vec![transport.any_port()]);
+    let bootstrap = fedswarm_bootstrap::start(config).await.map_err(|e| Error::Run(e.to_string()))?;
+    let (sender, events) = mpsc::channel(EVENTS);
+    let interner = Interner::default();
+    let mut nodes = Vec::new();
+    for (i, setup) in prepared.setups.iter().enumerate() {
+        let member = prepared.method.member(setup.clone()).map_err(Error::learning)?;
+        let config = NodeConfig {
+            secret: prepared.secrets[i].clone(),
+            manifest: Arc::clone(&prepared.manifest),
+            transport,
+            listen: Vec::new(),
+            bootstraps: bootstrap.addrs().to_vec(),
+            mdns: false,
+            tempo: Tempo::local(),
+            storage: Storage::Memory(interner.clone()),
+            min_peers: prepared.setups.len(),
+        };
+        let (node, mut queue) = fedswarm_node::start(config, member, trainers.clone()).await?;
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            while let Some(event) = queue.recv().await {
+                if sender.send((i, event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        nodes.push(node);
+    }
+    Ok(Swarm { nodes, _bootstrap: bootstrap, _keys: keys, events })
+}
+
+/// Follows the nodes until all have finished.
+async fn watch(
+    swarm: &mut Swarm,
+    seen: &mut observe::Observer,
+    scenario: &Scenario,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<(), Error> {
+    let mut last = Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    while !seen.is_finished() {
+        tokio::select! {
+            event = swarm.events.recv() => {
+                let Some((node, event)) = event else {
+                    return Err(Error::Run("all nodes stopped before the last round".to_owned()));
+                };
+                if let NodeEvent::Failed { reason } = &event {
+                    return Err(Error::Run(format!("{} stopped: {reason}", seen.name(node))));
+                }
+                if seen.take(node, event) {
+                    last = Instant::now();
+                }
+                while let Some(round) = seen.next_round() {
+                    progress.round(&round);
+                }
+            }
+            _ = tick.tick() => {
+                if options.stop.load(Ordering::Relaxed) {
+                    return Err(Error::Stopped { finished: 0, total: 1 });
+                }
+                let limit = if seen.is_connected() { scenario.timers.t_round_ms } else { scenario.timers.t_start_ms };
+                if last.elapsed() > Duration::from_millis(limit) {
+                    return Err(Error::Run(seen.stuck(limit)));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads records and traffic from the nodes themselves.
+fn collect(swarm: &Swarm, seen: observe::Observer, prepared: &Prepared, options: &Options) -> Result<Results, Error> {
+    let mut bytes = Bytes::default();
+    for node in &swarm.nodes {
+        let traffic = node.network().traffic();
+        bytes.sent += traffic.sent;
+        bytes.received += traffic.received;
+        let kinds = [("gossip", traffic.gossip.sent), ("direct", traffic.direct.sent), ("blobs", traffic.blobs.sent)];
+        for (kind, sent) in kinds {
+            *bytes.by_kind.entry(kind.to_owned()).or_default() += sent;
+        }
+    }
+    // What is left: copies of gossip, acknowledgements, discovery, framing.
+    let payload: u64 = bytes.by_kind.values().sum();
+    bytes.by_kind.insert("overhead".to_owned(), bytes.sent.saturating_sub(payload));
+    let stores: Result<Vec<_>, _> = swarm.nodes.iter().map(NodeHandle::records).collect();
+    Ok(seen.results(prepared, &stores?, bytes, rss::peak_rss_bytes(), &options.command))
+}
+
+/// Writes results, certified records, the manifest and, if wanted, the models.
+fn write(
+    results: &Results,
+    nodes: &[NodeHandle],
+    prepared: &Prepared,
+    options: &Options,
+    out: &Path,
+) -> Result<(), Error> {
+    let records = out.join("records");
+    let make = |folder: &PathBuf| std::fs::create_dir_all(folder).map_err(Error::io("create", folder));
+    make(&records)?;
+    write_atomically(&out.join("network.manifest"), &prepared.manifest.to_bytes().map_err(|e| Error::Run(e.to_string()))?)?;
+    if let Some(node) = nodes.first() {
+        for committed in node.records()? {
+            let bytes = codec::encode(&committed).map_err(|e| Error::Run(e.to_string()))?;
+            write_atomically(&records.join(format!("round-{:05}.record", committed.record.round)), &bytes)?;
+        }
+    }
+    if options.keep_models {
+        let models = out.join("models");
+        make(&models)?;
+        for ((node, setup), peer) in nodes.iter().zip(&prepared.setups).zip(&results.peers) {
+            let card = export::Card::new(
+                prepared.method.as_ref(),
+                setup.architecture.as_ref(),
+                setup.task.input,
+                &prepared.class_names,
+            );
+            let tensors = node.with_member(|member| member.export()).map_err(Error::learning)?;
+            export::save(&models.join(format!("{}.safetensors", peer.name)), &card, &tensors).map_err(Error::learning)?;
+        }
+    }
+    results.write(out)
+}

@@ -1,0 +1,29 @@
+//! One file per subcommand.
+
+pub(crate) mod bootstrap;
+pub(crate) mod compare;
+pub(crate) mod export;
+pub(crate) mod methods;
+pub(crate) mod network;
+pub(crate) mod predict;
+pub(crate) mod run;
+pub(crate) mod simulate;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Sets a flag at the first interrupt, so that a run ends in order; the second one ends the process.
+pub(crate) fn stop_on_interrupt(runtime: &tokio::runtime::Runtime) -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    runtime.spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            flag.store(true, Ordering::Relaxed);
+            eprintln!("stopping; interrupt again to end at once");
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(130);
+            }
+        }
+    });
+    stop
+}

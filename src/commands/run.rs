@@ -1,0 +1,121 @@
+//! `fedswarm run`: one real node.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fedswarm_learning::export;
+use fedswarm_network::Tempo;
+use fedswarm_node::run_config::RunConfig;
+use fedswarm_node::trainers::Trainers;
+use fedswarm_node::{NodeConfig, NodeEvent, NodeHandle, Storage, founding, identity};
+use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::round::Event;
+
+use crate::failure::Failure;
+
+/// The model file in a node's folder, written after every certified round.
+pub(crate) const MODEL_FILE: &str = "model.safetensors";
+
+/// Runs one node of a network until it is interrupted or the network's last round is certified.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example of a configuration:
+  manifest = \"clinic.manifest\"
+  key = \"node.key\"
+  folder = \"state\"
+  listen = [\"/ip4/0.0.0.0/tcp/4002\"]
+  bootstraps = [\"/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...\"]
+  model = \"cnn2\"
+  [data]
+  path = \"images\"
+  [training]
+  batch = 10
+  lr = 0.01")]
+pub(crate) struct Args {
+    /// The configuration file (TOML).
+    #[arg(long, value_name = "FILE", default_value = "node.toml")]
+    config: PathBuf,
+    /// Stop once the network's last round is certified, instead of serving others on.
+    #[arg(long)]
+    exit_when_done: bool,
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
+    let config = RunConfig::load(&args.config)?;
+    let manifest = Arc::new(founding::load(&config.manifest)?);
+    let secret = identity::load_or_create(&config.key)?;
+    let (member, card) = config.member(&manifest)?;
+    let threads = config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let trainers = Trainers::start(threads).map_err(|e| Failure::failed(format!("no training threads: {e}")))?;
+    std::fs::create_dir_all(&config.folder).map_err(|e| Failure::input(format!("{}: {e}", config.folder.display())))?;
+    let model_path = config.folder.join(MODEL_FILE);
+    let node_config = NodeConfig {
+        secret,
+        transport: config.transport()?,
+        listen: RunConfig::addresses(&config.listen)?,
+        bootstraps: RunConfig::addresses(&config.bootstraps)?,
+        mdns: config.mdns,
+        tempo: Tempo::default(),
+        storage: Storage::Folder(config.folder.clone()),
+        min_peers: Quorum::of(manifest.founders.len()).quorum,
+        manifest: Arc::clone(&manifest),
+    };
+    let runtime = crate::runtime()?;
+    runtime.block_on(async {
+        let (node, mut events) = fedswarm_node::start(node_config, member, trainers).await?;
+        for addr in node.network().full_addrs().await {
+            tracing::info!(%addr, "listening");
+        }
+        tracing::info!(network = manifest.name, member = %node.id(), "waiting for the others");
+        let mut last = serde_json::Value::Null;
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    None => break,
+                    Some(NodeEvent::Failed { reason }) => return Err(Failure::failed(reason)),
+                    Some(NodeEvent::Finished { record, state }) => {
+                        tracing::info!(%record, "the last round is certified");
+                        last = serde_json::json!({ "record_hash": record.to_string(), "state_hash": state.to_string() });
+                        save(&node, &card, &model_path);
+                        if args.exit_when_done {
+                            break;
+                        }
+                    }
+                    Some(NodeEvent::Measured(measured)) => {
+                        let e = measured.evaluation;
+                        tracing::info!(round = measured.round, correct = e.correct, of = e.total, "measured on own test images");
+                        save(&node, &card, &model_path);
+                    }
+                    Some(event) => tell(&event),
+                },
+                _ = tokio::signal::ctrl_c() => {
+                    tracing::info!("stopping");
+                    break;
+                }
+            }
+        }
+        node.shutdown().await;
+        if json {
+            println!("{}", serde_json::json!({ "finished": last, "model": model_path }));
+        }
+        Ok(())
+    })
+}
+
+fn tell(event: &NodeEvent) {
+    match event {
+        NodeEvent::Peer { id, connected } => tracing::info!(peer = %id, connected, "peer"),
+        NodeEvent::Round { event: Event::RoundCommitted { round, view, inputs, record, .. }, .. } => {
+            tracing::info!(round, view, inputs, %record, "certified");
+        }
+        NodeEvent::Round { event: Event::CaughtUp { from, to }, .. } => tracing::info!(from, to, "caught up"),
+        _ => {}
+    }
+}
+
+/// A model that cannot be written is no reason to leave the others alone.
+fn save(node: &NodeHandle, card: &export::Card, path: &std::path::Path) {
+    let saved = node.with_member(|member| member.export()).and_then(|tensors| export::save(path, card, &tensors));
+    if let Err(error) = saved {
+        tracing::error!(%error, "the model could not be written");
+    }
+}

@@ -1,0 +1,51 @@
+//! `fedswarm simulate`.
+
+use std::time::Instant;
+
+use fedswarm_simulations::swarm::{self, Options};
+use fedswarm_simulations::{progress, table};
+
+use crate::failure::Failure;
+use crate::flags::ScenarioFlags;
+
+/// Runs N real libp2p nodes in one process, found through a bootstrap node, and writes a folder with `report.html`,
+/// `results.json`, `rounds.csv`, the certified records and every peer's trained model.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  fedswarm simulate
+  fedswarm simulate --nodes 20 --rounds 20 --method fedmoe --dirichlet 0.5 --out runs/half
+  fedswarm simulate simulations/scenarios/bundled.toml --transport quic
+  fedswarm simulate --data DIR --partition FILE.json --rounds 20 --json")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    scenario: ScenarioFlags,
+    /// The method and its options, such as fedmoe or fedmoe:mix=convex; see `fedswarm methods` [default: fedmoe].
+    #[arg(long, value_name = "M")]
+    method: Option<String>,
+    /// Fixes everything random [default: 1].
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+}
+
+pub(crate) fn run(args: &Args, json: bool, began: Instant) -> Result<(), Failure> {
+    let scenario = args.scenario.scenario(args.method.clone(), args.seed)?;
+    scenario.validate()?;
+    let runtime = crate::runtime()?;
+    let options = Options {
+        command: scenario.command_line(),
+        keep_models: true,
+        stop: super::stop_on_interrupt(&runtime),
+        began: Some(began),
+    };
+    let mut progress = progress::to_stderr();
+    let results = runtime.block_on(swarm::run(&scenario, &options, progress.as_mut()))?;
+    let out = scenario.out_dir();
+    if json {
+        let line = results.summary.to_json_line().map_err(|e| Failure::failed(e.to_string()))?;
+        println!("{line}");
+    } else {
+        println!("{}", table::peers(&results));
+        println!("\nreport: {}", out.join("report.html").display());
+    }
+    Ok(())
+}
