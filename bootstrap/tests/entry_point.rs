@@ -17,9 +17,7 @@ async fn node(network: &str, secret: u8, other: u8, kind: TransportKind, entry: 
 }
 
 async fn meets(events: &mut EventReceiver, peer: NodeId) {
-    let meeting = async {
-        while !matches!(events.recv().await, Some(Event::Connected(who)) if who == peer) {}
-    };
+    let meeting = async { while !matches!(events.recv().await, Some(Event::Connected(who)) if who == peer) {} };
     tokio::time::timeout(Duration::from_secs(30), meeting).await.unwrap();
 }
 

@@ -46,7 +46,13 @@ impl Member {
                 .map_err(|e| Error::Setting(format!("cannot subscribe to {topic:?}: {e}")))?;
         }
         Ok(Self {
-            common: Common::new(key, &family_name(Some(&config.network)), &config.limits, &config.tempo, config.client_mode),
+            common: Common::new(
+                key,
+                &family_name(Some(&config.network)),
+                &config.limits,
+                &config.tempo,
+                config.client_mode,
+            ),
             mdns: Toggle::from(mdns),
             gossip,
             direct: direct::behaviour(&config.tempo),
@@ -89,7 +95,12 @@ impl Common {
     }
 
     /// Feeds discovery with what a peer says of itself, if it is one of ours.
-    pub(crate) fn identified(&mut self, peer: PeerId, info: &identify::Info, useful: impl Fn(&libp2p::Multiaddr) -> bool) {
+    pub(crate) fn identified(
+        &mut self,
+        peer: PeerId,
+        info: &identify::Info,
+        useful: impl Fn(&libp2p::Multiaddr) -> bool,
+    ) {
         let serves = info.protocols.contains(&KAD);
         if !info.protocol_version.starts_with(FAMILY) || !serves {
             tracing::debug!(%peer, version = %info.protocol_version, "not for our routing table");

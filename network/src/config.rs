@@ -238,7 +238,15 @@ impl Tempo {
 
     fn check(&self) -> Result<(), Error> {
         let least = Duration::from_millis(1);
-        let all = [self.heartbeat, self.discovery, self.redial, self.ping, self.blob_timeout, self.hedge, self.direct_timeout];
+        let all = [
+            self.heartbeat,
+            self.discovery,
+            self.redial,
+            self.ping,
+            self.blob_timeout,
+            self.hedge,
+            self.direct_timeout,
+        ];
         if all.iter().any(|d| *d < least) {
             return Err(Error::Setting("every duration in the tempo must be at least 1 ms".into()));
         }

@@ -37,7 +37,11 @@ impl Codec for DirectCodec {
     type Request = Vec<u8>;
     type Response = Ack;
 
-    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>> {
+    async fn read_request<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Vec<u8>> {
         frame::read(io, "direct message", MAX_DIRECT_BYTES).await
     }
 

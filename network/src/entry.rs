@@ -122,7 +122,9 @@ fn on_event(swarm: &mut Swarm<Common>, event: SwarmEvent<CommonEvent>) {
                 swarm.close_connection(event.connection);
             }
         }
-        SwarmEvent::ListenerClosed { addresses, reason, .. } => tracing::warn!(?addresses, ?reason, "a listener closed"),
+        SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+            tracing::warn!(?addresses, ?reason, "a listener closed")
+        }
         SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
         _ => {}
     }

@@ -17,7 +17,9 @@ pub enum Error {
     #[error("bad network setting: {0}")]
     Setting(String),
     /// A listen address is taken by someone else.
-    #[error("cannot listen on {addr}: port in use; stop the other process, or choose another port (0 takes a free one)")]
+    #[error(
+        "cannot listen on {addr}: port in use; stop the other process, or choose another port (0 takes a free one)"
+    )]
     PortInUse {
         /// The address as it was asked for.
         addr: Multiaddr,

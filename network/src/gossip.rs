@@ -64,7 +64,7 @@ pub(crate) fn behaviour(network: &Digest, tempo: &Tempo) -> Result<Gossip, Error
     let mut behaviour = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
         .map_err(|e| setting(e.to_string()))?;
     let scores = topics.into_iter().map(|topic| (topic, topic_score())).collect();
-    behaviour.with_peer_score(peer_score(scores), thresholds()).map_err(|e| setting(e.to_string()))?;
+    behaviour.with_peer_score(peer_score(scores), thresholds()).map_err(setting)?;
     Ok(behaviour)
 }
 

@@ -90,7 +90,9 @@ fn refused(addr: Multiaddr, error: TransportError<io::Error>) -> Error {
         TransportError::MultiaddrNotSupported(_) => {
             Error::Listen { addr, reason: "the transport does not know such addresses".into() }
         }
-        TransportError::Other(error) if in_memory || error.kind() == io::ErrorKind::AddrInUse => Error::PortInUse { addr },
+        TransportError::Other(error) if in_memory || error.kind() == io::ErrorKind::AddrInUse => {
+            Error::PortInUse { addr }
+        }
         TransportError::Other(error) => Error::Listen { addr, reason: error.to_string() },
     }
 }

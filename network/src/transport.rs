@@ -39,9 +39,7 @@ pub(crate) fn build(key: &Keypair, kinds: &[TransportKind], counters: &Arc<Count
 fn single(key: &Keypair, kind: TransportKind) -> Result<Carrier, Error> {
     match kind {
         TransportKind::Memory => secured(key, MemoryTransport::default()),
-        TransportKind::Tcp => {
-            named(|| secured(key, tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))))
-        }
+        TransportKind::Tcp => named(|| secured(key, tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))),
         TransportKind::Quic => named(|| {
             Ok(quic::tokio::Transport::new(quic::Config::new(key))
                 .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))

@@ -45,7 +45,12 @@ impl BlobSource for Silent {
     }
 }
 
-async fn with_source(index: usize, source: Arc<dyn BlobSource>, members: usize, entry: &fedswarm_network::entry::Entry) -> Node {
+async fn with_source(
+    index: usize,
+    source: Arc<dyn BlobSource>,
+    members: usize,
+    entry: &fedswarm_network::entry::Entry,
+) -> Node {
     let config = config(TransportKind::Tcp, index, &ids(members), Some(entry));
     let (net, events) = fedswarm_network::start(config, source).await.unwrap();
     Node { net, events, blobs: Arc::new(MemoryBlobs::new(0)) }

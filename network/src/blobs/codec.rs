@@ -66,7 +66,11 @@ impl Codec for BlobCodec {
     type Request = Question;
     type Response = Answer;
 
-    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Question> {
+    async fn read_request<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Question> {
         let kind = frame::read_byte(io).await?;
         let (mut id, mut index) = ([0; 32], [0; 4]);
         io.read_exact(&mut id).await?;
@@ -79,7 +83,11 @@ impl Codec for BlobCodec {
         }
     }
 
-    async fn read_response<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Answer> {
+    async fn read_response<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Answer> {
         match frame::read_byte(io).await? {
             0 => Ok(Answer::Absent),
             1 => Ok(Answer::Refused),

@@ -61,7 +61,8 @@ where
             tokio::time::sleep(GLANCE).await;
             continue;
         }
-        let Ok(Some((task, holder, question, _, answer, asked))) = tokio::time::timeout(GLANCE, open.next()).await else {
+        let Ok(Some((task, holder, question, _, answer, asked))) = tokio::time::timeout(GLANCE, open.next()).await
+        else {
             continue;
         };
         fetch.answered(task, holder, question, answer, asked.elapsed());
@@ -132,8 +133,7 @@ impl Fetch {
     /// What to ask next, and whom: chunks that nobody was asked for first, then overdue ones.
     fn next(&mut self) -> Option<(usize, usize, Question)> {
         let overdue = self.plan.hedge.max(self.slowest * SLOWER);
-        let fresh: usize =
-            self.tasks.iter().flat_map(|t| &t.open).filter(|since| since.elapsed() < overdue).count();
+        let fresh: usize = self.tasks.iter().flat_map(|t| &t.open).filter(|since| since.elapsed() < overdue).count();
         if fresh >= self.plan.window {
             return None;
         }

@@ -25,8 +25,8 @@ use crate::behaviour::{CommonEvent, Member, MemberEvent};
 use crate::blobs::codec::Answer;
 use crate::driver::connections::Peer;
 use crate::driver::messages::Unsent;
-use crate::traffic::Counters;
 use crate::listen::Listeners;
+use crate::traffic::Counters;
 use crate::{
     Acceptance, BlobSource, Config, Error, Event, GossipToken, HolderFault, Limits, TransportKind, id, transport,
 };
@@ -192,4 +192,3 @@ impl Driver {
         self.events.capacity() > self.limits.events / 8 && self.events.try_send(event).is_ok()
     }
 }
-
