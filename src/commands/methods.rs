@@ -7,7 +7,7 @@ use crate::failure::Failure;
 
 pub(crate) fn run(json: bool) -> Result<(), Failure> {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["method", "shares", "models may differ", "needs", "paper"]);
     let mut list = Vec::new();
     for name in NAMES {

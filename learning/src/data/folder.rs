@@ -147,7 +147,7 @@ impl Reader {
     }
 }
 
-fn decode(path: &Path) -> Result<DynamicImage, DataError> {
+pub(super) fn decode(path: &Path) -> Result<DynamicImage, DataError> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE as u32);
     limits.max_image_height = Some(MAX_SIDE as u32);

@@ -11,6 +11,7 @@ mod folder;
 mod idx;
 pub mod limits;
 mod npz;
+mod pictures;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub use self::error::DataError;
+pub use self::pictures::load_images;
 
 /// The shape of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
