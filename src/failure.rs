@@ -56,7 +56,11 @@ impl From<fedswarm_node::Error> for Failure {
         use fedswarm_node::Error as E;
         let bad_input = matches!(
             error,
-            E::File { .. } | E::Config(_) | E::Manifest(_) | E::Learning(_) | E::Network(fedswarm_network::Error::PortInUse { .. })
+            E::File { .. }
+                | E::Config(_)
+                | E::Manifest(_)
+                | E::Learning(_)
+                | E::Network(fedswarm_network::Error::PortInUse { .. })
         );
         Self { text: chain(&error), bad_input }
     }

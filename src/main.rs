@@ -56,7 +56,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("FEDSWARM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,fedswarm=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
     let done = match cli.command {
         Command::Simulate(args) => commands::simulate::run(&args, cli.json, began),
         Command::Compare(args) => commands::compare::run(&args, cli.json),

@@ -142,7 +142,11 @@ fn write_once(folder: &Path, id: &BlobId, bytes: &[u8]) -> Result<(), Error> {
 /// Writes a file so that after a crash there is the old one or the new one, never half of it.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     use std::io::Write as _;
-    let partial = path.with_extension("partial");
+    use std::sync::atomic::{AtomicU64, Ordering};
+    /// Two writers of one file, such as two fetches of equal payloads, must not share a partial file.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let partial =
+        path.with_extension(format!("partial-{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
     let write = || -> std::io::Result<()> {
         let mut file = fs::File::create(&partial)?;
         file.write_all(bytes)?;
@@ -175,6 +179,22 @@ mod tests {
         assert_eq!(open().get(&id).unwrap().bytes, [7; 3]);
         fs::write(folder.path().join(id.to_string()), [8; 3]).unwrap();
         assert!(open().get(&id).is_none());
+    }
+
+    #[test]
+    fn equal_blobs_may_be_written_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(Some(folder.path().to_owned()), Interner::default()).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for i in 0..50u8 {
+                        blobs.insert(vec![i; 1000], 1).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 50, "no partial files are left");
     }
 
     #[test]

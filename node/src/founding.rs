@@ -5,7 +5,9 @@ use std::path::Path;
 use fedswarm_learning::methods::{Method, Task};
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
-use fedswarm_protocol::manifest::{Founder, MAX_MANIFEST_BYTES, MAX_WEIGHT, Manifest, PROTOCOL_VERSION, TaskSpec, Timers};
+use fedswarm_protocol::manifest::{
+    Founder, MAX_MANIFEST_BYTES, MAX_WEIGHT, Manifest, PROTOCOL_VERSION, TaskSpec, Timers,
+};
 use fedswarm_protocol::update::UpdateCodec;
 
 use crate::Error;
@@ -39,7 +41,8 @@ pub struct Plan {
 /// A method that does not fit the task, or a manifest that breaks a rule.
 pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder>) -> Result<Manifest, Error> {
     let schema = method.schema(task)?;
-    let extent = |n: usize| u16::try_from(n).map_err(|_| Error::Config(format!("images of {n} pixels a side are too large")));
+    let extent =
+        |n: usize| u16::try_from(n).map_err(|_| Error::Config(format!("images of {n} pixels a side are too large")));
     let mut manifest = Manifest {
         version: PROTOCOL_VERSION,
         name: plan.name,

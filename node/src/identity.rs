@@ -32,7 +32,10 @@ pub fn load(path: &Path) -> Result<SecretKey, Error> {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = fs::metadata(path).map_err(|e| Error::file(path, e))?.permissions().mode();
         if mode & 0o077 != 0 {
-            return Err(Error::file(path, format!("a key that others can read (mode {:o}); run chmod 600 on it", mode & 0o777)));
+            return Err(Error::file(
+                path,
+                format!("a key that others can read (mode {:o}); run chmod 600 on it", mode & 0o777),
+            ));
         }
     }
     Ok(SecretKey::from_bytes(&bytes.0))

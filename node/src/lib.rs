@@ -20,6 +20,6 @@ pub mod run_config;
 pub mod store;
 pub mod trainers;
 
-pub use driver::{NodeConfig, NodeHandle, Storage, start};
+pub use driver::{CrashPoint, NodeConfig, NodeHandle, Storage, start};
 pub use error::Error;
 pub use event::{Measured, NodeEvent, Phase};

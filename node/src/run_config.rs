@@ -149,7 +149,9 @@ impl RunConfig {
     pub fn addresses(list: &[String]) -> Result<Vec<Multiaddr>, Error> {
         let parse = |text: &String| {
             text.parse().map_err(|e| {
-                Error::Config(format!("address {text:?}: {e}; expected a form like /ip4/192.0.2.1/tcp/4001/p2p/12D3..."))
+                Error::Config(format!(
+                    "address {text:?}: {e}; expected a form like /ip4/192.0.2.1/tcp/4001/p2p/12D3..."
+                ))
             })
         };
         list.iter().map(parse).collect()
@@ -168,11 +170,13 @@ impl RunConfig {
         .map_err(|e| learning(&e))?;
         let task = task_of(manifest);
         if dataset.shape != task.input {
-            let text = format!("images of {} are {}, but the network learns from {}", dataset.name, dataset.shape, task.input);
+            let text =
+                format!("images of {} are {}, but the network learns from {}", dataset.name, dataset.shape, task.input);
             return Err(Error::Config(text));
         }
         if dataset.classes() > task.classes {
-            let text = format!("{} has {} classes, but the network has {}", dataset.name, dataset.classes(), task.classes);
+            let text =
+                format!("{} has {} classes, but the network has {}", dataset.name, dataset.classes(), task.classes);
             return Err(Error::Config(text));
         }
         let data = self.share(&dataset)?;
@@ -205,13 +209,16 @@ impl RunConfig {
             (Some(path), Some(client)) => {
                 let mut loaded = Partition::load(path, dataset).map_err(|e| learning(&e))?;
                 if client >= loaded.peers.len() {
-                    let text = format!("{}: no client {client}; it has 0 to {}", path.display(), loaded.peers.len() - 1);
+                    let text =
+                        format!("{}: no client {client}; it has 0 to {}", path.display(), loaded.peers.len() - 1);
                     return Err(Error::Config(text));
                 }
                 loaded.peers = vec![loaded.peers.swap_remove(client)];
                 loaded
             }
-            (Some(_), None) => return Err(Error::Config("data.partition needs data.client: which share is this node's?".into())),
+            (Some(_), None) => {
+                return Err(Error::Config("data.partition needs data.client: which share is this node's?".into()));
+            }
             (None, _) => whole(dataset, self.training.seed),
         };
         let shares = partition.cap(caps.0, caps.1).peer_data(dataset).map_err(|e| learning(&e))?;

@@ -52,9 +52,8 @@ impl Store {
     /// [`Error::Store`] if it cannot be opened (another process may have it), [`Error::Corrupt`] if it belongs to another
     /// network or key.
     pub fn open(path: &Path, network: &[u8; 32], key: &[u8; 32]) -> Result<Self, Error> {
-        let database = Database::create(path).map_err(|e| {
-            Error::Store(format!("{}: {e} (is another node running on it?)", path.display()))
-        })?;
+        let database = Database::create(path)
+            .map_err(|e| Error::Store(format!("{}: {e} (is another node running on it?)", path.display())))?;
         let write = database.begin_write()?;
         {
             write.open_table(STATEMENTS)?;
@@ -65,7 +64,8 @@ impl Store {
                 match found {
                     None => drop(identity.insert(name, mine.as_slice())?),
                     Some(other) if other != mine => {
-                        let text = format!("{} belongs to another {name}; give this node its own folder", path.display());
+                        let text =
+                            format!("{} belongs to another {name}; give this node its own folder", path.display());
                         return Err(Error::Corrupt(text));
                     }
                     Some(_) => {}

@@ -257,14 +257,16 @@ impl Verifier {
             Kind::Certificate => {
                 let certificate: crate::certificate::Certificate =
                     codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
-                let here = (certificate.epoch, certificate.round, certificate.view) == (slot.epoch, slot.round, slot.view);
+                let here =
+                    (certificate.epoch, certificate.round, certificate.view) == (slot.epoch, slot.round, slot.view);
                 if !here || !certificate.is_valid(&self.network, &self.voters) {
                     return Err(EnvelopeError::Signature(name));
                 }
                 Message::Certificate(certificate)
             }
             Kind::Committed => {
-                let committed: Box<crate::message::Committed> = codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
+                let committed: Box<crate::message::Committed> =
+                    codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
                 self.check_list(name, &committed.body.receipts)?;
                 self.check_list(name, &committed.body.inputs)?;
                 self.check_committed(slot, &committed)?;
@@ -303,7 +305,13 @@ impl Verifier {
 ///
 /// # Errors
 /// A body that is too large for a message.
-pub fn seal(key: &SecretKey, network: &Digest, slot: &Slot, author: u16, body: &Message) -> Result<Vec<u8>, EnvelopeError> {
+pub fn seal(
+    key: &SecretKey,
+    network: &Digest,
+    slot: &Slot,
+    author: u16,
+    body: &Message,
+) -> Result<Vec<u8>, EnvelopeError> {
     let body = match body {
         Message::Update(m) => codec::encode(m),
         Message::Receipt(m) => codec::encode(m),

@@ -162,7 +162,10 @@ impl Manifest {
         rule(self.version == PROTOCOL_VERSION, "made for another version of the protocol")?;
         rule(!self.founders.is_empty(), "a network needs at least one founder")?;
         rule(self.founders.len() <= MAX_VOTERS, "more than 64 voters")?;
-        rule(self.founders.is_sorted_by(|a, b| a.key < b.key), "founders are not in ascending order, or one occurs twice")?;
+        rule(
+            self.founders.is_sorted_by(|a, b| a.key < b.key),
+            "founders are not in ascending order, or one occurs twice",
+        )?;
         rule(self.founders.iter().all(|f| f.key.is_valid()), "a founder's key is not a valid ed25519 key")?;
         let names = self.founders.iter().map(|f| &f.name).chain(&self.task.classes).chain([&self.name, &self.method]);
         rule(names.map(String::len).all(|len| len <= MAX_NAME_BYTES), "a name is longer than 256 bytes")?;

@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn ties_round_to_even_on_both_sides_of_zero() {
-        let cases = [(1, 2, 0), (3, 2, 2), (-1, 2, 0), (-3, 2, -2), (5, 2, 2), (7, 3, 2), (8, 3, 3), (-7, 3, -2), (-8, 3, -3)];
+        let cases =
+            [(1, 2, 0), (3, 2, 2), (-1, 2, 0), (-3, 2, -2), (5, 2, 2), (7, 3, 2), (8, 3, 3), (-7, 3, -2), (-8, 3, -3)];
         for (a, b, want) in cases {
             assert_eq!(div_half_even(a, b), want, "{a} / {b}");
         }

@@ -236,6 +236,9 @@ mod tests {
         bad[4] = 0x80;
         assert_eq!(UpdateCodec::Int8.decode(&bad, &schema), Err(PayloadError::NotCanonical(0)));
         let nan = f16::NAN.to_le_bytes().repeat(300);
-        assert!(matches!(UpdateCodec::F16.decode(&nan, &schema), Err(PayloadError::Tensor(TensorError::NotFinite { .. }))));
+        assert!(matches!(
+            UpdateCodec::F16.decode(&nan, &schema),
+            Err(PayloadError::Tensor(TensorError::NotFinite { .. }))
+        ));
     }
 }

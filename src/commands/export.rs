@@ -26,14 +26,20 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let config = RunConfig::load(&args.config)?;
     let source = config.folder.join(super::run::MODEL_FILE);
     if !source.exists() {
-        return Err(Failure::input(format!("{}: no model yet; it is written once the node has begun", source.display())));
+        return Err(Failure::input(format!(
+            "{}: no model yet; it is written once the node has begun",
+            source.display()
+        )));
     }
     // Read and written anew rather than copied, so that a damaged file does not pass.
     let (card, tensors) = export::load(&source)?;
     export::save(&args.out, &card, &tensors)?;
     let parameters: usize = tensors.iter().map(|t| t.values.len()).sum();
     if json {
-        println!("{}", serde_json::json!({ "out": args.out, "method": card.method, "architecture": card.architecture, "parameters": parameters }));
+        println!(
+            "{}",
+            serde_json::json!({ "out": args.out, "method": card.method, "architecture": card.architecture, "parameters": parameters })
+        );
     } else {
         println!("{}: {} with {}, {parameters} parameters", args.out.display(), card.method, card.architecture);
     }

@@ -44,7 +44,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let manifest = Arc::new(founding::load(&config.manifest)?);
     let secret = identity::load_or_create(&config.key)?;
     let (member, card) = config.member(&manifest)?;
-    let threads = config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let threads =
+        config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let trainers = Trainers::start(threads).map_err(|e| Failure::failed(format!("no training threads: {e}")))?;
     std::fs::create_dir_all(&config.folder).map_err(|e| Failure::input(format!("{}: {e}", config.folder.display())))?;
     let model_path = config.folder.join(MODEL_FILE);
@@ -57,6 +58,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         tempo: Tempo::default(),
         storage: Storage::Folder(config.folder.clone()),
         min_peers: Quorum::of(manifest.founders.len()).quorum,
+        crash_before: None,
         manifest: Arc::clone(&manifest),
     };
     let runtime = crate::runtime()?;

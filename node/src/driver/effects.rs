@@ -18,6 +18,12 @@ impl Driver {
             Effect::CancelTraining { .. } => self.training.store(true, Ordering::Relaxed),
             Effect::Fetch { author, statement, header, holders } => self.fetch(author, statement, header, &holders),
             Effect::Merge { inputs_root, base, inputs, .. } => self.merge(inputs_root, base, inputs),
+            Effect::Sign { slot, .. }
+                if self.crash_before.is_some_and(|c| (c.round, c.kind) == (slot.round, slot.kind)) =>
+            {
+                self.failed = true;
+                self.network.shutdown().await;
+            }
             Effect::Sign { slot, message } => {
                 let bytes = seal(&self.secret, &self.verifier.network, &slot, self.me, &message)?;
                 // Persist before publish: what is on the wire is on disk.

@@ -66,19 +66,21 @@ impl Driver {
         let holders: Vec<NodeId> = holders.iter().filter_map(|m| self.members.get(usize::from(*m))).copied().collect();
         let holders = if holders.is_empty() { self.members.clone() } else { holders };
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
-        let (trainers, round) = (self.trainers.clone(), self.round.subscribe());
+        let (trainers, round, reports) = (self.trainers.clone(), self.round.subscribe(), self.reports.clone());
         tokio::spawn(async move {
             let id = BlobId(root);
             if blobs.get(&id).is_none() {
                 let (len, mine) = (4 * manifest.schema.len() as u64, *round.borrow());
-                let Some(bytes) = fetch_until(&network, id, len, &Arc::new(Mutex::new(holders)), round).await else { return };
+                let Some(bytes) = fetch_until(&network, id, len, &Arc::new(Mutex::new(holders)), round).await else {
+                    return;
+                };
                 if let Err(error) = blobs.insert(bytes, mine) {
-                    return tracing::error!(%error, "the certified state could not be stored");
+                    return drop(reports.send(Report::Fatal(error)).await);
                 }
             }
             trainers.run(move || match read_state(&blobs, &id, &manifest.schema) {
                 Ok(state) => job(state),
-                Err(error) => tracing::error!(%error, "the certified state could not be read"),
+                Err(error) => send(&reports, Report::Fatal(error)),
             });
         });
     }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use fedswarm_learning::methods::Member;
 use fedswarm_network::{BlobId, EventReceiver, Multiaddr, Network, NodeId, Tempo, TransportKind};
-use fedswarm_protocol::envelope::Verifier;
+use fedswarm_protocol::envelope::{Kind, Verifier};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
@@ -63,6 +63,18 @@ pub struct NodeConfig {
     /// Members, this one included, that must be connected before the first round begins; a node with a certified record
     /// behind it does not wait.
     pub min_peers: usize,
+    /// Where to crash, if at all.
+    pub crash_before: Option<CrashPoint>,
+}
+
+/// A moment at which a node falls silent for good, as a crash would: before it signs this kind of statement of this round.
+/// For tests and simulated faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrashPoint {
+    /// The round.
+    pub round: u64,
+    /// What it no longer says.
+    pub kind: Kind,
 }
 
 /// A running node. Dropping it leaves the node running; [`NodeHandle::shutdown`] ends it.
@@ -199,6 +211,7 @@ pub async fn start(
         round: watch::channel(0).0,
         failed: false,
         lobby: config.min_peers.saturating_sub(1),
+        crash_before: config.crash_before,
     };
     tokio::spawn(driver.run(network_events, report_queue, stopped));
     Ok((handle, event_queue))
@@ -208,6 +221,8 @@ pub async fn start(
 enum Report {
     Input(Input),
     Event(NodeEvent),
+    /// Something that the node cannot go on without failed.
+    Fatal(Error),
 }
 
 struct Driver {
@@ -238,6 +253,7 @@ struct Driver {
     failed: bool,
     /// Connected members that the first round waits for.
     lobby: usize,
+    crash_before: Option<CrashPoint>,
 }
 
 impl Driver {
@@ -294,8 +310,12 @@ impl Driver {
         }
         let now = Timestamp(self.began.elapsed().as_millis() as u64);
         let effects = self.state.handle(input, now);
-        self.round.send_if_modified(|round| std::mem::replace(round, self.state.position().0) != self.state.position().0);
+        self.round
+            .send_if_modified(|round| std::mem::replace(round, self.state.position().0) != self.state.position().0);
         for effect in effects {
+            if self.failed {
+                return;
+            }
             if let Err(error) = self.carry_out(effect).await {
                 self.fail(&error).await;
                 return;
@@ -312,6 +332,7 @@ impl Driver {
                 self.inputs.push_back(input);
             }
             Report::Event(event) => self.tell(event).await,
+            Report::Fatal(error) => self.fail(&error).await,
         }
     }
 

@@ -74,8 +74,8 @@ impl Driver {
                     tracing::warn!(author, mismatch, "an update is not what its author signed for");
                     false
                 }
-                // Not the author's fault: without a place to store it this member cannot sign for it.
-                Ok(Ok(Err(error))) => return tracing::error!(%error, "a payload could not be stored"),
+                // Not the author's fault: without a place to store payloads this member cannot sign for them.
+                Ok(Ok(Err(error))) => return drop(reports.send(Report::Fatal(error)).await),
                 Err(error) => return tracing::error!(%error, "checking a payload failed"),
             };
             drop(reports.send(Report::Input(Input::Payload { author, statement, valid })).await);
@@ -98,7 +98,7 @@ impl Driver {
                 let len = 4 * manifest.schema.len() as u64;
                 let Some(bytes) = fetch_until(&network, base_id, len, &holders, round).await else { return };
                 if let Err(error) = blobs.insert(bytes, mine) {
-                    return tracing::error!(%error, "the base could not be stored");
+                    return drop(reports.send(Report::Fatal(error)).await);
                 }
             }
             let merged = tokio::task::spawn_blocking(move || -> Result<Option<Digest>, Error> {
@@ -125,7 +125,7 @@ impl Driver {
                 Ok(Ok(model_root)) => {
                     drop(reports.send(Report::Input(Input::Merged { inputs_root, model_root })).await);
                 }
-                Ok(Err(error)) => tracing::error!(%error, "a merge failed"),
+                Ok(Err(error)) => drop(reports.send(Report::Fatal(error)).await),
                 Err(error) => tracing::error!(%error, "a merge failed"),
             }
         });

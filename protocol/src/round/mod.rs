@@ -252,7 +252,8 @@ impl State {
         out.timer(Timer::Round { round }, self.rules.timers.round_ms);
         out.timer(Timer::Resend { round }, self.rules.timers.resend_ms);
         if !self.round.published {
-            let holders = self.proof.as_ref().map_or_else(Vec::new, |p| p.certificate.votes.iter().map(|v| v.0).collect());
+            let holders =
+                self.proof.as_ref().map_or_else(Vec::new, |p| p.certificate.votes.iter().map(|v| v.0).collect());
             out.push(Effect::Train { round, base: self.head_hash, model_root: self.head.model_root, holders });
         }
         for message in std::mem::take(&mut self.later).into_values().flatten() {

@@ -49,7 +49,10 @@ impl State {
         let Some(proposal) = proposal else { return };
         self.round.proposed.insert(view);
         out.emit(Event::Proposed { round: self.round.number, view });
-        out.push(Effect::Sign { slot: self.slot(Kind::Proposal, view), message: Message::Proposal(Box::new(proposal)) });
+        out.push(Effect::Sign {
+            slot: self.slot(Kind::Proposal, view),
+            message: Message::Proposal(Box::new(proposal)),
+        });
     }
 
     fn fresh_proposal(&mut self, view: u32, out: &mut Out) -> Option<Proposal> {
@@ -59,9 +62,7 @@ impl State {
         let me = self.rules.me?;
         match self.merged(&body.inputs, out) {
             Outcome::Wait | Outcome::Impossible => None,
-            Outcome::Carry => {
-                Some(Proposal { record: self.derive(&body, None, me, view), body, notarized_in: None })
-            }
+            Outcome::Carry => Some(Proposal { record: self.derive(&body, None, me, view), body, notarized_in: None }),
             Outcome::Model(root) => {
                 Some(Proposal { record: self.derive(&body, Some(root), me, view), body, notarized_in: None })
             }

@@ -324,7 +324,8 @@ fn a_lying_aggregator_is_refused_and_replaced() {
         let honest = loop {
             let (i, input) = world.queue.pop_front().unwrap();
             world.step(i, input);
-            if let Some(bytes) = world.logs[leader].iter().find(|b| Verifier::peek(b).unwrap().0.kind == Kind::Proposal) {
+            if let Some(bytes) = world.logs[leader].iter().find(|b| Verifier::peek(b).unwrap().0.kind == Kind::Proposal)
+            {
                 break bytes.clone();
             }
         };
@@ -382,7 +383,12 @@ fn a_restarted_member_never_votes_twice() {
         for bytes in &world.logs[2] {
             let message = world.verifier.open(bytes).unwrap();
             let said = slots.entry(*message.slot()).or_insert(message.statement());
-            assert_eq!(*said, message.statement(), "restart after {steps} steps: two statements in {:?}", message.slot());
+            assert_eq!(
+                *said,
+                message.statement(),
+                "restart after {steps} steps: two statements in {:?}",
+                message.slot()
+            );
         }
     }
 }

@@ -64,8 +64,14 @@ impl State {
         if equal.len() < self.rules.quorum.quorum || self.has_certificate(slot.kind, slot.view) {
             return;
         }
-        let certificate =
-            Certificate { kind: slot.kind, epoch: slot.epoch, round: slot.round, view: slot.view, record, votes: equal };
+        let certificate = Certificate {
+            kind: slot.kind,
+            epoch: slot.epoch,
+            round: slot.round,
+            view: slot.view,
+            record,
+            votes: equal,
+        };
         self.on_certificate(certificate, out);
     }
 

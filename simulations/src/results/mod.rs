@@ -62,7 +62,7 @@ pub struct Bytes {
 /// Wall time in seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
-    /// From the start of the process until every node knows every other.
+    /// From the start of the first node until every node is connected to every other.
     pub start: f64,
     /// The whole run.
     pub total: f64,

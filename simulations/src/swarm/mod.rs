@@ -70,8 +70,8 @@ pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Prog
     } else {
         None
     };
-    let mut swarm = start(&prepared, &trainers).await?;
     let mut seen = observe::Observer::new(&prepared, alone, began);
+    let mut swarm = start(&prepared, &trainers).await?;
     let watched = watch(&mut swarm, &mut seen, scenario, options, progress).await;
     let results = match watched {
         Ok(()) => collect(&swarm, seen, &prepared, options),
@@ -115,6 +115,7 @@ async fn start(prepared: &Prepared, trainers: &Trainers) -> Result<Swarm, Error>
             tempo: Tempo::local(),
             storage: Storage::Memory(interner.clone()),
             min_peers: prepared.setups.len(),
+            crash_before: None,
         };
         let (node, mut queue) = fedswarm_node::start(config, member, trainers.clone()).await?;
         let sender = sender.clone();
@@ -200,7 +201,10 @@ fn write(
     let records = out.join("records");
     let make = |folder: &PathBuf| std::fs::create_dir_all(folder).map_err(Error::io("create", folder));
     make(&records)?;
-    write_atomically(&out.join("network.manifest"), &prepared.manifest.to_bytes().map_err(|e| Error::Run(e.to_string()))?)?;
+    write_atomically(
+        &out.join("network.manifest"),
+        &prepared.manifest.to_bytes().map_err(|e| Error::Run(e.to_string()))?,
+    )?;
     if let Some(node) = nodes.first() {
         for committed in node.records()? {
             let bytes = codec::encode(&committed).map_err(|e| Error::Run(e.to_string()))?;
@@ -218,7 +222,8 @@ fn write(
                 &prepared.class_names,
             );
             let tensors = node.with_member(|member| member.export()).map_err(Error::learning)?;
-            export::save(&models.join(format!("{}.safetensors", peer.name)), &card, &tensors).map_err(Error::learning)?;
+            export::save(&models.join(format!("{}.safetensors", peer.name)), &card, &tensors)
+                .map_err(Error::learning)?;
         }
     }
     results.write(out)

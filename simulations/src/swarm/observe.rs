@@ -28,6 +28,8 @@ struct Seen {
 /// Follows a run.
 pub(super) struct Observer {
     began: Instant,
+    /// When the first node was started, in seconds since the run began: loading data and training alone come before.
+    started: f64,
     nodes: usize,
     rounds: u64,
     links: BTreeSet<(usize, [u8; 32])>,
@@ -44,6 +46,7 @@ impl Observer {
         let rounds = prepared.scenario.rounds;
         Self {
             began,
+            started: began.elapsed().as_secs_f64(),
             nodes: prepared.setups.len(),
             rounds,
             links: BTreeSet::new(),
@@ -152,7 +155,9 @@ impl Observer {
         let seconds = limit_ms / 1000;
         if self.connected.is_none() {
             let (have, want) = (self.links.len(), self.nodes * (self.nodes - 1));
-            return format!("after {seconds} s only {have} of {want} connections stand; raise timers.t_start_ms, or lower --nodes");
+            return format!(
+                "after {seconds} s only {have} of {want} connections stand; raise timers.t_start_ms, or lower --nodes"
+            );
         }
         let round = self.by_round.iter().skip(1).take_while(|seen| seen.certified.is_some()).count() + 1;
         format!("round {round} made no progress for {seconds} s; raise timers.t_round_ms if this machine is slow")
@@ -244,7 +249,7 @@ impl Observer {
                 rounds_certified: first.len() as u64,
                 bytes,
                 seconds: Seconds {
-                    start: self.connected.unwrap_or_default(),
+                    start: self.connected.map_or(0.0, |connected| connected - self.started),
                     total: self.began.elapsed().as_secs_f64(),
                     per_round_median: stats::median(&durations).unwrap_or_default(),
                 },

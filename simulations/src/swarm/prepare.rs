@@ -149,8 +149,7 @@ fn network(
         .collect();
     // A member's index is its key's place in the manifest; peers are numbered the same way.
     secrets.sort_by_key(SecretKey::public);
-    let founders =
-        secrets.iter().enumerate().map(|(i, s)| Founder { key: s.public(), name: peer_name(i) }).collect();
+    let founders = secrets.iter().enumerate().map(|(i, s)| Founder { key: s.public(), name: peer_name(i) }).collect();
     let timers = &scenario.timers;
     let plan = Plan {
         name: "simulation".to_owned(),

@@ -1,0 +1,12 @@
+//! End-to-end tests: real processes, real sockets, real images. One file per behaviour.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod aggregator_killed;
+mod bad_input;
+mod command;
+mod determinism;
+mod late_joiner;
+mod layers;
+mod real_nodes;
+mod swarm;

@@ -1,0 +1,170 @@
+//! Nodes over real sockets, with a member that trains at no cost, so that tests are about agreement.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use fedswarm_bootstrap::Bootstrap;
+use fedswarm_learning::Error;
+use fedswarm_learning::data::ImageShape;
+use fedswarm_learning::methods::{Evaluation, LocalUpdate, Member, MemberSetup, Method, MethodInfo, NamedTensor, Task};
+use fedswarm_network::{Tempo, TransportKind};
+use fedswarm_node::blobs::Interner;
+use fedswarm_node::founding::{Plan, found};
+use fedswarm_node::trainers::Trainers;
+use fedswarm_node::{CrashPoint, NodeConfig, NodeEvent, NodeHandle, Storage};
+use fedswarm_protocol::hash::{Digest, Stream};
+use fedswarm_protocol::keys::SecretKey;
+use fedswarm_protocol::manifest::{Founder, Manifest, Timers};
+use fedswarm_protocol::tensor::{Schema, TensorSpec};
+use fedswarm_protocol::update::UpdateCodec;
+use tokio::sync::mpsc;
+
+/// Shares this many numbers and adds noise to them.
+pub(crate) struct Noise(pub(crate) u32);
+
+struct NoisyMember {
+    len: usize,
+    stream: Stream,
+}
+
+impl Method for Noise {
+    fn info(&self) -> MethodInfo {
+        MethodInfo { name: "noise", shares: "noise", heterogeneous: true, needs: "nothing", paper: "none" }
+    }
+
+    fn spelling(&self) -> String {
+        "noise".to_owned()
+    }
+
+    fn schema(&self, _: &Task) -> Result<Schema, Error> {
+        Ok(Schema { tensors: vec![TensorSpec::new("noise", &[self.0], 1)] })
+    }
+
+    fn default_architectures(&self, _: &Task) -> Vec<&'static str> {
+        vec!["mlp"]
+    }
+
+    fn member(&self, _: MemberSetup) -> Result<Box<dyn Member>, Error> {
+        Err(Error::Setup("built by the test itself".to_owned()))
+    }
+}
+
+impl Member for NoisyMember {
+    fn install(&mut self, state: &[f32]) -> Result<(), Error> {
+        assert_eq!(state.len(), self.len);
+        Ok(())
+    }
+
+    fn train(&mut self, _: &AtomicBool) -> Result<LocalUpdate, Error> {
+        let delta = (0..self.len).map(|_| self.stream.unit() as f32 - 0.5).collect();
+        Ok(LocalUpdate { delta, samples: 10, loss: 0.0, steps: 1 })
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation, Error> {
+        Ok(Evaluation { total: 1, ..Evaluation::default() })
+    }
+
+    fn predict(&mut self, _: &[f32]) -> Result<Vec<Vec<f32>>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn parameters(&self) -> usize {
+        self.len
+    }
+
+    fn export(&self) -> Result<Vec<NamedTensor>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn import(&mut self, _: &[NamedTensor]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A network in the making: keys, manifest, entry point.
+pub(crate) struct Swarm {
+    pub(crate) manifest: Arc<Manifest>,
+    secrets: Vec<SecretKey>,
+    trainers: Trainers,
+    interner: Interner,
+    bootstrap: Bootstrap,
+    _folder: tempfile::TempDir,
+}
+
+impl Swarm {
+    pub(crate) async fn new(nodes: u8, rounds: u64, len: u32, timers: Timers) -> Self {
+        let mut secrets: Vec<_> = (0..nodes).map(|i| SecretKey::from_bytes(&[i + 1; 32])).collect();
+        secrets.sort_by_key(SecretKey::public);
+        let founders = secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect();
+        let plan = Plan {
+            name: "test".into(),
+            classes: vec!["a".into(), "b".into()],
+            codec: UpdateCodec::I32,
+            genesis_seed: Digest([5; 32]),
+            rounds,
+            min_inputs: 0,
+            timers,
+        };
+        let task = Task { input: ImageShape { channels: 1, height: 4, width: 4 }, classes: 2 };
+        let manifest = found(plan, &Noise(len), &task, founders).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let listen = vec![TransportKind::Tcp.any_port()];
+        let config = fedswarm_bootstrap::Config::new(folder.path().join("bootstrap.key"), listen);
+        Self {
+            manifest: Arc::new(manifest),
+            secrets,
+            trainers: Trainers::start(2).unwrap(),
+            interner: Interner::default(),
+            bootstrap: fedswarm_bootstrap::start(config).await.unwrap(),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) async fn start(
+        &self,
+        index: usize,
+        min_peers: usize,
+        crash_before: Option<CrashPoint>,
+    ) -> (NodeHandle, mpsc::Receiver<NodeEvent>) {
+        let len = self.manifest.schema.len();
+        let member = Box::new(NoisyMember { len, stream: Stream::new("noise", &[&[index as u8]]) });
+        let config = NodeConfig {
+            secret: self.secrets[index].clone(),
+            manifest: Arc::clone(&self.manifest),
+            transport: TransportKind::Tcp,
+            listen: Vec::new(),
+            bootstraps: self.bootstrap.addrs().to_vec(),
+            mdns: false,
+            tempo: Tempo::local(),
+            storage: Storage::Memory(self.interner.clone()),
+            min_peers,
+            crash_before,
+        };
+        fedswarm_node::start(config, member, self.trainers.clone()).await.unwrap()
+    }
+}
+
+/// Waits for an event that this function makes something of; fails after half a minute.
+pub(crate) async fn wait_for<T>(
+    events: &mut mpsc::Receiver<NodeEvent>,
+    mut pick: impl FnMut(NodeEvent) -> Option<T>,
+) -> T {
+    let found = async {
+        loop {
+            let event = events.recv().await.expect("the node stopped");
+            if let Some(found) = pick(event) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), found).await.expect("half a minute passed")
+}
