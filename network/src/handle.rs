@@ -25,7 +25,7 @@ pub struct Network(Arc<Shared>);
 struct Shared {
     id: NodeId,
     commands: mpsc::Sender<Command>,
-    reports: mpsc::UnboundedSender<(GossipToken, Acceptance)>,
+    reports: mpsc::Sender<(GossipToken, Acceptance)>,
     counters: Arc<Counters>,
     direct: Gates,
     blobs: Gates,
@@ -48,8 +48,8 @@ pub async fn start(config: Config, blobs: Arc<dyn BlobSource>) -> Result<(Networ
     let id = NodeId::of_secret(&config.secret)?;
     let counters = Arc::new(Counters::default());
     let (commands, command_queue) = mpsc::channel(COMMANDS);
-    // As many reports as tokens, and as many tokens as messages that went through the bounded queue of events.
-    let (reports, report_queue) = mpsc::unbounded_channel();
+    // There are no more reports than tokens, and those came through the queue of events, which is as long.
+    let (reports, report_queue) = mpsc::channel(config.limits.events);
     let (events, event_queue) = mpsc::channel(config.limits.events);
     let network = Network(Arc::new(Shared {
         id,
@@ -138,9 +138,10 @@ impl Network {
         self.ask(|reply| Command::Question { peer, question, permit, reply }).await.map_err(transport)?
     }
 
-    /// Says what a gossiped message was worth. After a shutdown it does nothing.
+    /// Says what a gossiped message was worth. After a shutdown it does nothing; should the driver be so far behind that its
+    /// queue is full, the message is not passed on.
     pub fn report(&self, token: GossipToken, verdict: Acceptance) {
-        drop(self.0.reports.send((token, verdict)));
+        drop(self.0.reports.try_send((token, verdict)));
     }
 
     /// Replaces the members: who may fetch blobs and send direct messages, and is kept connected. Connections of former members

@@ -5,6 +5,7 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::tensor::FixedVector;
+use fedswarm_protocol::update::UpdateCodec;
 
 use crate::Error;
 
@@ -43,7 +44,9 @@ pub fn check(manifest: &Manifest, header: &UpdateHeader, wire: &[u8]) -> Result<
         return Err("not the bytes that the header names".to_owned());
     }
     let decoded = header.codec.decode(wire, &manifest.schema).map_err(|e| e.to_string())?;
-    if blob::root(&decoded.to_bytes()) != header.payload_root {
+    // The exact codec's wire form is the canonical form: no second hash.
+    let root = if header.codec == UpdateCodec::I32 { header.wire_root } else { blob::root(&decoded.to_bytes()) };
+    if root != header.payload_root {
         return Err("it does not decode to what its author signed for".to_owned());
     }
     if norm2_q(&decoded) != header.norm2_q {
@@ -54,4 +57,59 @@ pub fn check(manifest: &Manifest, header: &UpdateHeader, wire: &[u8]) -> Result<
 
 fn norm2_q(delta: &FixedVector) -> u64 {
     u64::try_from(delta.norm2() >> 24).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use fedswarm_learning::data::ImageShape;
+    use fedswarm_learning::methods::{Task, method};
+    use fedswarm_protocol::keys::SecretKey;
+    use fedswarm_protocol::manifest::{Founder, Timers};
+
+    fn manifest(codec: UpdateCodec) -> Manifest {
+        let plan = crate::founding::Plan {
+            name: "test".into(),
+            classes: vec!["a".into(), "b".into()],
+            codec,
+            genesis_seed: Digest([1; 32]),
+            rounds: 1,
+            min_inputs: 0,
+            timers: Timers::default(),
+        };
+        let task = Task { input: ImageShape { channels: 1, height: 8, width: 8 }, classes: 2 };
+        let founders = vec![Founder { key: SecretKey::from_bytes(&[1; 32]).public(), name: "a".into() }];
+        crate::founding::found(plan, method("fedavg:model=mlp").unwrap().as_ref(), &task, founders).unwrap()
+    }
+
+    #[test]
+    fn every_codec_makes_payloads_that_pass_their_own_check_and_no_other() {
+        for codec in [UpdateCodec::I32, UpdateCodec::F16, UpdateCodec::Int8] {
+            let manifest = manifest(codec);
+            let delta: Vec<f32> = (0..manifest.schema.len()).map(|i| (i as f32).sin() / 50.0).collect();
+            let (header, wire) = make(&manifest, Digest([2; 32]), &delta, 10).unwrap();
+            assert!(check(&manifest, &header, &wire).is_ok(), "{codec}");
+            let mut other = wire.clone();
+            other[5] ^= 1;
+            assert!(check(&manifest, &header, &other).is_err(), "{codec}: other bytes");
+            // An author that signs for these bytes but for another decoded payload, or norm.
+            let lies = [
+                UpdateHeader { payload_root: Digest([9; 32]), ..header.clone() },
+                UpdateHeader { norm2_q: header.norm2_q + 1, ..header.clone() },
+            ];
+            for lie in lies {
+                assert!(check(&manifest, &lie, &wire).is_err(), "{codec}: a lie in the header");
+            }
+        }
+    }
+
+    #[test]
+    fn a_diverged_update_is_not_published() {
+        let manifest = manifest(UpdateCodec::I32);
+        let mut delta = vec![0.0; manifest.schema.len()];
+        delta[3] = f32::NAN;
+        let text = make(&manifest, Digest([2; 32]), &delta, 10).unwrap_err().to_string();
+        assert!(text.contains("coordinate 3"), "{text}");
+    }
 }

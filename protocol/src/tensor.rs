@@ -227,7 +227,11 @@ impl FixedVector {
     /// Little-endian bytes: the canonical form that digests name and blobs hold.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|q| q.to_le_bytes()).collect()
+        let mut bytes = vec![0; 4 * self.0.len()];
+        for (four, q) in bytes.chunks_exact_mut(4).zip(&self.0) {
+            four.copy_from_slice(&q.to_le_bytes());
+        }
+        bytes
     }
 
     /// Reads the canonical form.

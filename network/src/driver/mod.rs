@@ -50,7 +50,7 @@ pub(crate) struct Driver {
     listen: Vec<Multiaddr>,
     counters: Arc<Counters>,
     commands: mpsc::Receiver<Command>,
-    reports: mpsc::UnboundedReceiver<(GossipToken, Acceptance)>,
+    reports: mpsc::Receiver<(GossipToken, Acceptance)>,
     events: mpsc::Sender<Event>,
     topics: HashMap<gossipsub::TopicHash, crate::Topic>,
     peers: HashMap<PeerId, Peer>,
@@ -67,7 +67,7 @@ impl Driver {
         blobs: Arc<dyn BlobSource>,
         counters: Arc<Counters>,
         commands: mpsc::Receiver<Command>,
-        reports: mpsc::UnboundedReceiver<(GossipToken, Acceptance)>,
+        reports: mpsc::Receiver<(GossipToken, Acceptance)>,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
         let key = id::keypair(&config.secret)?;

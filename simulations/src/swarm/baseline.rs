@@ -18,12 +18,12 @@ pub(super) async fn run(
     stop: &Arc<AtomicBool>,
 ) -> Result<Vec<Vec<Score>>, Error> {
     let (nodes, rounds) = (prepared.setups.len(), prepared.scenario.rounds);
-    let (sender, mut finished) = mpsc::unbounded_channel();
+    let (sender, mut finished) = mpsc::channel(nodes);
     for (i, setup) in prepared.setups.iter().enumerate() {
         let (setup, stop, sender) = (setup.clone(), Arc::clone(stop), sender.clone());
         trainers.run(move || {
             // A receiver that is gone does not want to know.
-            drop(sender.send((i, alone(setup, rounds, &stop))));
+            drop(sender.blocking_send((i, alone(setup, rounds, &stop))));
         });
     }
     drop(sender);
