@@ -4,10 +4,14 @@
 //! cargo run --release --example loop -- --data DIR --partition FILE.json --method fedmoe --rounds 20 --seeds 1,2 --threads 2
 //! ```
 //!
-//! `DIR` holds Fashion-MNIST or MNIST as gzipped IDX files. The partition lists train and test indices per peer, into train
-//! and test images joined. Updates are merged as in a network: deltas in fixed point, weighted by sample counts. Prints, for
+//! `DIR` holds images in any format that the crate reads. The partition is a file, or `dir:ALPHA:SEED:PEERS` or
+//! `pat:CLASSES:SEED:PEERS`. Updates are merged as in a network: deltas in fixed point, weighted by sample counts. Prints, for
 //! every evaluated round, accuracy over all peers' test images (in percent), the mean gate weight and what each expert does
 //! alone. Round 0 is untrained; round r is measured after the r-th merge was installed.
+//!
+//! Two aids for finding causes: `--after` also measures every peer after its training and before the merge, and
+//! `--central EPOCHS` trains the model `cnn2` on all peers' images together and installs that in every round in place of
+//! what the peers merged (of `fedmoe` with the shared extractor `cnn2`; its rate should be 0): the room that there is.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -29,7 +33,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const USAGE: &str =
     "loop --data DIR --partition FILE [--method local] [--models a,b] [--rounds 10] [--every 1] [--seeds 0]
      [--cap 100/100] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
-     [--device flex]";
+     [--device flex] [--after] [--central EPOCHS]";
 
 #[derive(Default)]
 struct Arguments {
@@ -81,7 +85,7 @@ fn main() -> Result<()> {
         momentum: args.value("momentum")?.unwrap_or(0.0),
     };
     let after = args.text("after").is_some();
-    let pretrain = args.value("pretrain")?.unwrap_or(0usize);
+    let central = args.value("central")?.unwrap_or(0usize);
     if let Some((key, _)) = args.pairs.first() {
         return Err(format!("unknown option --{key}\n{USAGE}").into());
     }
@@ -104,7 +108,7 @@ fn main() -> Result<()> {
             train: &train,
             device,
             after,
-            pretrain,
+            central,
         };
         run.go(seed.trim().parse()?, rounds, every, threads)?;
     }
@@ -119,7 +123,7 @@ struct Run<'a> {
     train: &'a TrainConfig,
     device: DeviceKind,
     after: bool,
-    pretrain: usize,
+    central: usize,
 }
 
 impl Run<'_> {
@@ -127,15 +131,15 @@ impl Run<'_> {
         let schema = self.method.schema(&self.task)?;
         let mut state = schema.genesis(&init_digest(seed));
         let mut members = self.members(seed)?;
-        let ceiling = if self.pretrain > 0 { Some(self.ceiling(seed)?) } else { None };
+        let central = if self.central > 0 { Some(self.central(seed)?) } else { None };
         let weights: usize = members.iter().map(|m| m.parameters()).sum();
         println!("# seed {seed}: {weights} weights in all, {} shared", schema.len());
         let (start, mut training) = (Instant::now(), 0.0);
         for round in 0..=rounds {
             let mut floats = schema.dequantise(&state)?;
-            if let Some(c) = &ceiling {
-                let n = floats.len();
-                floats.copy_from_slice(&c[..n]);
+            if let Some(central) = &central {
+                let most = central.get(..floats.len()).ok_or("--central needs a method that shares cnn2")?;
+                floats.copy_from_slice(most);
             }
             let evaluate = round % every == 0 || round == rounds;
             let last = round == rounds;
@@ -163,7 +167,7 @@ impl Run<'_> {
     }
 
     /// The shared architecture trained centrally on all peers' images together: what a perfect extractor could give.
-    fn ceiling(&self, seed: u64) -> Result<Vec<f32>> {
+    fn central(&self, seed: u64) -> Result<Vec<f32>> {
         let mut train = Split { images: Vec::new(), labels: Vec::new() };
         let mut test = train.clone();
         for peer in self.peers {
@@ -177,7 +181,7 @@ impl Run<'_> {
             task: self.task,
             architecture: architecture("cnn2")?,
             data: Arc::new(PeerData { train, test }),
-            train: TrainConfig { epochs: self.pretrain, momentum: 0.9, ..self.train.clone() },
+            train: TrainConfig { epochs: self.central, momentum: 0.9, ..self.train.clone() },
             seed,
             init_seed: seed,
             device: self.device,
@@ -262,7 +266,7 @@ fn report(seed: u64, round: u32, measured: &[Option<Evaluation>], seconds: f64, 
     );
 }
 
-/// Loads the images and deals them out. `partition` is a file, or `dir:ALPHA:SEED:PEERS` or `pat:CLASSES:SEED:PEERS`.
+/// Loads the images and deals them out.
 fn load(dir: &Path, partition: &str, cap_train: usize, cap_test: usize) -> Result<(Task, Vec<Arc<PeerData>>)> {
     let images = Dataset::load(dir)?;
     let words: Vec<&str> = partition.split(':').collect();
