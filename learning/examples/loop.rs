@@ -4,23 +4,28 @@
 //! cargo run --release --example loop -- --data DIR --partition FILE.json --method fedmoe --rounds 20 --seeds 1,2 --threads 2
 //! ```
 //!
-//! `DIR` holds Fashion-MNIST or MNIST as gzipped IDX files. The partition lists train and test indices per peer, into train
-//! and test images joined. Updates are merged as in a network: deltas in fixed point, weighted by sample counts. Prints, for
+//! `DIR` holds images in any format that the crate reads. The partition is a file, or `dir:ALPHA:SEED:PEERS` or
+//! `pat:CLASSES:SEED:PEERS`. Updates are merged as in a network: deltas in fixed point, weighted by sample counts. Prints, for
 //! every evaluated round, accuracy over all peers' test images (in percent), the mean gate weight and what each expert does
 //! alone. Round 0 is untrained; round r is measured after the r-th merge was installed.
+//!
+//! Two aids for finding causes: `--after` also measures every peer after its training and before the merge, and
+//! `--central EPOCHS` trains the model `cnn2` on all peers' images together and installs that in every round in place of
+//! what the peers merged (of `fedmoe` with the shared extractor `cnn2`; its rate should be 0): the room that there is.
 
 use std::error::Error;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use fedswarm_learning::architectures::architecture;
-use fedswarm_learning::data::{ImageShape, PeerData, Split};
+use fedswarm_learning::data::{Dataset, PeerData, Split};
 use fedswarm_learning::device::DeviceKind;
 use fedswarm_learning::methods::{Evaluation, LocalUpdate, Member, MemberSetup, Method, Task, init_digest, method};
+use fedswarm_learning::partition::{Partition, Scheme};
 use fedswarm_learning::training::TrainConfig;
+use fedswarm_protocol::merge::WeightedMean;
 use fedswarm_protocol::tensor::{FixedVector, Schema};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -28,7 +33,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const USAGE: &str =
     "loop --data DIR --partition FILE [--method local] [--models a,b] [--rounds 10] [--every 1] [--seeds 0]
      [--cap 100/100] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
-     [--device flex]";
+     [--device flex] [--after] [--central EPOCHS]";
 
 #[derive(Default)]
 struct Arguments {
@@ -41,7 +46,8 @@ impl Arguments {
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let Some(key) = word.strip_prefix("--") else { return Err(USAGE.into()) };
-            let value = if key == "no-shuffle" { "true".to_owned() } else { words.next().ok_or(USAGE)? };
+            let value =
+                if matches!(key, "no-shuffle" | "after") { "true".to_owned() } else { words.next().ok_or(USAGE)? };
             pairs.push((key.to_owned(), value));
         }
         Ok(Self { pairs })
@@ -61,7 +67,7 @@ impl Arguments {
 fn main() -> Result<()> {
     let mut args = Arguments::read()?;
     let data = PathBuf::from(args.text("data").ok_or(USAGE)?);
-    let partition = PathBuf::from(args.text("partition").ok_or(USAGE)?);
+    let partition = args.text("partition").ok_or(USAGE)?;
     let method = method(&args.text("method").unwrap_or_else(|| "local".to_owned()))?;
     let models = args.text("models");
     let rounds = args.value("rounds")?.unwrap_or(10u32);
@@ -78,6 +84,8 @@ fn main() -> Result<()> {
         clip: args.value("clip")?,
         momentum: args.value("momentum")?.unwrap_or(0.0),
     };
+    let after = args.text("after").is_some();
+    let central = args.value("central")?.unwrap_or(0usize);
     if let Some((key, _)) = args.pairs.first() {
         return Err(format!("unknown option --{key}\n{USAGE}").into());
     }
@@ -92,8 +100,16 @@ fn main() -> Result<()> {
         images(|p| p.test.labels.len())
     );
     for seed in seeds.split(',') {
-        let run =
-            Run { method: method.as_ref(), task, peers: &peers, models: models.as_deref(), train: &train, device };
+        let run = Run {
+            method: method.as_ref(),
+            task,
+            peers: &peers,
+            models: models.as_deref(),
+            train: &train,
+            device,
+            after,
+            central,
+        };
         run.go(seed.trim().parse()?, rounds, every, threads)?;
     }
     Ok(())
@@ -106,6 +122,8 @@ struct Run<'a> {
     models: Option<&'a str>,
     train: &'a TrainConfig,
     device: DeviceKind,
+    after: bool,
+    central: usize,
 }
 
 impl Run<'_> {
@@ -113,11 +131,16 @@ impl Run<'_> {
         let schema = self.method.schema(&self.task)?;
         let mut state = schema.genesis(&init_digest(seed));
         let mut members = self.members(seed)?;
+        let central = if self.central > 0 { Some(self.central(seed)?) } else { None };
         let weights: usize = members.iter().map(|m| m.parameters()).sum();
         println!("# seed {seed}: {weights} weights in all, {} shared", schema.len());
         let (start, mut training) = (Instant::now(), 0.0);
         for round in 0..=rounds {
-            let floats = schema.dequantise(&state)?;
+            let mut floats = schema.dequantise(&state)?;
+            if let Some(central) = &central {
+                let most = central.get(..floats.len()).ok_or("--central needs a method that shares cnn2")?;
+                floats.copy_from_slice(most);
+            }
             let evaluate = round % every == 0 || round == rounds;
             let last = round == rounds;
             let measured = on_threads(&mut members, threads, |member| {
@@ -133,9 +156,40 @@ impl Run<'_> {
             let begun = Instant::now();
             let updates = on_threads(&mut members, threads, |member| Ok(member.train(&AtomicBool::new(false))?))?;
             training += begun.elapsed().as_secs_f64();
+            if self.after && evaluate {
+                print!("after training ");
+                let measured = on_threads(&mut members, threads, |member| Ok(Some(member.evaluate()?)))?;
+                report(seed, round + 1, &measured, start.elapsed().as_secs_f64(), training);
+            }
             state = merge(&schema, &state, &updates)?;
         }
         Ok(())
+    }
+
+    /// The shared architecture trained centrally on all peers' images together: what a perfect extractor could give.
+    fn central(&self, seed: u64) -> Result<Vec<f32>> {
+        let mut train = Split { images: Vec::new(), labels: Vec::new() };
+        let mut test = train.clone();
+        for peer in self.peers {
+            for (all, own) in [(&mut train, &peer.train), (&mut test, &peer.test)] {
+                all.images.extend(&own.images);
+                all.labels.extend(&own.labels);
+            }
+        }
+        let method = method("fedavg:model=cnn2")?;
+        let mut member = method.member(MemberSetup {
+            task: self.task,
+            architecture: architecture("cnn2")?,
+            data: Arc::new(PeerData { train, test }),
+            train: TrainConfig { epochs: self.central, momentum: 0.9, ..self.train.clone() },
+            seed,
+            init_seed: seed,
+            device: self.device,
+        })?;
+        let update = member.train(&AtomicBool::new(false))?;
+        let seen = member.evaluate()?;
+        println!("# central: loss {:.3}, accuracy {:.4}", update.loss, f64::from(seen.correct) / f64::from(seen.total));
+        Ok(member.export()?.into_iter().flat_map(|t| t.values).collect())
     }
 
     fn members(&self, seed: u64) -> Result<Vec<Box<dyn Member>>> {
@@ -157,24 +211,16 @@ impl Run<'_> {
     }
 }
 
-/// Weighted mean of the deltas in integers, added to the base: `base + round(sum n_i d_i / sum n_i)`, half to even.
+/// Weighted mean of the deltas in integers, added to the base.
 fn merge(schema: &Schema, base: &FixedVector, updates: &[LocalUpdate]) -> Result<FixedVector> {
     if schema.is_empty() {
         return Ok(base.clone());
     }
-    let mut sum = vec![0i64; schema.len()];
-    let total: i64 = updates.iter().map(|u| i64::from(u.samples)).sum();
+    let mut sum = WeightedMean::new(schema.len());
     for update in updates {
-        for (s, q) in sum.iter_mut().zip(schema.quantise(&update.delta)?.0) {
-            *s += i64::from(update.samples) * i64::from(q);
-        }
+        sum.add(&schema.quantise(&update.delta)?, update.samples)?;
     }
-    let mean = sum.into_iter().map(|s| {
-        let (q, r) = (s.div_euclid(total), s.rem_euclid(total));
-        let up = 2 * r > total || (2 * r == total && q % 2 != 0);
-        (q + i64::from(up)) as i32
-    });
-    Ok(base.checked_add(&FixedVector(mean.collect()))?)
+    Ok(sum.finish(base)?)
 }
 
 /// A member and what its work gave.
@@ -220,40 +266,21 @@ fn report(seed: u64, round: u32, measured: &[Option<Evaluation>], seconds: f64, 
     );
 }
 
-fn load(dir: &Path, partition: &Path, cap_train: usize, cap_test: usize) -> Result<(Task, Vec<Arc<PeerData>>)> {
-    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    for split in ["train", "t10k"] {
-        pixels.extend(idx(&dir.join(format!("{split}-images-idx3-ubyte.gz")), 16)?);
-        labels.extend(idx(&dir.join(format!("{split}-labels-idx1-ubyte.gz")), 8)?);
-    }
-    let input = ImageShape { channels: 1, height: 28, width: 28 };
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(partition)?)?;
-    let clients = json["clients"].as_object().ok_or("the partition has no clients")?;
-    let split = |value: &serde_json::Value, cap: usize| -> Result<Split> {
-        let mut split = Split { images: Vec::new(), labels: Vec::new() };
-        for index in value.as_array().ok_or("not a list of indices")?.iter().take(cap) {
-            let i = index.as_u64().ok_or("not an index")? as usize;
-            let image = pixels.get(i * input.len()..(i + 1) * input.len()).ok_or("index beyond the images")?;
-            split.images.extend(image.iter().map(|&x| (f32::from(x) / 255.0 - 0.5) / 0.5));
-            split.labels.push(u16::from(labels[i]));
+/// Loads the images and deals them out.
+fn load(dir: &Path, partition: &str, cap_train: usize, cap_test: usize) -> Result<(Task, Vec<Arc<PeerData>>)> {
+    let images = Dataset::load(dir)?;
+    let words: Vec<&str> = partition.split(':').collect();
+    let dealt = match words.as_slice() {
+        [kind @ ("dir" | "pat"), value, seed, peers] => {
+            let scheme = if *kind == "dir" {
+                Scheme::Dirichlet { alpha: value.parse()? }
+            } else {
+                Scheme::Pathological { classes_per_peer: value.parse()? }
+            };
+            Partition::make(&images, &scheme, peers.parse()?, seed.parse()?, 10)?
         }
-        Ok(split)
+        _ => Partition::load(Path::new(partition), &images)?,
     };
-    let mut peers = Vec::new();
-    for i in 0..clients.len() {
-        let client = clients.get(&i.to_string()).ok_or("clients are not numbered 0, 1, ...")?;
-        let (train, test) = (split(&client["train"], cap_train)?, split(&client["test"], cap_test)?);
-        peers.push(Arc::new(PeerData { train, test }));
-    }
-    Ok((Task { input, classes: 10 }, peers))
-}
-
-fn idx(path: &Path, header: usize) -> Result<Vec<u8>> {
-    let file = std::fs::File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes)?;
-    if bytes.len() < header {
-        return Err(format!("{}: too short", path.display()).into());
-    }
-    Ok(bytes.split_off(header))
+    let peers = dealt.cap(cap_train, cap_test).peer_data(&images)?;
+    Ok((Task { input: images.shape, classes: images.classes() }, peers))
 }

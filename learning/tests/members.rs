@@ -12,9 +12,10 @@ use fedswarm_learning::data::{PeerData, Split};
 use fedswarm_learning::methods::{init_digest, method};
 
 /// A method with an architecture that suits it.
-const CASES: [(&str, &str); 5] = [
+const CASES: [(&str, &str); 6] = [
     ("local", "cnn1"),
     ("fedavg:model=cnn2", "cnn2"),
+    ("fedmoe", "cnn1-fc128"),
     ("fedmoe:mix=convex", "mlp"),
     ("fedmoe:mix=residual,gate_lr=0.1", "resnet"),
     ("moe-local:mix=doubled", "cnn2-fc128"),
@@ -85,7 +86,7 @@ fn damaged_and_foreign_checkpoints_are_refused_and_change_nothing() {
 
 #[test]
 fn an_update_is_the_difference_to_the_installed_state() {
-    for name in ["fedavg:model=cnn2", "fedmoe"] {
+    for name in ["fedavg:model=cnn2", "fedmoe", "fedmoe:mix=convex"] {
         let schema = method(name).unwrap().schema(&common::TASK).unwrap();
         let state = schema.dequantise(&schema.genesis(&init_digest(99))).unwrap();
         let mut m = member(name, setup("cnn2"));

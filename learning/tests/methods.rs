@@ -8,23 +8,71 @@ use fedswarm_learning::methods::{NAMES, init_digest, method};
 
 /// The values of a mixture's shared part, flat in schema order.
 fn shared(member: &dyn fedswarm_learning::methods::Member) -> Vec<f32> {
-    member.export().unwrap().into_iter().filter(|t| t.name.starts_with("shared.")).flat_map(|t| t.values).collect()
+    member.export().unwrap().into_iter().filter(|t| t.name.starts_with("shared")).flat_map(|t| t.values).collect()
 }
 
 #[test]
 fn fedmoe_without_merging_is_moe_local_bit_for_bit() {
-    let mut alone = member("moe-local", setup("cnn1"));
-    let mut peer = member("fedmoe", setup("cnn1"));
-    let schema = method("fedmoe").unwrap().schema(&common::TASK).unwrap();
-    peer.install(&schema.dequantise(&schema.genesis(&init_digest(11))).unwrap()).unwrap();
-    for _ in 0..3 {
-        assert!(train(alone.as_mut()).delta.is_empty(), "moe-local shares nothing");
-        assert!(!train(peer.as_mut()).delta.is_empty());
-        let own = shared(peer.as_ref());
-        peer.install(&own).unwrap();
-        assert_eq!(bits(alone.as_ref()), bits(peer.as_ref()));
+    for options in ["", ":mix=convex"] {
+        let name = format!("fedmoe{options}");
+        let mut alone = member(&format!("moe-local{options}"), setup("cnn1"));
+        let mut peer = member(&name, setup("cnn1"));
+        let schema = method(&name).unwrap().schema(&common::TASK).unwrap();
+        peer.install(&schema.dequantise(&schema.genesis(&init_digest(11))).unwrap()).unwrap();
+        for _ in 0..3 {
+            alone.install(&[]).unwrap();
+            assert!(train(alone.as_mut()).delta.is_empty(), "moe-local shares nothing");
+            assert!(!train(peer.as_mut()).delta.is_empty());
+            let own = shared(peer.as_ref());
+            peer.install(&own).unwrap();
+            assert!(bits(alone.as_ref()) == bits(peer.as_ref()), "{name}");
+        }
+        assert_eq!(alone.evaluate().unwrap(), peer.evaluate().unwrap(), "{name}");
     }
-    assert_eq!(alone.evaluate().unwrap(), peer.evaluate().unwrap());
+}
+
+#[test]
+fn the_papers_form_shares_the_extractor_and_the_default_its_head_too() {
+    let tensors = |name: &str| method(name).unwrap().schema(&common::TASK).unwrap().tensors;
+    let (paper, default) = (tensors("fedmoe:mix=convex"), tensors("fedmoe"));
+    assert!(paper.iter().all(|t| t.name.starts_with("shared.")));
+    assert_eq!(default[..paper.len()], paper);
+    let head: Vec<_> = default[paper.len()..].iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
+    assert_eq!(head, [("shared_head.weight", [128, 3].as_slice()), ("shared_head.bias", &[3])]);
+    assert!(tensors("moe-local").is_empty());
+}
+
+/// The second round of a peer that looks ahead: its update holds what the whole network did in the first.
+#[test]
+fn a_peer_that_looks_ahead_carries_the_last_merge_on() {
+    let frozen = "shared_lr=0,shared_momentum=0"; // So that an update is the look ahead and nothing else.
+    let mut m = member(&format!("fedmoe:{frozen}"), setup("cnn1"));
+    let first = shared(m.as_ref());
+    m.install(&first).unwrap();
+    assert!(train(m.as_mut()).delta.iter().all(|d| *d == 0.0), "no past yet");
+    let second: Vec<f32> = first.iter().map(|w| w + 0.25).collect();
+    m.install(&second).unwrap();
+    for delta in train(m.as_mut()).delta {
+        assert!((delta - 0.8 * 0.25).abs() < 1e-6, "{delta}");
+    }
+    let mut paper = member(&format!("fedmoe:mix=convex,{frozen}"), setup("cnn1"));
+    let first = shared(paper.as_ref());
+    train(paper.as_mut());
+    paper.install(&first.iter().map(|w| w + 0.25).collect::<Vec<_>>()).unwrap();
+    assert!(train(paper.as_mut()).delta.iter().all(|d| *d == 0.0));
+}
+
+/// Peers of one class each: through plain softmax the shared head would learn to say nothing but that class.
+#[test]
+fn the_shared_head_does_not_learn_which_classes_a_peer_has() {
+    let mut one_class = setup("cnn1");
+    let mut split = common::corners(34);
+    split.labels.fill(1);
+    one_class.data = std::sync::Arc::new(fedswarm_learning::data::PeerData { train: split, test: common::corners(12) });
+    let mut m = member("fedmoe", one_class);
+    let update = train(m.as_mut());
+    let bias = &update.delta[update.delta.len() - 3..];
+    assert!(update.loss < 2.0 * 3f32.ln() && bias.iter().all(|b| b.abs() < 0.02), "{bias:?}");
 }
 
 #[test]
@@ -51,12 +99,12 @@ fn the_gates_weight_is_reported_and_lies_between_zero_and_one() {
 
 #[test]
 fn a_part_with_rate_zero_stays() {
-    let mut m = member("fedmoe:gate_lr=0,shared_lr=0", setup("cnn1"));
+    let mut m = member("fedmoe:mix=residual,shared_loss=1,gate_lr=0,shared_lr=0", setup("cnn1"));
     let before = m.export().unwrap();
     let update = train(m.as_mut());
     assert!(update.delta.iter().all(|d| *d == 0.0));
     for (old, new) in before.iter().zip(m.export().unwrap()) {
-        let frozen = old.name.starts_with("gate.") || old.name.starts_with("shared.");
+        let frozen = old.name.starts_with("gate.") || old.name.starts_with("shared");
         assert_eq!(old.values == new.values, frozen, "{}", old.name);
     }
 }
@@ -66,7 +114,9 @@ fn names_and_options_are_spelt_as_they_are_read() {
     for name in NAMES {
         assert_eq!(method(name).unwrap().info().name, name);
     }
-    for text in ["local", "fedavg", "fedavg:model=cnn1", "fedmoe:mix=doubled,gate_lr=0.05,shared=cnn2"] {
+    let full = "fedmoe:mix=residual,shared_loss=1,shared_momentum=0.9,shared_clip=5,round_momentum=0.8";
+    assert_eq!(method("fedmoe").unwrap().spelling(), full, "the default, written out");
+    for text in ["local", "fedavg", "fedavg:model=cnn1", "fedmoe:mix=doubled,gate_lr=0.05,shared=cnn2", full] {
         assert_eq!(method(text).unwrap().spelling(), text);
     }
 }
@@ -78,6 +128,7 @@ fn wrong_names_and_options_are_answered_with_the_right_ones() {
         ("fedmoe:mix=sum", vec!["mix is \"sum\"", "convex, doubled or residual"]),
         ("fedmoe:rate=1", vec!["unknown option \"rate\"", "gate_lr"]),
         ("fedmoe:gate_lr=-1", vec!["gate_lr", "at least 0"]),
+        ("fedmoe:round_momentum=1", vec!["round_momentum is \"1\"", "from 0 to below 1"]),
         ("fedmoe:mix", vec!["\"mix\" is not of the form key=value"]),
         ("fedmoe:mix=convex,mix=convex", vec!["given twice"]),
         ("local:mix=convex", vec!["unknown option \"mix\"", "it has none"]),

@@ -5,7 +5,6 @@
 
 mod fedavg;
 mod fedmoe;
-mod gate;
 mod local;
 mod options;
 
@@ -20,10 +19,10 @@ use crate::architectures::{self, Architecture};
 use crate::data::{ImageShape, PeerData};
 use crate::device::DeviceKind;
 use crate::parameters::{ParamSpec, Parameters, initial};
-use crate::training::{Part, Sgd, TrainConfig};
+use crate::training::{Lookahead, Part, Sgd, TrainConfig};
 
 pub use fedavg::FedAvg;
-pub use fedmoe::{FedMoe, Mix, Rates};
+pub use fedmoe::{FedMoe, Mix, Rates, Recipe};
 pub use local::Local;
 
 /// What is learnt: which images, how many classes.
@@ -185,9 +184,9 @@ pub struct Evaluation {
     pub loss: f32,
     /// Mean weight of the shared expert, if there is one.
     pub gate: Option<f32>,
-    /// Correct with the shared expert alone, through the same head.
+    /// Correct with the shared expert alone: through its own head, or where it has none through the private one.
     pub shared_only: Option<u32>,
-    /// Correct with the local expert alone, through the same head.
+    /// Correct with the local expert alone, through the private head.
     pub local_only: Option<u32>,
 }
 
@@ -243,7 +242,7 @@ fn part(
     let flat = initial(law, &specs, &init_digest(setup.init_seed))?;
     let parameters = Parameters::from_flat(specs, &flat, &setup.device.open()?)?;
     let sgd = Sgd::new(lr.unwrap_or(setup.train.lr), setup.train.momentum, setup.train.clip);
-    Ok(Part { name, shared, parameters, sgd })
+    Ok(Part { name, shared, parameters, sgd, fresh: shared, lookahead: Lookahead::default() })
 }
 
 /// A private part with the peer's own extractor, checked by a blank run.

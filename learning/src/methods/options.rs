@@ -57,6 +57,28 @@ impl Options {
         }
     }
 
+    /// A bound.
+    pub(super) fn positive(&mut self, key: &'static str) -> Result<Option<f32>, Error> {
+        let form = "a finite number above 0";
+        match self.value::<f32>(key, form)? {
+            Some(x) if !x.is_finite() || x <= 0.0 => {
+                Err(self.refuse(format!("option {key} is \"{x}\", expected {form}")))
+            }
+            x => Ok(x),
+        }
+    }
+
+    /// A momentum.
+    pub(super) fn fraction(&mut self, key: &'static str) -> Result<Option<f32>, Error> {
+        let form = "a number from 0 to below 1";
+        match self.value::<f32>(key, form)? {
+            Some(x) if !(0.0..1.0).contains(&x) => {
+                Err(self.refuse(format!("option {key} is \"{x}\", expected {form}")))
+            }
+            x => Ok(x),
+        }
+    }
+
     /// Refuses whatever was not taken.
     pub(super) fn finish(self) -> Result<(), Error> {
         let Some((key, _)) = self.left.first() else { return Ok(()) };

@@ -6,7 +6,8 @@ use burn::tensor::{Device, Tensor};
 use fedswarm_protocol::hash::{Digest, hash};
 
 use super::batches::{self, Resident};
-use super::{Sgd, cross_entropy};
+use super::tally::Tally;
+use super::{Lookahead, Sgd, cross_entropy};
 use crate::Error;
 use crate::methods::{Evaluation, LocalUpdate, Member, MemberSetup, NamedTensor};
 use crate::parameters::{ParamSpec, Parameters, Weights, download, to_vec, upload};
@@ -25,6 +26,11 @@ pub struct Part {
     pub parameters: Parameters,
     /// Its optimiser.
     pub sgd: Sgd,
+    /// True if its velocity is forgotten when a certified state is installed. So it must be where the weights change, and in
+    /// a control without merging it is where they would.
+    pub fresh: bool,
+    /// Where a round starts; without momentum, where the last one ended.
+    pub lookahead: Lookahead,
 }
 
 /// A forward pass's view of all parts.
@@ -151,6 +157,14 @@ impl<N: Network> Learner<N> {
         Parts { list: list.collect() }
     }
 
+    /// Moves every part to where its round starts.
+    fn look_ahead(&mut self) -> Result<(), Error> {
+        for part in &mut self.parts {
+            part.lookahead.step(&mut part.parameters, &self.device)?;
+        }
+        Ok(())
+    }
+
     /// One step on the rows of a batch; the loss stays on the device.
     fn step(&mut self, rows: &[i32]) -> Result<Option<Tensor<1>>, Error> {
         let Some(data) = &self.train else { return Ok(None) };
@@ -203,9 +217,9 @@ impl<N: Network> Member for Learner<N> {
         for part in self.parts.iter_mut().filter(|p| p.shared) {
             let (head, tail) = rest.split_at(part.parameters.count());
             part.parameters.set_flat(head, &self.device)?;
-            part.sgd.reset();
             rest = tail;
         }
+        self.parts.iter_mut().filter(|p| p.fresh).for_each(|p| p.sgd.reset());
         self.base = state.to_vec();
         Ok(())
     }
@@ -213,7 +227,8 @@ impl<N: Network> Member for Learner<N> {
     fn train(&mut self, cancel: &AtomicBool) -> Result<LocalUpdate, Error> {
         // Tensors are reference-counted: keeping the old ones costs one copy of the weights in the first step.
         let before = (self.parts.clone(), self.epoch);
-        match self.epochs(cancel) {
+        let trained = self.look_ahead().and_then(|()| self.epochs(cancel));
+        match trained {
             Ok((loss, steps)) => {
                 let delta = self.shared()?.iter().zip(&self.base).map(|(new, old)| new - old).collect();
                 let samples = u32::try_from(self.setup.data.train.labels.len()).unwrap_or(u32::MAX);
@@ -295,6 +310,7 @@ impl<N: Network> Member for Learner<N> {
         for (part, flat) in self.parts.iter_mut().zip(flats) {
             part.parameters.set_flat(&flat, &self.device)?;
             part.sgd.reset();
+            part.lookahead.reset();
         }
         self.base = self.shared()?;
         Ok(())
@@ -311,6 +327,13 @@ impl<N: Network> Member for Learner<N> {
                 Some(velocity) => {
                     out.push(1);
                     put(&mut out, &download(velocity)?);
+                }
+            }
+            match part.lookahead.anchor() {
+                None => out.push(0),
+                Some(anchor) => {
+                    out.push(1);
+                    put(&mut out, anchor);
                 }
             }
         }
@@ -334,6 +357,11 @@ impl<N: Network> Member for Learner<N> {
                 _ => Some(upload(part.parameters.specs(), &floats(&mut rest, count)?, &self.device)?),
             };
             part.sgd.set_velocity(velocity);
+            let anchor = match take(&mut rest, 1)? {
+                [0] => None,
+                _ => Some(floats(&mut rest, count)?),
+            };
+            part.lookahead.set_anchor(anchor);
         }
         if !rest.is_empty() {
             return Err(Error::Checkpoint(format!("{} bytes too many", rest.len())));
@@ -369,61 +397,4 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Error> {
 fn floats(rest: &mut &[u8], count: usize) -> Result<Vec<f32>, Error> {
     let bytes = take(rest, count * 4)?;
     Ok(bytes.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect())
-}
-
-/// Sums over evaluation batches.
-#[derive(Default)]
-struct Tally {
-    correct: u32,
-    total: u32,
-    loss: f64,
-    gate: Option<f64>,
-    shared_only: Option<u32>,
-    local_only: Option<u32>,
-}
-
-impl Tally {
-    fn add(&mut self, seen: Examined, labels: &[u16]) -> Result<(), Error> {
-        let logits = to_vec(seen.logits)?;
-        self.correct += correct(&logits, labels);
-        self.total += labels.len() as u32;
-        let classes = logits.len() / labels.len().max(1);
-        self.loss += logits.chunks_exact(classes.max(1)).zip(labels).map(|(row, &y)| row_loss(row, y)).sum::<f64>();
-        if let Some(experts) = seen.experts {
-            let gate: f64 = to_vec(experts.gate)?.into_iter().map(f64::from).sum();
-            *self.gate.get_or_insert(0.0) += gate;
-            *self.shared_only.get_or_insert(0) += correct(&to_vec(experts.shared_only)?, labels);
-            *self.local_only.get_or_insert(0) += correct(&to_vec(experts.local_only)?, labels);
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Evaluation {
-        let n = f64::from(self.total.max(1));
-        Evaluation {
-            correct: self.correct,
-            total: self.total,
-            loss: (self.loss / n) as f32,
-            gate: self.gate.map(|g| (g / n) as f32),
-            shared_only: self.shared_only,
-            local_only: self.local_only,
-        }
-    }
-}
-
-/// Rows whose largest logit is their label's; the first of equals counts, and rows with NaN are wrong.
-fn correct(logits: &[f32], labels: &[u16]) -> u32 {
-    let classes = logits.len() / labels.len().max(1);
-    let hit = |row: &[f32], label: u16| {
-        let best = row.iter().enumerate().reduce(|a, b| if b.1 > a.1 { b } else { a });
-        best.is_some_and(|(i, v)| i == usize::from(label) && !v.is_nan())
-    };
-    logits.chunks_exact(classes.max(1)).zip(labels).filter(|(row, label)| hit(row, **label)).count() as u32
-}
-
-/// Cross entropy of one row.
-fn row_loss(row: &[f32], label: u16) -> f64 {
-    let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = row.iter().map(|&x| f64::from(x - top).exp()).sum();
-    sum.ln() + f64::from(top) - row.get(usize::from(label)).map_or(0.0, |&x| f64::from(x))
 }

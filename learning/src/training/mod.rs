@@ -2,11 +2,14 @@
 
 mod batches;
 mod learner;
+mod lookahead;
 mod sgd;
+mod tally;
 
 use burn::tensor::{Tensor, activation};
 
 pub use learner::{EVAL_BATCH, Examined, Experts, Learner, Network, Part, Parts};
+pub use lookahead::Lookahead;
 pub use sgd::Sgd;
 
 /// How a member trains in a round.
