@@ -16,6 +16,10 @@ use crate::Error;
 const STATEMENTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("statements");
 /// Certified records with their proofs, by round.
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
+/// The member's private state as of its last update: (round, checkpoint).
+const PRIVATE: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("private");
+/// The only key of [`PRIVATE`].
+const LAST: &str = "last";
 /// Which network the store belongs to, and for which key.
 const IDENTITY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identity");
 
@@ -58,6 +62,7 @@ impl Store {
         {
             write.open_table(STATEMENTS)?;
             write.open_table(RECORDS)?;
+            write.open_table(PRIVATE)?;
             let mut identity = write.open_table(IDENTITY)?;
             for (name, mine) in [("network", network), ("key", key)] {
                 let found = identity.get(name)?.map(|v| v.value().to_vec());
@@ -90,16 +95,43 @@ impl Store {
             }
             Kind::Disk(database) => {
                 let write = database.begin_write()?;
-                {
-                    let mut table = write.open_table(STATEMENTS)?;
-                    let last = table.range((round, 0)..=(round, u32::MAX))?.next_back().transpose()?;
-                    let next = last.map_or(0, |(key, _)| key.value().1.saturating_add(1));
-                    table.insert((round, next), bytes)?;
-                }
+                insert_statement(&write, round, bytes)?;
                 write.commit()?;
                 Ok(())
             }
         }
+    }
+
+    /// True if there is a place for checkpoints; without one they need not be made.
+    #[must_use]
+    pub const fn keeps_checkpoints(&self) -> bool {
+        matches!(self.0, Kind::Disk(_))
+    }
+
+    /// Makes an update durable together with the private state that it came from: a restarted member then sends the same
+    /// update again, and never trains a second one for the round.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; the update must then not be sent.
+    pub fn keep_update(&self, round: u64, bytes: &[u8], checkpoint: Option<&[u8]>) -> Result<(), Error> {
+        let (Kind::Disk(database), Some(checkpoint)) = (&self.0, checkpoint) else {
+            return self.keep_statement(round, bytes);
+        };
+        let write = database.begin_write()?;
+        write.open_table(PRIVATE)?.insert(LAST, (round, checkpoint))?;
+        insert_statement(&write, round, bytes)?;
+        write.commit()?;
+        Ok(())
+    }
+
+    /// The member's private state as of its last update.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn checkpoint(&self) -> Result<Option<Vec<u8>>, Error> {
+        let Kind::Disk(database) = &self.0 else { return Ok(None) };
+        let table = database.begin_read()?.open_table(PRIVATE)?;
+        Ok(table.get(LAST)?.map(|entry| entry.value().1.to_vec()))
     }
 
     /// Own statements of a round, in the order in which they were made.
@@ -188,6 +220,14 @@ impl Store {
     }
 }
 
+fn insert_statement(write: &redb::WriteTransaction, round: u64, bytes: &[u8]) -> Result<(), Error> {
+    let mut table = write.open_table(STATEMENTS)?;
+    let last = table.range((round, 0)..=(round, u32::MAX))?.next_back().transpose()?;
+    let next = last.map_or(0, |(key, _)| key.value().1.saturating_add(1));
+    table.insert((round, next), bytes)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -208,6 +248,21 @@ mod tests {
         assert_eq!(store.statements(3).unwrap(), (0..12u8).map(|i| vec![i]).collect::<Vec<_>>());
         assert_eq!(store.statements(4).unwrap(), [vec![99]]);
         assert!(store.head().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_update_and_the_state_it_came_from_are_kept_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.redb");
+        {
+            let store = Store::open(&path, &[1; 32], &[2; 32]).unwrap();
+            assert!(store.checkpoint().unwrap().is_none());
+            store.keep_update(1, b"first", Some(b"state 1")).unwrap();
+            store.keep_update(2, b"second", Some(b"state 2")).unwrap();
+        }
+        let store = Store::open(&path, &[1; 32], &[2; 32]).unwrap();
+        assert_eq!(store.statements(2).unwrap(), [b"second"]);
+        assert_eq!(store.checkpoint().unwrap().unwrap(), b"state 2");
     }
 
     #[test]

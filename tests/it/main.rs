@@ -9,4 +9,5 @@ mod determinism;
 mod late_joiner;
 mod layers;
 mod real_nodes;
+mod restart;
 mod swarm;

@@ -26,6 +26,8 @@ pub(crate) struct Noise(pub(crate) u32);
 struct NoisyMember {
     len: usize,
     stream: Stream,
+    /// Rounds trained, over restarts.
+    trained: u64,
 }
 
 impl Method for Noise {
@@ -57,6 +59,7 @@ impl Member for NoisyMember {
     }
 
     fn train(&mut self, _: &AtomicBool) -> Result<LocalUpdate, Error> {
+        self.trained += 1;
         let delta = (0..self.len).map(|_| self.stream.unit() as f32 - 0.5).collect();
         Ok(LocalUpdate { delta, samples: 10, loss: 0.0, steps: 1 })
     }
@@ -69,8 +72,9 @@ impl Member for NoisyMember {
         Ok(Vec::new())
     }
 
+    /// How often it has trained: what a test can look at.
     fn parameters(&self) -> usize {
-        self.len
+        self.trained as usize
     }
 
     fn export(&self) -> Result<Vec<NamedTensor>, Error> {
@@ -82,10 +86,11 @@ impl Member for NoisyMember {
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, Error> {
-        Ok(Vec::new())
+        Ok(self.trained.to_le_bytes().to_vec())
     }
 
-    fn restore(&mut self, _: &[u8]) -> Result<(), Error> {
+    fn restore(&mut self, checkpoint: &[u8]) -> Result<(), Error> {
+        self.trained = u64::from_le_bytes(checkpoint.try_into().map_err(|_| Error::Checkpoint("8 bytes".into()))?);
         Ok(())
     }
 }
@@ -135,8 +140,18 @@ impl Swarm {
         min_peers: usize,
         crash_before: Option<CrashPoint>,
     ) -> (NodeHandle, mpsc::Receiver<NodeEvent>) {
+        self.start_in(index, min_peers, crash_before, Storage::Memory(self.interner.clone())).await
+    }
+
+    pub(crate) async fn start_in(
+        &self,
+        index: usize,
+        min_peers: usize,
+        crash_before: Option<CrashPoint>,
+        storage: Storage,
+    ) -> (NodeHandle, mpsc::Receiver<NodeEvent>) {
         let len = self.manifest.schema.len();
-        let member = Box::new(NoisyMember { len, stream: Stream::new("noise", &[&[index as u8]]) });
+        let member = Box::new(NoisyMember { len, stream: Stream::new("noise", &[&[index as u8]]), trained: 0 });
         let config = NodeConfig {
             secret: self.secrets[index].clone(),
             manifest: Arc::clone(&self.manifest),
@@ -145,7 +160,7 @@ impl Swarm {
             bootstraps: self.bootstrap.addrs().to_vec(),
             mdns: false,
             tempo: Tempo::local(),
-            storage: Storage::Memory(self.interner.clone()),
+            storage,
             min_peers,
             crash_before,
         };

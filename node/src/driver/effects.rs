@@ -1,5 +1,6 @@
 //! Carrying out effects.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,11 @@ impl Driver {
     }
 
     fn keep(&self, slot: &Slot, bytes: &[u8]) -> Result<(), Error> {
-        self.store.keep_statement(slot.round, bytes)
+        if slot.kind != Kind::Update {
+            return self.store.keep_statement(slot.round, bytes);
+        }
+        let checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.store.keep_update(slot.round, bytes, checkpoint.as_deref())
     }
 
     /// Updates and receipts are gossiped. What a round waits for goes straight to everybody, and is gossiped as well if

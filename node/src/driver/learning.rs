@@ -58,6 +58,7 @@ impl Driver {
             blobs: Arc::clone(&self.blobs),
             manifest: Arc::clone(&self.manifest),
             reports: self.reports.clone(),
+            checkpoint: self.store.keeps_checkpoints().then(|| Arc::clone(&self.checkpoint)),
         }
     }
 
@@ -94,6 +95,8 @@ struct Job {
     blobs: Arc<Blobs>,
     manifest: Arc<fedswarm_protocol::manifest::Manifest>,
     reports: mpsc::Sender<Report>,
+    /// Where to leave the private state behind an update, if it is to be kept.
+    checkpoint: Option<Arc<Mutex<Option<Vec<u8>>>>>,
 }
 
 impl Job {
@@ -114,12 +117,16 @@ impl Job {
     /// Nothing if the round was decided meanwhile.
     fn train(&self, round: u64, base: Digest, cancel: &AtomicBool) -> Result<Option<UpdateHeader>, Error> {
         let began = Instant::now();
-        let trained = self.member.0.lock().unwrap_or_else(PoisonError::into_inner).train(cancel);
-        let update = match trained {
+        let mut member = self.member.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let update = match member.train(cancel) {
             Ok(update) => update,
             Err(fedswarm_learning::Error::Cancelled) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        if let Some(slot) = &self.checkpoint {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(member.checkpoint()?);
+        }
+        drop(member);
         let millis = began.elapsed().as_millis() as u64;
         send(&self.reports, Report::Event(NodeEvent::Trained { round, loss: update.loss, millis }));
         if cancel.load(Ordering::Relaxed) {

@@ -174,6 +174,10 @@ pub async fn start(
     let source: Arc<dyn fedswarm_network::BlobSource> = blobs.clone();
     let (network, network_events) = fedswarm_network::start(network_config, source).await?;
 
+    let mut member = member;
+    if let Some(checkpoint) = store.checkpoint()? {
+        member.restore(&checkpoint)?;
+    }
     let state = State::new(Arc::clone(&rules), store.head()?.map(Box::new));
     let (events, event_queue) = mpsc::channel(EVENTS);
     let (reports, report_queue) = mpsc::channel(REPORTS);
@@ -212,6 +216,7 @@ pub async fn start(
         failed: false,
         lobby: config.min_peers.saturating_sub(1),
         crash_before: config.crash_before,
+        checkpoint: Arc::default(),
     };
     tokio::spawn(driver.run(network_events, report_queue, stopped));
     Ok((handle, event_queue))
@@ -254,6 +259,8 @@ struct Driver {
     /// Connected members that the first round waits for.
     lobby: usize,
     crash_before: Option<CrashPoint>,
+    /// The private state behind the update that is about to be signed.
+    checkpoint: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl Driver {
