@@ -66,6 +66,12 @@ impl From<fedswarm_node::Error> for Failure {
     }
 }
 
+impl From<fedswarm_network::key_file::KeyError> for Failure {
+    fn from(error: fedswarm_network::key_file::KeyError) -> Self {
+        Self { text: chain(&error), bad_input: true }
+    }
+}
+
 impl From<fedswarm_learning::Error> for Failure {
     fn from(error: fedswarm_learning::Error) -> Self {
         Self { text: chain(&error), bad_input: true }

@@ -3,15 +3,12 @@
 //! It speaks Kademlia, identify and ping, and nothing else: it holds peers' addresses, passes on no messages, stores no records and
 //! needs no trust, since peers prove their keys to each other. One entry point serves every network (`docs/adr/002`).
 
-mod key;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
 use fedswarm_network::entry::{Entry, EntryConfig};
+use fedswarm_network::key_file::{KeyError, load_or_create};
 use fedswarm_network::{Limits, Multiaddr, NodeId, Tempo};
-
-pub use key::{KeyError, load_or_create};
 
 /// Guests that do nothing leave after this; members come back by themselves.
 const IDLE: Duration = Duration::from_secs(600);

@@ -23,6 +23,7 @@ mod gates;
 mod gossip;
 mod handle;
 mod id;
+pub mod key_file;
 mod listen;
 mod topic;
 mod traffic;

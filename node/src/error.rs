@@ -25,6 +25,9 @@ pub enum Error {
     /// The network.
     #[error(transparent)]
     Network(#[from] fedswarm_network::Error),
+    /// The key file.
+    #[error(transparent)]
+    Key(#[from] fedswarm_network::key_file::KeyError),
     /// Learning.
     #[error(transparent)]
     Learning(#[from] fedswarm_learning::Error),

@@ -1,4 +1,5 @@
-//! A secret key in a file: 64 hexadecimal digits, readable by its owner only.
+//! A node's secret key in a file: 64 hexadecimal digits, readable by its owner only. Members and entry points keep theirs the
+//! same way.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -28,6 +29,14 @@ pub enum KeyError {
         /// What is wrong with it; never its content.
         reason: String,
     },
+    /// Others can read it.
+    #[error("key file {} can be read by others (mode {mode:o}); run chmod 600 on it", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// The system has no randomness to give.
     #[error("no randomness for a new key: {0}")]
     Entropy(String),
@@ -39,10 +48,37 @@ pub enum KeyError {
 /// [`KeyError`], naming the file.
 pub fn load_or_create(path: &Path) -> Result<[u8; 32], KeyError> {
     match fs::read(path) {
-        Ok(bytes) => parse(&bytes).map_err(|reason| KeyError::Malformed { path: path.into(), reason }),
+        Ok(bytes) => {
+            let secret = parse(&bytes).map_err(|reason| KeyError::Malformed { path: path.into(), reason })?;
+            check_mode(path)?;
+            Ok(secret)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
         Err(source) => Err(KeyError::Io { path: path.into(), source }),
     }
+}
+
+#[cfg(unix)]
+fn check_mode(path: &Path) -> Result<(), KeyError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata = fs::metadata(path).map_err(|source| KeyError::Io { path: path.into(), source })?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(KeyError::Exposed { path: path.into(), mode }) }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Path) -> Result<(), KeyError> {
+    Ok(())
+}
+
+/// A new secret from the system's entropy.
+///
+/// # Errors
+/// [`KeyError::Entropy`].
+pub fn generate() -> Result<[u8; 32], KeyError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|e| KeyError::Entropy(e.to_string()))?;
+    Ok(secret)
 }
 
 fn parse(bytes: &[u8]) -> Result<[u8; 32], String> {
@@ -63,8 +99,7 @@ fn parse(bytes: &[u8]) -> Result<[u8; 32], String> {
 
 fn create(path: &Path) -> Result<[u8; 32], KeyError> {
     let io_error = |source| KeyError::Io { path: path.into(), source };
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|e| KeyError::Entropy(e.to_string()))?;
+    let secret = generate()?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -105,6 +140,17 @@ mod tests {
             assert!(error.to_string().contains("key"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), bad);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        load_or_create(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(load_or_create(&path).unwrap_err().to_string().contains("chmod 600"));
     }
 
     #[test]
