@@ -24,7 +24,7 @@ pub(super) struct Mixture {
 /// The shared expert's own classifier `h_s`, merged like the expert itself.
 ///
 /// It says `ln p_G(c | x) = h_s(R_G)_c + ln pi_c` up to a constant, with the peer's own label shares `pi`. Training with
-/// `pi` inside the softmax (balanced softmax, arXiv 2007.10740; FedRoD's generic head, arXiv 2107.00778; FedLC, arXiv
+/// `pi` inside the softmax (balanced softmax, arXiv 2007.10740; `FedRoD`, arXiv 2107.00778; `FedLC`, arXiv
 /// 2209.00189) takes label skew out of what is shared: a peer without shirts does not teach that there are no shirts. So all
 /// peers pull `theta` and `h_s` towards one classifier of balanced data, and each reads it through its own shares.
 pub(super) struct SharedHead {
