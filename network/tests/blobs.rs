@@ -66,7 +66,7 @@ async fn a_blob_arrives_although_one_holder_lies_and_one_is_silent() {
     }
     let liar = MemoryBlobs::new(8 << 20);
     liar.insert(bytes.clone()).unwrap();
-    let (release, held) = std::sync::mpsc::channel();
+    let (release, held) = std::sync::mpsc::sync_channel(1);
     let _liar = with_source(2, Arc::new(Liar(liar)), 4, &entry).await;
     let _silent = with_source(3, Arc::new(Silent(Mutex::new(held))), 4, &entry).await;
     let name = nodes[1].blobs.insert(bytes.clone()).unwrap();

@@ -100,8 +100,8 @@ mod tests {
     #[test]
     fn jobs_run_side_by_side_and_the_threads_end_with_the_last_handle() {
         let trainers = Trainers::start(2).unwrap();
-        let (to_second, from_first) = mpsc::channel();
-        let (done, finished) = mpsc::channel();
+        let (to_second, from_first) = mpsc::sync_channel(1);
+        let (done, finished) = mpsc::sync_channel(2);
         // The first job cannot end before the second has begun: they must overlap.
         let d = done.clone();
         trainers.run(move || {

@@ -122,7 +122,7 @@ mod tests {
             Certificate { epoch: 1, ..good.clone() },
             Certificate { record: Digest([2; 32]), ..good.clone() },
             Certificate { kind: Kind::Notarize, ..good.clone() },
-            Certificate { kind: Kind::Proposal, ..good.clone() },
+            Certificate { kind: Kind::Proposal, ..good },
         ] {
             assert!(!altered.is_valid(&network, &keys));
         }

@@ -19,7 +19,7 @@ use crate::flags::ScenarioFlags;
 pub(crate) struct Args {
     #[command(flatten)]
     scenario: ScenarioFlags,
-    /// Methods with their options, separated by commas; options of one method by `+`, as in fedmoe:mix=convex+gate_lr=0.1.
+    /// Methods with their options, separated by commas; options of one method by `+`, as in `fedmoe:mix=convex+gate_lr=0.1`.
     #[arg(long, value_name = "LIST", value_delimiter = ',', required = true)]
     methods: Vec<String>,
     /// Seeds: a range such as 1..5 (both included) or a list such as 1,3,5.

@@ -21,6 +21,8 @@ pub(crate) fn stop_on_interrupt(runtime: &tokio::runtime::Runtime) -> Arc<Atomic
             flag.store(true, Ordering::Relaxed);
             eprintln!("stopping; interrupt again to end at once");
             if tokio::signal::ctrl_c().await.is_ok() {
+                // Somebody who interrupts twice does not want anything to be tidied up.
+                #[allow(clippy::disallowed_methods)]
                 std::process::exit(130);
             }
         }

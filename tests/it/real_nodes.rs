@@ -66,7 +66,7 @@ fn two_processes_certify_rounds_and_their_model_labels_an_image() {
         .into_iter()
         .map(|mut node| {
             let stdout = BufReader::new(node.0.stdout.take().unwrap());
-            let (sender, last) = mpsc::channel();
+            let (sender, last) = mpsc::sync_channel(1);
             std::thread::spawn(move || sender.send(stdout.lines().map_while(Result::ok).last()));
             let last = last.recv_timeout(Duration::from_secs(60)).expect("a node did not end within a minute");
             assert!(node.0.wait().unwrap().success());

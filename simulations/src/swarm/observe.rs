@@ -119,12 +119,10 @@ impl Observer {
                 }
             }
             Event::RoundCommitted { round, view, proposer, .. } => {
-                if let Some(seen) = self.by_round.get_mut(round as usize) {
-                    if seen.certified.is_none() {
-                        seen.certified = Some(now);
-                        seen.view = view;
-                        self.proposers.insert(round, proposer);
-                    }
+                if let Some(seen) = self.by_round.get_mut(round as usize).filter(|seen| seen.certified.is_none()) {
+                    seen.certified = Some(now);
+                    seen.view = view;
+                    self.proposers.insert(round, proposer);
                 }
             }
             _ => return false,
