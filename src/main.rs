@@ -54,8 +54,11 @@ enum Command {
 fn main() -> ExitCode {
     let began = Instant::now();
     let cli = Cli::parse();
+    // A node's operator wants to see it work; a swarm has its progress bar.
+    let quiet = !matches!(cli.command, Command::Run(_) | Command::Bootstrap(_));
+    let default = if quiet { "error,fedswarm=warn" } else { "warn,libp2p_kad=error,fedswarm=info" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("FEDSWARM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,fedswarm=info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -36,13 +36,16 @@ impl State {
         }
     }
 
-    /// Says again what others may have missed: own statements of this round, and the certificate that led into this view.
+    /// Says again what others may have missed: own statements of this round, and the certificate that led into this view. A
+    /// member that is still training is not stuck, and does not ask.
     fn resend(&mut self, out: &mut Out) {
         self.round.answered.clear();
         if self.round.receipt_sent {
             self.repeat_own(Recipient::All, out);
         }
-        self.ask(Recipient::All, out);
+        if self.round.published || self.round.receipt_sent {
+            self.ask(Recipient::All, out);
+        }
     }
 
     /// Own statements of this round, as they were sent.
