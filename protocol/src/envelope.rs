@@ -454,6 +454,6 @@ mod tests {
             assert!(verifier.open(&bytes).is_err());
         }
         assert_eq!(Kind::from_byte(7), None);
-        let _ = Message::Status(Status { finalized: 0, record: Digest::ZERO });
+        let _ = Message::Status(Status::default());
     }
 }

@@ -69,13 +69,24 @@ pub struct Committed {
     pub certificate: Certificate,
 }
 
-/// What a member says on meeting another, and whenever it is stuck.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a member says on meeting another, and whenever it is stuck: where it stands, and what it has of the round in
+/// progress, so that the answer is what it lacks and nothing else. Sets of voters are one bit per index.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Status {
     /// Its last finalised round.
     pub finalized: u64,
     /// Hash of that round's record.
     pub record: Digest,
+    /// Its view of the round in progress.
+    pub view: u32,
+    /// Authors whose update it knows.
+    pub updates: u64,
+    /// Signers whose receipt it knows.
+    pub receipts: u64,
+    /// Voters that it has heard vote in its view.
+    pub votes: u64,
+    /// Whether it knows its view's proposal.
+    pub proposal: bool,
 }
 
 /// Any message, decoded.

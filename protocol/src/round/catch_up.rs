@@ -4,6 +4,18 @@ use super::{Effect, Event, LATER_PER_AUTHOR, Out, Recipient, State};
 use crate::envelope::{Kind, Slot, Verified};
 use crate::message::{Committed, Message, Status};
 
+/// Views whose certificates one answer carries. Too low and a member that is many views behind asks more often.
+const CERTIFICATES_PER_ANSWER: usize = 16;
+
+/// A voter as a bit; none for an index that no voter has.
+fn bit(index: u16) -> u64 {
+    1u64.checked_shl(index.into()).unwrap_or(0)
+}
+
+fn bits(indices: impl Iterator<Item = u16>) -> u64 {
+    indices.fold(0, |set, index| set | bit(index))
+}
+
 impl State {
     /// Phase 7: record and finalization are both here.
     pub(super) fn try_commit(&mut self, out: &mut Out) {
@@ -73,12 +85,23 @@ impl State {
         }
     }
 
-    /// Tells where this member stands; whoever is ahead answers with its last final record.
+    /// Tells where this member stands and what it has; whoever is ahead, or has more, answers.
     pub(super) fn ask(&self, to: Recipient, out: &mut Out) {
-        if self.rules.me.is_some() {
-            let status = Status { finalized: self.head.round, record: self.head_hash };
-            out.push(Effect::Say { to, slot: self.status_slot(), message: Message::Status(status) });
+        if self.rules.me.is_none() {
+            return;
         }
+        let round = &self.round;
+        let in_view = round.votes.iter().filter(|((_, view), _)| *view == round.view);
+        let status = Status {
+            finalized: self.head.round,
+            record: self.head_hash,
+            view: round.view,
+            updates: bits(round.updates.keys().map(|key| key.0)),
+            receipts: bits(round.receipts.keys().map(|key| key.0)),
+            votes: bits(in_view.flat_map(|(_, votes)| votes.keys().copied())),
+            proposal: round.proposals.contains_key(&round.view),
+        };
+        out.push(Effect::Say { to, slot: self.status_slot(), message: Message::Status(status) });
     }
 
     pub(super) fn on_connected(&mut self, member: u16, out: &mut Out) {
@@ -86,8 +109,8 @@ impl State {
         self.ask(Recipient::One(member), out);
     }
 
-    /// Answers a member that is behind with the last final record, and one in the same round with what this member knows
-    /// of it; at most once per member and resend interval.
+    /// Answers a member that is behind with the last final record, and one in the same round with what it lacks; at most once
+    /// per member and resend interval.
     pub(super) fn on_status(&mut self, from: u16, status: &Status, out: &mut Out) {
         let to = Recipient::One(from);
         if self.rules.me == Some(from) {
@@ -108,15 +131,29 @@ impl State {
             let slot = Slot { kind: Kind::Committed, epoch: record.epoch, round: record.round, view: 0 };
             out.push(Effect::Say { to, slot, message: Message::Committed(proof.clone()) });
         } else if !self.is_finished() {
-            // The others' updates and receipts too: whoever sent them may be gone.
-            let me = self.rules.me;
-            let updates = self.round.updates.iter().filter(|(key, _)| Some(key.0) != me).map(|(_, u)| &u.message);
-            let receipts = self.round.receipts.iter().filter(|(key, _)| Some(key.0) != me).map(|(_, r)| r);
-            let proposal = self.round.proposals.get(&self.round.view).filter(|p| Some(p.author()) != me);
-            for message in updates.chain(receipts).chain(proposal) {
-                out.push(Effect::Forward { to, message: Box::new(message.clone()) });
+            self.answer(to, status, out);
+        }
+    }
+
+    /// What a member of the same round lacks. The others' updates and receipts too: whoever sent them may be gone.
+    fn answer(&self, to: Recipient, status: &Status, out: &mut Out) {
+        let round = &self.round;
+        let lacks = |set: u64, index: u16| set & bit(index) == 0;
+        let updates = round.updates.iter().filter(|(key, _)| lacks(status.updates, key.0)).map(|(_, u)| &u.message);
+        let receipts = round.receipts.iter().filter(|(key, _)| lacks(status.receipts, key.0)).map(|(_, r)| r);
+        let proposal = round.proposals.get(&status.view).filter(|_| !status.proposal);
+        let own = self.rules.me.filter(|me| lacks(status.votes, *me));
+        let in_view = round.votes.iter().filter(|((_, view), _)| *view == status.view);
+        let votes = in_view.filter_map(|(_, votes)| votes.get(&own?));
+        for message in updates.chain(receipts).chain(proposal).chain(votes) {
+            out.push(Effect::Forward { to, message: Box::new(message.clone()) });
+        }
+        // Every certificate in between: a proposal needs all nullifications before it.
+        for view in (status.view..round.view).take(CERTIFICATES_PER_ANSWER) {
+            for certificate in [round.nullified.get(&view), round.notarized.get(&view)].into_iter().flatten() {
+                let slot = self.slot(Kind::Certificate, view);
+                out.push(Effect::Say { to, slot, message: Message::Certificate(certificate.clone()) });
             }
-            self.repeat_own(to, out);
         }
     }
 

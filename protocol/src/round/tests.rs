@@ -443,3 +443,28 @@ fn every_member_aggregates_in_turn() {
     }
     assert_eq!(turns.len(), 4, "{turns:?}");
 }
+
+#[test]
+fn a_member_that_lost_messages_is_sent_what_it_lacks_and_nothing_else() {
+    let mut world = World::new(4, 1);
+    world.untrained.insert(3);
+    // Everything that member 1 says of its update is lost to the others, until they ask.
+    world.lost.insert((1, Kind::Update));
+    while let Some((i, input)) = world.queue.pop_front() {
+        world.step(i, input);
+    }
+    world.lost.clear();
+    let ask = world.states[0].handle(Input::Connected { member: 1 }, Timestamp(0));
+    let [Effect::Say { slot, message, .. }] = ask.as_slice() else { panic!("{ask:?}") };
+    let bytes = world.sealed(0, slot, message);
+    let status = world.verifier.open(&bytes).unwrap();
+    let answer = world.states[1].handle(Input::Message(Box::new(status)), Timestamp(0));
+    let kinds: Vec<_> = answer
+        .iter()
+        .map(|effect| match effect {
+            Effect::Forward { to: Recipient::One(0), message } => (message.slot().kind, message.author()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(kinds, [(Kind::Update, 1)]);
+}

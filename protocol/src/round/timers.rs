@@ -41,7 +41,7 @@ impl State {
     fn resend(&mut self, out: &mut Out) {
         self.round.answered.clear();
         if self.round.receipt_sent {
-            self.repeat_own(Recipient::All, out);
+            self.repeat_own(out);
         }
         if self.round.published || self.round.receipt_sent {
             self.ask(Recipient::All, out);
@@ -49,8 +49,9 @@ impl State {
     }
 
     /// Own statements of this round, as they were sent.
-    pub(super) fn repeat_own(&self, to: Recipient, out: &mut Out) {
+    fn repeat_own(&self, out: &mut Out) {
         let Some(me) = self.rules.me else { return };
+        let to = Recipient::All;
         let round = &self.round;
         let update = round.updates.iter().filter(|(key, _)| key.0 == me).map(|(_, update)| &update.message);
         let receipt = round.receipts.iter().filter(|(key, _)| key.0 == me).map(|(_, receipt)| receipt);
