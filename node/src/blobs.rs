@@ -82,6 +82,15 @@ impl Blobs {
         Ok(id)
     }
 
+    /// Keeps a blob that is here for this round and the next few, too.
+    pub fn keep(&self, id: &BlobId, round: u64) {
+        if let Some(blob) = self.get(id) {
+            let mut held = self.lock();
+            held.blobs.insert(*id, blob);
+            held.rounds.insert((round, *id), ());
+        }
+    }
+
     /// A blob, from memory or disk; nothing if it is not here, or if its file is damaged.
     #[must_use]
     pub fn get(&self, id: &BlobId) -> Option<Arc<Blob>> {
@@ -165,7 +174,7 @@ mod tests {
     fn old_blobs_go_and_those_used_again_stay() {
         let blobs = Blobs::open(None, Interner::default()).unwrap();
         let (a, b) = (blobs.insert(vec![1], 1).unwrap(), blobs.insert(vec![2], 1).unwrap());
-        blobs.insert(vec![2], 4).unwrap();
+        blobs.keep(&b, 4);
         blobs.prune(5);
         assert!(blobs.get(&a).is_none());
         assert_eq!(blobs.get(&b).unwrap().bytes, [2]);

@@ -14,15 +14,6 @@ pub struct Measured {
     pub evaluation: Evaluation,
 }
 
-/// What the node is busy with, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Training threads work for it.
-    Training,
-    /// It waits for the others.
-    Waiting,
-}
-
 /// Something happened at a node.
 #[derive(Clone, Debug)]
 pub enum NodeEvent {

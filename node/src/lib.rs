@@ -22,4 +22,4 @@ pub mod trainers;
 
 pub use driver::{CrashPoint, NodeConfig, NodeHandle, Storage, start};
 pub use error::Error;
-pub use event::{Measured, NodeEvent, Phase};
+pub use event::{Measured, NodeEvent};

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use fedswarm_network::{MAX_DIRECT_BYTES, Topic};
 use fedswarm_protocol::envelope::{Kind, Slot, seal};
-use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Event, Input, Recipient};
 
 use super::Driver;
@@ -111,20 +110,6 @@ impl Driver {
                     tracing::debug!(%error, "not delivered");
                 }
             });
-        }
-    }
-
-    /// What a message is, for logs.
-    #[must_use]
-    pub(super) fn describe(message: &Message) -> &'static str {
-        match message {
-            Message::Update(_) => "update",
-            Message::Receipt(_) => "receipt",
-            Message::Proposal(_) => "proposal",
-            Message::Vote(_) => "vote",
-            Message::Status(_) => "status",
-            Message::Certificate(_) => "certificate",
-            Message::Committed(_) => "committed",
         }
     }
 }

@@ -52,7 +52,7 @@ impl Driver {
         }
         match self.verifier.open(bytes) {
             Ok(message) => {
-                tracing::trace!(kind = Self::describe(message.message()), author, round = slot.round, "received");
+                tracing::trace!(kind = slot.kind.name(), author, round = slot.round, "received");
                 self.inputs.push_back(Input::Message(Box::new(message)));
                 Acceptance::Accept
             }

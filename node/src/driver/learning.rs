@@ -102,9 +102,7 @@ struct Job {
 impl Job {
     fn take_in(&self, state: &[f32]) -> Result<(), Error> {
         // A state that is used again must outlive this round.
-        if let Some(blob) = self.blobs.get(&BlobId(self.model_root)) {
-            self.blobs.insert(blob.bytes.clone(), self.round)?;
-        }
+        self.blobs.keep(&BlobId(self.model_root), self.round);
         let evaluation = {
             let mut member = self.member.0.lock().unwrap_or_else(PoisonError::into_inner);
             member.install(state)?;
