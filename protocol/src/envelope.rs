@@ -8,6 +8,8 @@
 //! signed:  "FSWM1" 5 | kind 1 | network 32 | epoch 4 | round 8 | view 4 | H(kind, body) 32   = 86 bytes
 //! ```
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
@@ -123,9 +125,12 @@ pub enum EnvelopeError {
     List(&'static str),
 }
 
-/// A message whose signature, or proof, has been checked. Only this module builds one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Verified {
+/// A message whose signature, or proof, has been checked. Only this module builds one. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Verified(Arc<Checked>);
+
+#[derive(Debug)]
+struct Checked {
     slot: Slot,
     author: u16,
     message: Message,
@@ -134,42 +139,58 @@ pub struct Verified {
     bytes: Vec<u8>,
 }
 
+/// The statement is a hash of everything but the signature.
+impl PartialEq for Verified {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.statement == other.0.statement && self.0.signature == other.0.signature
+    }
+}
+
+impl Eq for Verified {}
+
+impl std::hash::Hash for Verified {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.statement.hash(state);
+        self.0.signature.hash(state);
+    }
+}
+
 impl Verified {
     /// What, and for which epoch, round and view.
     #[must_use]
-    pub const fn slot(&self) -> &Slot {
-        &self.slot
+    pub fn slot(&self) -> &Slot {
+        &self.0.slot
     }
 
     /// Index of the member that signed it; of whoever forwarded it, unchecked, for messages that prove themselves.
     #[must_use]
-    pub const fn author(&self) -> u16 {
-        self.author
+    pub fn author(&self) -> u16 {
+        self.0.author
     }
 
     /// The decoded body.
     #[must_use]
-    pub const fn message(&self) -> &Message {
-        &self.message
+    pub fn message(&self) -> &Message {
+        &self.0.message
     }
 
     /// The author's signature.
     #[must_use]
-    pub const fn signature(&self) -> &Signature {
-        &self.signature
+    pub fn signature(&self) -> &Signature {
+        &self.0.signature
     }
 
     /// Hash of the signed statement and its author. It does not cover the signature: a signer can make several for one
     /// statement, and they must not look like several statements.
     #[must_use]
-    pub const fn statement(&self) -> Digest {
-        self.statement
+    pub fn statement(&self) -> Digest {
+        self.0.statement
     }
 
     /// The bytes as received, for forwarding and storing.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 }
 
@@ -227,7 +248,7 @@ impl Verifier {
         }
         let message = self.decode(&slot, body)?;
         let statement = hash("statement", &[signed.as_slice(), &author.to_le_bytes()].concat());
-        Ok(Verified { slot, author, message, signature, statement, bytes: bytes.to_vec() })
+        Ok(Verified(Arc::new(Checked { slot, author, message, signature, statement, bytes: bytes.to_vec() })))
     }
 
     fn decode(&self, slot: &Slot, body: &[u8]) -> Result<Message, EnvelopeError> {

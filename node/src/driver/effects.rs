@@ -29,7 +29,7 @@ impl Driver {
                 // Persist before publish: what is on the wire is on disk.
                 self.keep(&slot, &bytes)?;
                 let own = self.verifier.open(&bytes)?;
-                self.inputs.push_back(Input::Message(Box::new(own)));
+                self.inputs.push_back(Input::Message(own));
                 self.publish(slot.kind, bytes).await;
             }
             Effect::Say { to, slot, message } => {

@@ -53,7 +53,7 @@ impl Driver {
         match self.verifier.open(bytes) {
             Ok(message) => {
                 tracing::trace!(kind = slot.kind.name(), author, round = slot.round, "received");
-                self.inputs.push_back(Input::Message(Box::new(message)));
+                self.inputs.push_back(Input::Message(message));
                 Acceptance::Accept
             }
             Err(error) => {

@@ -306,7 +306,7 @@ impl Driver {
         let round = self.state.position().0;
         for bytes in self.store.statements(round)? {
             let message = self.verifier.open(&bytes)?;
-            self.inputs.push_back(Input::Message(Box::new(message)));
+            self.inputs.push_back(Input::Message(message));
         }
         Ok(())
     }

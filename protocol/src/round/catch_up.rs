@@ -146,7 +146,7 @@ impl State {
         let in_view = round.votes.iter().filter(|((_, view), _)| *view == status.view);
         let votes = in_view.filter_map(|(_, votes)| votes.get(&own?));
         for message in updates.chain(receipts).chain(proposal).chain(votes) {
-            out.push(Effect::Forward { to, message: Box::new(message.clone()) });
+            out.push(Effect::Forward { to, message: message.clone() });
         }
         // Every certificate in between: a proposal needs all nullifications before it.
         for view in (status.view..round.view).take(CERTIFICATES_PER_ANSWER) {

@@ -184,7 +184,7 @@ pub enum Effect {
         /// To whom.
         to: Recipient,
         /// The message.
-        message: Box<Verified>,
+        message: Verified,
     },
     /// Call back with [`super::Input::Timer`] after this many milliseconds.
     SetTimer {

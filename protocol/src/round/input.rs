@@ -62,7 +62,7 @@ pub enum Input {
     /// Begin, once everything kept from before has been fed in as messages.
     Start,
     /// A message arrived (or was sent by this member, or read back from its vote log).
-    Message(Box<Verified>),
+    Message(Verified),
     /// Local training is done and the payload is stored.
     Trained {
         /// The round that was trained for.

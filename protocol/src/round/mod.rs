@@ -192,7 +192,7 @@ impl State {
         }
         match input {
             Input::Start => self.on_start(&mut out),
-            Input::Message(message) => self.on_message(*message, &mut out),
+            Input::Message(message) => self.on_message(message, &mut out),
             Input::Trained { round, header } => self.on_trained(round, header, &mut out),
             Input::Payload { author, statement, valid } => self.on_payload((author, statement), valid, &mut out),
             Input::Merged { inputs_root, model_root } => self.on_merged(inputs_root, model_root, &mut out),

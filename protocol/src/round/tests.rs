@@ -118,7 +118,7 @@ impl World {
                 Recipient::One(one) => usize::from(one) == i,
             };
             if meant {
-                self.queue.push_back((i, Input::Message(Box::new(message.clone()))));
+                self.queue.push_back((i, Input::Message(message.clone())));
             }
         }
     }
@@ -148,7 +148,7 @@ impl World {
                 Effect::Sign { slot, message } => {
                     let bytes = self.sealed(i, &slot, &message);
                     self.logs[i].push(bytes.clone());
-                    self.queue.push_back((i, Input::Message(Box::new(self.verifier.open(&bytes).unwrap()))));
+                    self.queue.push_back((i, Input::Message(self.verifier.open(&bytes).unwrap())));
                     self.deliver(i, Recipient::All, &bytes);
                 }
                 Effect::Say { to, slot, message } => {
@@ -202,7 +202,7 @@ impl World {
         self.timers.retain(|(_, to, _)| *to != i);
         for bytes in self.logs[i].clone() {
             let message = self.verifier.open(&bytes).unwrap();
-            self.step(i, Input::Message(Box::new(message)));
+            self.step(i, Input::Message(message));
         }
         self.step(i, Input::Start);
     }
@@ -411,7 +411,7 @@ fn replayed_messages_of_old_rounds_change_nothing() {
     let round = world.states[0].position().0;
     for message in old.into_iter().filter(|m| m.slot().round < round) {
         let before = world.states[0].clone();
-        let effects = world.states[0].handle(Input::Message(Box::new(message)), Timestamp(0));
+        let effects = world.states[0].handle(Input::Message(message), Timestamp(0));
         assert!(effects.is_empty());
         assert_eq!(world.states[0], before);
     }
@@ -458,7 +458,7 @@ fn a_member_that_lost_messages_is_sent_what_it_lacks_and_nothing_else() {
     let [Effect::Say { slot, message, .. }] = ask.as_slice() else { panic!("{ask:?}") };
     let bytes = world.sealed(0, slot, message);
     let status = world.verifier.open(&bytes).unwrap();
-    let answer = world.states[1].handle(Input::Message(Box::new(status)), Timestamp(0));
+    let answer = world.states[1].handle(Input::Message(status), Timestamp(0));
     let kinds: Vec<_> = answer
         .iter()
         .map(|effect| match effect {

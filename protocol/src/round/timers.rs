@@ -60,7 +60,7 @@ impl State {
         let recent = round.view.saturating_sub(1);
         let votes = round.votes.iter().filter(|((_, view), _)| *view >= recent).filter_map(|(_, votes)| votes.get(&me));
         for message in update.chain(receipt).chain(proposal).chain(votes) {
-            out.push(Effect::Forward { to, message: Box::new(message.clone()) });
+            out.push(Effect::Forward { to, message: message.clone() });
         }
         let Some(before) = round.view.checked_sub(1) else { return };
         let certificate = round.notarized.get(&before).or_else(|| round.nullified.get(&before));
