@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, CodecError};
 use crate::envelope::{Kind, Slot, Verified, signed_bytes_of};
 use crate::hash::Digest;
-use crate::keys::{PublicKey, SecretKey, Signature};
+use crate::keys::{Ed25519, PublicKey, Scheme, SecretKey, Signature};
 
 /// First bytes of an evidence file, so that another file is not taken for a damaged one.
 const MAGIC: &[u8] = b"fedswarm evidence 1\n";
@@ -19,9 +19,6 @@ pub const MAX_EVIDENCE_BYTES: usize = 512;
 /// Why a proof proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvidenceError {
-    /// The author has no place in the list of members.
-    #[error("member {0} does not exist in that epoch")]
-    Author(u16),
     /// The statements are of different epochs, rounds or views.
     #[error("the two statements are about different places: {0} differs")]
     Place(&'static str),
@@ -64,7 +61,7 @@ impl SignedStatement {
     #[must_use]
     pub fn of(message: &Verified) -> Option<Self> {
         let Slot { kind, epoch, round, view } = *message.slot();
-        let signed = !matches!(kind, Kind::Certificate | Kind::Committed);
+        let signed = !kind.proves_itself();
         signed.then(|| Self { kind, epoch, round, view, body: message.body_hash(), signature: *message.signature() })
     }
 
@@ -82,8 +79,8 @@ impl SignedStatement {
         Slot { kind: self.kind, epoch: self.epoch, round: self.round, view: self.view }
     }
 
-    fn holds(&self, network: &Digest, key: &PublicKey) -> bool {
-        key.verifies(&signed_bytes_of(network, &self.slot(), &self.body), &self.signature)
+    fn holds(&self, network: &Digest, key: &PublicKey, scheme: &dyn Scheme) -> bool {
+        scheme.verifies(key, &signed_bytes_of(network, &self.slot(), &self.body), &self.signature)
     }
 }
 
@@ -92,26 +89,26 @@ impl SignedStatement {
 /// with different bodies, or one nullifies and the other finalizes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EquivocationProof {
-    /// The member, by its place in the committee of the statements' epoch.
-    pub author: u16,
+    /// The member's key: places change from epoch to epoch.
+    pub author: PublicKey,
     /// The two statements, ascending by kind and body.
     pub statements: [SignedStatement; 2],
 }
 
 impl EquivocationProof {
-    /// A proof from two messages, if they are of one author and contradict each other.
+    /// A proof from two messages of the member with this key, if they contradict each other.
     #[must_use]
-    pub fn of(a: &Verified, b: &Verified) -> Option<Self> {
+    pub fn of(author: &PublicKey, a: &Verified, b: &Verified) -> Option<Self> {
         if a.author() != b.author() {
             return None;
         }
         let mut statements = [SignedStatement::of(a)?, SignedStatement::of(b)?];
         statements.sort_by_key(|s| (s.kind, s.body));
-        let proof = Self { author: a.author(), statements };
+        let proof = Self { author: *author, statements };
         proof.contradiction().is_ok().then_some(proof)
     }
 
-    /// Epoch of the statements: says which committee the author's place is in.
+    /// Epoch of the statements.
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.statements[0].epoch
@@ -123,22 +120,21 @@ impl EquivocationProof {
         self.statements[0].round
     }
 
-    /// Checks the proof against the keys of the committee of its epoch, by place.
+    /// Checks the proof. Whether its author is a member is another question.
     ///
     /// # Errors
     /// [`EvidenceError`], saying why it proves nothing.
-    pub fn check(&self, network: &Digest, committee: &[PublicKey]) -> Result<(), EvidenceError> {
-        let key = committee.get(usize::from(self.author)).ok_or(EvidenceError::Author(self.author))?;
-        self.check_key(network, key)
+    pub fn check(&self, network: &Digest) -> Result<(), EvidenceError> {
+        self.check_with(network, &Ed25519)
     }
 
-    /// Checks the proof against the author's key.
+    /// [`EquivocationProof::check`] with another signature scheme, for simulations.
     ///
     /// # Errors
-    /// [`EvidenceError`], saying why it proves nothing.
-    pub fn check_key(&self, network: &Digest, key: &PublicKey) -> Result<(), EvidenceError> {
+    /// As [`EquivocationProof::check`].
+    pub fn check_with(&self, network: &Digest, scheme: &dyn Scheme) -> Result<(), EvidenceError> {
         self.contradiction()?;
-        match self.statements.iter().position(|s| !s.holds(network, key)) {
+        match self.statements.iter().position(|s| !s.holds(network, &self.author, scheme)) {
             None => Ok(()),
             Some(which) => Err(EvidenceError::Signature(which)),
         }
@@ -178,9 +174,7 @@ impl EquivocationProof {
 pub struct EvidenceFile {
     /// The network that the statements were made in.
     pub network: Digest,
-    /// The author's key.
-    pub key: PublicKey,
-    /// The statements.
+    /// The author and its statements.
     pub proof: EquivocationProof,
 }
 
@@ -202,7 +196,7 @@ impl EvidenceFile {
             return Err(EvidenceError::File("it does not begin as one does".to_owned()));
         };
         let file: Self = codec::decode(body, MAX_EVIDENCE_BYTES).map_err(|e| EvidenceError::File(e.to_string()))?;
-        file.proof.check_key(&file.network, &file.key)?;
+        file.proof.check(&file.network)?;
         Ok(file)
     }
 }
@@ -210,18 +204,17 @@ impl EvidenceFile {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use super::*;
     use crate::envelope::{Verifier, seal};
+    use crate::membership::Committee;
     use crate::message::{Message, Receipt};
 
     const NETWORK: Digest = Digest([5; 32]);
 
     fn key(i: u8) -> SecretKey {
         SecretKey::from_bytes(&[i + 1; 32])
-    }
-
-    fn keys() -> Vec<PublicKey> {
-        (0..4).map(|i| key(i).public()).collect()
     }
 
     fn slot(kind: Kind) -> Slot {
@@ -231,11 +224,11 @@ mod tests {
     /// Statements of member 2 in these slots, with these bodies.
     fn pair(a: (Slot, u8), b: (Slot, u8)) -> EquivocationProof {
         let statements = [a, b].map(|(slot, body)| SignedStatement::sign(&key(2), &NETWORK, &slot, Digest([body; 32])));
-        EquivocationProof { author: 2, statements }
+        EquivocationProof { author: key(2).public(), statements }
     }
 
     fn said(member: u8, slot: &Slot, message: &Message) -> Verified {
-        let verifier = Verifier { network: NETWORK, voters: keys() };
+        let verifier = Verifier::new(NETWORK, Arc::new(Committee::of_keys(slot.epoch, (0..4).map(|i| key(i).public()))));
         verifier.open(&seal(&key(member), &NETWORK, slot, member.into(), message).unwrap()).unwrap()
     }
 
@@ -244,22 +237,22 @@ mod tests {
         for kind in [Kind::Notarize, Kind::Finalize] {
             let a = said(2, &slot(kind), &Message::Vote(Digest([1; 32])));
             let b = said(2, &slot(kind), &Message::Vote(Digest([2; 32])));
-            let proof = EquivocationProof::of(&a, &b).unwrap();
-            assert_eq!(EquivocationProof::of(&b, &a).unwrap(), proof);
-            proof.check(&NETWORK, &keys()).unwrap();
+            let proof = EquivocationProof::of(&key(2).public(), &a, &b).unwrap();
+            assert_eq!(EquivocationProof::of(&key(2).public(), &b, &a).unwrap(), proof);
+            proof.check(&NETWORK).unwrap();
             assert_eq!((proof.epoch(), proof.round()), (1, 17));
-            assert_eq!(EquivocationProof::of(&a, &a), None, "saying it twice is no lie");
+            assert_eq!(EquivocationProof::of(&key(2).public(), &a, &a), None, "saying it twice is no lie");
         }
         let receipt = |items| said(1, &slot(Kind::Receipt), &Message::Receipt(Receipt { items }));
-        let proof = EquivocationProof::of(&receipt(vec![]), &receipt(vec![(0, NETWORK)])).unwrap();
-        proof.check(&NETWORK, &keys()).unwrap();
+        let proof = EquivocationProof::of(&key(1).public(), &receipt(vec![]), &receipt(vec![(0, NETWORK)])).unwrap();
+        proof.check(&NETWORK).unwrap();
     }
 
     #[test]
     fn to_nullify_and_to_finalize_in_one_view_is_a_proof() {
         let a = said(2, &slot(Kind::Finalize), &Message::Vote(Digest([1; 32])));
         let b = said(2, &slot(Kind::Nullify), &Message::Vote(Digest::ZERO));
-        EquivocationProof::of(&a, &b).unwrap().check(&NETWORK, &keys()).unwrap();
+        EquivocationProof::of(&key(2).public(), &a, &b).unwrap().check(&NETWORK).unwrap();
     }
 
     #[test]
@@ -275,13 +268,13 @@ mod tests {
             said(2, &Slot { epoch: 2, ..slot(Kind::Notarize) }, &Message::Vote(Digest([2; 32]))),
             said(3, &slot(Kind::Notarize), &Message::Vote(Digest([2; 32]))),
         ] {
-            assert_eq!(EquivocationProof::of(&notarize, &other), None, "{:?}", other.slot());
+            assert_eq!(EquivocationProof::of(&key(2).public(), &notarize, &other), None, "{:?}", other.slot());
         }
         let status = |finalized| {
             let status = crate::message::Status { finalized, ..Default::default() };
             said(2, &slot(Kind::Status), &Message::Status(status))
         };
-        assert_eq!(EquivocationProof::of(&status(1), &status(2)), None, "a status is said again and again");
+        assert_eq!(EquivocationProof::of(&key(2).public(), &status(1), &status(2)), None, "a status is said again and again");
     }
 
     #[test]
@@ -297,29 +290,26 @@ mod tests {
             (pair((f, 1), (z, 0)), E::Order),
             (pair((n, 1), (f, 2)), E::Compatible("notarize", "finalize")),
             (pair((z, 1), (z, 2)), E::Compatible("nullify", "nullify")),
-            (EquivocationProof { author: 9, ..pair((n, 1), (n, 2)) }, E::Author(9)),
-            (EquivocationProof { author: 1, ..pair((n, 1), (n, 2)) }, E::Signature(0)),
+            (EquivocationProof { author: key(1).public(), ..pair((n, 1), (n, 2)) }, E::Signature(0)),
         ];
         for (proof, error) in cases {
-            assert_eq!(proof.check(&NETWORK, &keys()), Err(error));
+            assert_eq!(proof.check(&NETWORK), Err(error));
         }
         let mut forged = pair((n, 1), (n, 2));
         forged.statements[1].signature = forged.statements[0].signature;
-        assert_eq!(forged.check(&NETWORK, &keys()), Err(E::Signature(1)));
-        let other = pair((n, 1), (n, 2)).check(&Digest([6; 32]), &keys());
+        assert_eq!(forged.check(&NETWORK), Err(E::Signature(1)));
+        let other = pair((n, 1), (n, 2)).check(&Digest([6; 32]));
         assert_eq!(other, Err(E::Signature(0)), "statements of another network");
     }
 
     #[test]
     fn a_file_proves_the_same_to_everybody_and_no_bit_of_it_can_change() {
         let proof = pair((slot(Kind::Proposal), 1), (slot(Kind::Proposal), 2));
-        let file = EvidenceFile { network: NETWORK, key: key(2).public(), proof };
+        let file = EvidenceFile { network: NETWORK, proof };
         let bytes = file.to_bytes().unwrap();
         assert!(bytes.len() <= MAX_EVIDENCE_BYTES, "{}", bytes.len());
         assert_eq!(EvidenceFile::from_bytes(&bytes).unwrap(), file);
-        // The author's place is a hint for readers; everything else is signed, or the key that it is signed with.
-        let author = MAGIC.len() + 64;
-        for bit in (0..bytes.len() * 8).filter(|bit| !(author..author + 2).contains(&(bit / 8))) {
+        for bit in 0..bytes.len() * 8 {
             let mut altered = bytes.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
             assert!(EvidenceFile::from_bytes(&altered).is_err(), "bit {bit}");
