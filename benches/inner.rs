@@ -17,6 +17,7 @@ use fedswarm_learning::training::TrainConfig;
 use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
+use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::merge::WeightedMean;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::tensor::{FixedVector, Schema, TensorSpec};
@@ -91,9 +92,9 @@ fn blob_root(bencher: Bencher<'_, '_>) {
 
 fn envelope() -> (Verifier, Vec<u8>) {
     let key = SecretKey::from_bytes(&[1; 32]);
-    let verifier = Verifier { network: Digest([3; 32]), voters: vec![key.public()] };
+    let verifier = Verifier::new(Digest([3; 32]), Arc::new(Committee::of_keys(0, [key.public()])));
     let slot = Slot { kind: Kind::Notarize, epoch: 0, round: 1, view: 0 };
-    let bytes = seal(&key, &verifier.network, &slot, 0, &Message::Vote(Digest([4; 32]))).unwrap();
+    let bytes = seal(&key, verifier.network(), &slot, 0, &Message::Vote(Digest([4; 32]))).unwrap();
     (verifier, bytes)
 }
 

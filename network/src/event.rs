@@ -34,6 +34,14 @@ pub enum Event {
         /// The message, at most [`crate::MAX_DIRECT_BYTES`].
         data: Vec<u8>,
     },
+    /// Someone who is not a member sent us a message: it may want to join, or to follow. At most
+    /// [`crate::KNOCKS_PER_SECOND`] from one peer are passed on.
+    Knock {
+        /// Who sent it: proved by the connection.
+        from: NodeId,
+        /// The message, at most [`crate::MAX_DIRECT_BYTES`].
+        data: Vec<u8>,
+    },
     /// A peer will now get what we publish on this topic.
     Subscribed {
         /// The peer.

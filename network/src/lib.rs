@@ -47,5 +47,9 @@ pub const MAX_GOSSIP_BYTES: usize = 16 << 10;
 /// The largest direct message. Lower, and a record with 64 signatures no longer fits into one.
 pub const MAX_DIRECT_BYTES: usize = 64 << 10;
 
+/// Direct messages per second that one peer may send which is not a member; more are answered "busy". Too low, and a newcomer
+/// follows the records of a long history slowly; it bounds what strangers make us look at.
+pub const KNOCKS_PER_SECOND: u32 = 16;
+
 /// The most members that are kept connected to each other.
 pub const MAX_MEMBERS: usize = 64 + 192;

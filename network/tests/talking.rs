@@ -95,14 +95,20 @@ async fn a_message_to_nobody_fails_with_its_addressee() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_cannot_send_direct_messages_until_it_is_a_member() {
+async fn what_a_stranger_sends_is_a_knock_and_not_for_long() {
     let kind = TransportKind::Tcp;
     let mut member = node(kind, 0, &ids(2), None).await;
     let stranger = node(kind, 7, &[id(0)], None).await;
     stranger.net.dial(member.net.full_addrs().await.remove(0)).await.unwrap();
     stranger.meets(1).await;
-    let error = stranger.net.send(id(0), b"let me in".to_vec()).await.unwrap_err();
-    assert!(error.to_string().contains("members only"), "{error}");
+    stranger.net.send(id(0), b"let me in".to_vec()).await.unwrap();
+    assert_eq!(member.knock().await, (id(7), b"let me in".to_vec()));
+    let mut refused = None;
+    for _ in 0..100 {
+        refused = refused.or(stranger.net.send(id(0), b"let me in".to_vec()).await.err());
+    }
+    let error = refused.unwrap();
+    assert!(error.to_string().contains("too many"), "{error}");
 
     member.net.set_members([id(1), id(7)]).await.unwrap();
     stranger.net.send(id(0), b"thank you".to_vec()).await.unwrap();

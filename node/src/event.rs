@@ -49,6 +49,20 @@ pub enum NodeEvent {
         /// Its state hash.
         state: Digest,
     },
+    /// What this node asked for - to join, to leave, to change its key - is certified, from this epoch on.
+    RequestDone {
+        /// The epoch.
+        epoch: u32,
+        /// True if this node, under its present key, has nothing more to do.
+        ends: bool,
+    },
+    /// A member was caught saying two things; the proof is in this file, if the node has a folder.
+    Evidence {
+        /// Where.
+        file: Option<std::path::PathBuf>,
+        /// The proof.
+        proof: Box<fedswarm_protocol::evidence::EquivocationProof>,
+    },
     /// The node stopped because it cannot go on honestly.
     Failed {
         /// Why, and what to do.

@@ -16,6 +16,9 @@ use crate::blobs::write_atomically;
 /// Rounds per epoch unless a founder says otherwise.
 pub const EPOCH_LENGTH: u32 = 16;
 
+/// Members that one voter may have invited at a time, unless a founder says otherwise.
+pub const SPONSOR_CAP: u16 = 2;
+
 /// What founders decide.
 #[derive(Debug)]
 pub struct Plan {
@@ -31,6 +34,8 @@ pub struct Plan {
     pub rounds: u64,
     /// Fewest updates that make a merge; 0 for half of the voters.
     pub min_inputs: u16,
+    /// Members that one voter may have invited at a time.
+    pub sponsor_cap: u16,
     /// Durations.
     pub timers: Timers,
 }
@@ -61,6 +66,7 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
         epoch_length: EPOCH_LENGTH,
         max_weight: MAX_WEIGHT,
         min_inputs: plan.min_inputs,
+        sponsor_cap: plan.sponsor_cap,
         rounds: plan.rounds,
         timers: plan.timers,
     };

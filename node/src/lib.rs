@@ -15,11 +15,13 @@ mod error;
 mod event;
 pub mod founding;
 pub mod identity;
+pub mod invitation;
 pub mod payload;
 pub mod run_config;
+pub mod status;
 pub mod store;
 pub mod trainers;
 
-pub use driver::{CrashPoint, NodeConfig, NodeHandle, Storage, start};
+pub use driver::{CrashPoint, NodeConfig, NodeHandle, Request, Storage, start};
 pub use error::Error;
 pub use event::{Measured, NodeEvent};

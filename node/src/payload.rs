@@ -76,6 +76,7 @@ mod tests {
             genesis_seed: Digest([1; 32]),
             rounds: 1,
             min_inputs: 0,
+            sponsor_cap: 2,
             timers: Timers::default(),
         };
         let task = Task { input: ImageShape { channels: 1, height: 8, width: 8 }, classes: 2 };

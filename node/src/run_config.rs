@@ -28,6 +28,8 @@ pub struct RunConfig {
     pub manifest: PathBuf,
     /// The node's key file.
     pub key: PathBuf,
+    /// For a node that was invited: the request to join, as written by `fedswarm network join`.
+    pub join: Option<PathBuf>,
     /// Folder of the node's records, statements and models.
     pub folder: PathBuf,
     /// `tcp` or `quic`.
@@ -126,6 +128,7 @@ impl RunConfig {
         if config.data.path != Path::new("bundled") {
             config.data.path = folder.join(&config.data.path);
         }
+        config.join = config.join.map(|p| folder.join(p));
         config.data.partition = config.data.partition.map(|p| folder.join(p));
         Ok(config)
     }

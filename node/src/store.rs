@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use fedswarm_protocol::codec;
+use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::Committed;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
@@ -18,7 +19,11 @@ const STATEMENTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new(
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
 /// The member's private state as of its last update: (round, checkpoint).
 const PRIVATE: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("private");
-/// The only key of [`PRIVATE`].
+/// The committee of the round after the last record.
+const COMMITTEE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("committee");
+/// Rounds of the records that close an epoch, by epoch.
+const CLOSING: TableDefinition<'_, u32, u64> = TableDefinition::new("closing");
+/// The only key of [`PRIVATE`] and [`COMMITTEE`].
 const LAST: &str = "last";
 /// Which network the store belongs to, and for which key.
 const IDENTITY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identity");
@@ -41,6 +46,7 @@ enum Kind {
 struct Memory {
     statements: Vec<(u64, Vec<u8>)>,
     records: Vec<Committed>,
+    committee: Option<Committee>,
 }
 
 impl Store {
@@ -63,6 +69,8 @@ impl Store {
             write.open_table(STATEMENTS)?;
             write.open_table(RECORDS)?;
             write.open_table(PRIVATE)?;
+            write.open_table(COMMITTEE)?;
+            write.open_table(CLOSING)?;
             let mut identity = write.open_table(IDENTITY)?;
             for (name, mine) in [("network", network), ("key", key)] {
                 let found = identity.get(name)?.map(|v| v.value().to_vec());
@@ -159,11 +167,15 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn commit(&self, committed: &Committed) -> Result<(), Error> {
+    pub fn commit(&self, committed: &Committed, next: Option<&Committee>) -> Result<(), Error> {
         let round = committed.record.round;
         match &self.0 {
             Kind::Memory(memory) => {
-                memory.lock().unwrap_or_else(PoisonError::into_inner).records.push(committed.clone());
+                let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                memory.records.push(committed.clone());
+                if let Some(next) = next {
+                    memory.committee = Some(next.clone());
+                }
                 Ok(())
             }
             Kind::Disk(database) => {
@@ -173,11 +185,94 @@ impl Store {
                     write.open_table(RECORDS)?.insert(round, bytes.as_slice())?;
                     let mut statements = write.open_table(STATEMENTS)?;
                     statements.retain(|key, _| key.0 >= round)?;
+                    if let Some(next) = next {
+                        let bytes = codec::encode(next).map_err(|e| Error::Store(e.to_string()))?;
+                        write.open_table(COMMITTEE)?.insert(LAST, bytes.as_slice())?;
+                        write.open_table(CLOSING)?.insert(committed.record.epoch, round)?;
+                    }
                 }
                 write.commit()?;
                 Ok(())
             }
         }
+    }
+
+    /// The committee of the round after the last record; nothing before the first epoch has ended.
+    ///
+    /// # Errors
+    /// [`Error::Store`], or [`Error::Corrupt`] for bytes that are no committee.
+    pub fn committee(&self) -> Result<Option<Committee>, Error> {
+        match &self.0 {
+            Kind::Memory(memory) => Ok(memory.lock().unwrap_or_else(PoisonError::into_inner).committee.clone()),
+            Kind::Disk(database) => {
+                let table = database.begin_read()?.open_table(COMMITTEE)?;
+                let Some(bytes) = table.get(LAST)? else { return Ok(None) };
+                codec::decode(bytes.value(), codec::MAX_STRUCT_BYTES)
+                    .map(Some)
+                    .map_err(|e| Error::Corrupt(format!("the stored committee is damaged: {e}")))
+            }
+        }
+    }
+
+    /// The first few records, in order, that close an epoch, from this epoch on: the way to the present for whoever is there.
+    ///
+    /// # Errors
+    /// As [`Store::records`].
+    pub fn closing_records(&self, epoch: u32, most: usize) -> Result<Vec<Committed>, Error> {
+        match &self.0 {
+            Kind::Memory(memory) => {
+                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                let closing = memory.records.iter().filter(|c| c.record.closes_epoch && c.record.epoch >= epoch);
+                Ok(closing.take(most).cloned().collect())
+            }
+            Kind::Disk(database) => {
+                let read = database.begin_read()?;
+                let (closing, records) = (read.open_table(CLOSING)?, read.open_table(RECORDS)?);
+                let mut out = Vec::new();
+                for entry in closing.range(epoch..)?.take(most) {
+                    let round = entry?.1.value();
+                    if let Some(bytes) = records.get(round)? {
+                        out.push(read_record(round, bytes.value())?);
+                    }
+                }
+                Ok(out)
+            }
+        }
+    }
+
+    /// The last record that closes an epoch.
+    ///
+    /// # Errors
+    /// As [`Store::records`].
+    pub fn last_closing_record(&self) -> Result<Option<Committed>, Error> {
+        match &self.0 {
+            Kind::Memory(memory) => {
+                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(memory.records.iter().rev().find(|c| c.record.closes_epoch).cloned())
+            }
+            Kind::Disk(database) => {
+                let read = database.begin_read()?;
+                let Some(round) = read.open_table(CLOSING)?.last()?.map(|(_, round)| round.value()) else {
+                    return Ok(None);
+                };
+                let records = read.open_table(RECORDS)?;
+                let found = records.get(round)?;
+                found.map(|bytes| read_record(round, bytes.value())).transpose()
+            }
+        }
+    }
+
+    /// Hands the store over to another key of the same member.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn rebind(&self, key: &[u8; 32]) -> Result<(), Error> {
+        if let Kind::Disk(database) = &self.0 {
+            let write = database.begin_write()?;
+            write.open_table(IDENTITY)?.insert("key", key.as_slice())?;
+            write.commit()?;
+        }
+        Ok(())
     }
 
     /// All records, by round.
@@ -192,10 +287,7 @@ impl Store {
                 let mut out = Vec::new();
                 for entry in table.iter()? {
                     let (round, bytes) = entry?;
-                    let record = codec::decode(bytes.value(), MAX_RECORD_BYTES).map_err(|e| {
-                        Error::Corrupt(format!("the stored record of round {} is damaged: {e}", round.value()))
-                    })?;
-                    out.push(record);
+                    out.push(read_record(round.value(), bytes.value())?);
                 }
                 Ok(out)
             }
@@ -212,12 +304,15 @@ impl Store {
             Kind::Disk(database) => {
                 let table = database.begin_read()?.open_table(RECORDS)?;
                 let Some((round, bytes)) = table.last()? else { return Ok(None) };
-                codec::decode(bytes.value(), MAX_RECORD_BYTES).map(Some).map_err(|e| {
-                    Error::Corrupt(format!("the stored record of round {} is damaged: {e}", round.value()))
-                })
+                read_record(round.value(), bytes.value()).map(Some)
             }
         }
     }
+}
+
+fn read_record(round: u64, bytes: &[u8]) -> Result<Committed, Error> {
+    codec::decode(bytes, MAX_RECORD_BYTES)
+        .map_err(|e| Error::Corrupt(format!("the stored record of round {round} is damaged: {e}")))
 }
 
 fn insert_statement(write: &redb::WriteTransaction, round: u64, bytes: &[u8]) -> Result<(), Error> {

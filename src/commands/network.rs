@@ -26,6 +26,10 @@ pub(crate) enum Command {
     },
     /// Found a network of given members and write its manifest.
     Create(Create),
+    /// Sign an invitation: a file with which one newcomer can join.
+    Invite(Invite),
+    /// Accept an invitation: write what a node needs to run as a new member.
+    Join(Join),
     /// Print what a manifest says.
     Show {
         /// The manifest file.
@@ -67,10 +71,16 @@ pub(crate) struct Create {
     /// How long members wait for stragglers once a quorum of updates is there, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = Timers::default().collect_ms)]
     collect_ms: u64,
+    /// Members that one member may have invited at a time: a corrupt one can bring in as many liars.
+    #[arg(long, value_name = "N", default_value_t = founding::SPONSOR_CAP)]
+    sponsor_cap: u16,
     /// The manifest file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
+
+mod admission;
+use admission::{Invite, Join};
 
 pub(crate) fn run(command: &Command, json: bool) -> Result<(), Failure> {
     match command {
@@ -84,6 +94,8 @@ pub(crate) fn run(command: &Command, json: bool) -> Result<(), Failure> {
             Ok(())
         }
         Command::Create(create) => create.run(json),
+        Command::Invite(invite) => invite.run(json),
+        Command::Join(join) => join.run(json),
         Command::Show { manifest } => {
             let loaded = founding::load(manifest)?;
             print(&loaded, json)
@@ -105,6 +117,7 @@ impl Create {
             genesis_seed: Digest(seed),
             rounds: self.rounds,
             min_inputs: 0,
+            sponsor_cap: self.sponsor_cap,
             timers: Timers { collect_ms: self.collect_ms, ..Timers::default() },
         };
         let task = Task { input, classes: classes.len() };

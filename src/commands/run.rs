@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use fedswarm_learning::export;
 use fedswarm_network::Tempo;
+use fedswarm_node::invitation::Joining;
 use fedswarm_node::run_config::RunConfig;
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{NodeConfig, NodeEvent, NodeHandle, Storage, founding, identity};
+use fedswarm_node::{NodeConfig, NodeEvent, NodeHandle, Request, Storage, founding, identity};
 use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::keys::SecretKey;
+use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::round::Event;
 
 use crate::failure::Failure;
@@ -37,12 +41,19 @@ pub(crate) struct Args {
     /// Stop once the network's last round is certified, instead of serving others on.
     #[arg(long)]
     exit_when_done: bool,
+    /// Leave the network: the node goes on until its leave is certified, then stops.
+    #[arg(long, conflicts_with = "rotate")]
+    leave: bool,
+    /// Change to the key in this file (made if there is none): the node goes on until the change is certified, then stops.
+    #[arg(long, value_name = "FILE")]
+    rotate: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let config = RunConfig::load(&args.config)?;
     let manifest = Arc::new(founding::load(&config.manifest)?);
     let secret = identity::load_or_create(&config.key)?;
+    let (request, checkpoint) = args.request(&config, &manifest, &secret)?;
     let (member, card) = config.member(&manifest)?;
     let threads =
         config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -58,6 +69,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         tempo: Tempo::default(),
         storage: Storage::Folder(config.folder.clone()),
         min_peers: Quorum::of(manifest.founders.len()).quorum,
+        request,
+        checkpoint,
         crash_before: None,
         manifest: Arc::clone(&manifest),
     };
@@ -68,6 +81,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
             tracing::info!(%addr, "listening");
         }
         tracing::info!(network = manifest.name, member = %node.id(), "waiting for the others");
+        node.status(&manifest).await?.save(&config.folder)?;
         let mut last = serde_json::Value::Null;
         loop {
             tokio::select! {
@@ -82,12 +96,24 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                             break;
                         }
                     }
+                    Some(NodeEvent::RequestDone { epoch, ends }) => {
+                        tracing::info!(epoch, "what this node asked for is certified");
+                        if ends {
+                            last = serde_json::json!({ "epoch": epoch });
+                            break;
+                        }
+                    }
                     Some(NodeEvent::Measured(measured)) => {
                         let e = measured.evaluation;
                         tracing::info!(round = measured.round, correct = e.correct, of = e.total, "measured on own test images");
                         save(&node, &card, &model_path);
                     }
-                    Some(event) => tell(&event),
+                    Some(event) => {
+                        tell(&event);
+                        if matches!(event, NodeEvent::Round { event: Event::RoundCommitted { .. }, .. }) {
+                            node.status(&manifest).await?.save(&config.folder)?;
+                        }
+                    }
                 },
                 _ = tokio::signal::ctrl_c() => {
                     tracing::info!("stopping");
@@ -103,11 +129,34 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     })
 }
 
+impl Args {
+    /// What the node is to ask the network for.
+    fn request(
+        &self,
+        config: &RunConfig,
+        manifest: &Manifest,
+        secret: &SecretKey,
+    ) -> Result<(Option<Request>, Option<(u64, Digest)>), Failure> {
+        if self.leave {
+            return Ok((Some(Request::Leave), None));
+        }
+        if let Some(path) = &self.rotate {
+            return Ok((Some(Request::Rotate(identity::load_or_create(path)?)), None));
+        }
+        let Some(path) = &config.join else { return Ok((None, None)) };
+        let joining = Joining::load(path, manifest, secret)?;
+        Ok((Some(Request::Join(Box::new(joining.join))), joining.checkpoint))
+    }
+}
+
 fn tell(event: &NodeEvent) {
     match event {
         NodeEvent::Peer { id, connected } => tracing::info!(peer = %id, connected, "peer"),
         NodeEvent::Round { event: Event::RoundCommitted { round, view, inputs, record, .. }, .. } => {
             tracing::info!(round, view, inputs, %record, "certified");
+        }
+        NodeEvent::Round { event: Event::EpochStarted { epoch, voters, members, me }, .. } => {
+            tracing::info!(epoch, voters, members, member = me.is_some(), "epoch");
         }
         NodeEvent::Round { event: Event::CaughtUp { from, to }, .. } => tracing::info!(from, to, "caught up"),
         _ => {}

@@ -13,7 +13,7 @@ async fn the_next_in_line_takes_over_and_the_round_is_certified() {
     let timers = Timers { leader_ms: 300, ..Timers::default() };
     let swarm = Swarm::new(4, 3, 100, timers).await;
     let network = swarm.manifest.network_id().unwrap();
-    let order = election::order(&election::first_seed(&network, 0), 4);
+    let order = election::order(&election::first_seed(&network, 0), (0..4).collect());
     let dead = election::leader(&order, 1, 0).unwrap();
     let next = election::leader(&order, 1, 1).unwrap();
     let mut nodes = Vec::new();

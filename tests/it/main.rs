@@ -7,6 +7,7 @@ mod bad_input;
 mod command;
 mod determinism;
 mod late_joiner;
+mod membership;
 mod layers;
 mod real_nodes;
 mod restart;

@@ -12,10 +12,11 @@ use fedswarm_network::{Tempo, TransportKind};
 use fedswarm_node::blobs::Interner;
 use fedswarm_node::founding::{Plan, found};
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{CrashPoint, NodeConfig, NodeEvent, NodeHandle, Storage};
+use fedswarm_node::{CrashPoint, NodeConfig, NodeEvent, NodeHandle, Request, Storage};
 use fedswarm_protocol::hash::{Digest, Stream};
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, Timers};
+use fedswarm_protocol::membership::Join;
 use fedswarm_protocol::tensor::{Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 use tokio::sync::mpsc;
@@ -117,6 +118,7 @@ impl Swarm {
             genesis_seed: Digest([5; 32]),
             rounds,
             min_inputs: 0,
+            sponsor_cap: fedswarm_node::founding::SPONSOR_CAP,
             timers,
         };
         let task = Task { input: ImageShape { channels: 1, height: 4, width: 4 }, classes: 2 };
@@ -143,6 +145,17 @@ impl Swarm {
         self.start_in(index, min_peers, crash_before, Storage::Memory(self.interner.clone())).await
     }
 
+    /// A node that is no founder and wants to join.
+    pub(crate) async fn join(&self, secret: SecretKey, join: Join) -> (NodeHandle, mpsc::Receiver<NodeEvent>) {
+        let storage = Storage::Memory(self.interner.clone());
+        self.launch(secret, 1, None, storage, Some(Request::Join(Box::new(join)))).await
+    }
+
+    /// A founder's key.
+    pub(crate) fn secret(&self, index: usize) -> &SecretKey {
+        &self.secrets[index]
+    }
+
     pub(crate) async fn start_in(
         &self,
         index: usize,
@@ -150,10 +163,21 @@ impl Swarm {
         crash_before: Option<CrashPoint>,
         storage: Storage,
     ) -> (NodeHandle, mpsc::Receiver<NodeEvent>) {
+        self.launch(self.secrets[index].clone(), min_peers, crash_before, storage, None).await
+    }
+
+    async fn launch(
+        &self,
+        secret: SecretKey,
+        min_peers: usize,
+        crash_before: Option<CrashPoint>,
+        storage: Storage,
+        request: Option<Request>,
+    ) -> (NodeHandle, mpsc::Receiver<NodeEvent>) {
         let len = self.manifest.schema.len();
-        let member = Box::new(NoisyMember { len, stream: Stream::new("noise", &[&[index as u8]]), trained: 0 });
+        let member = Box::new(NoisyMember { len, stream: Stream::new("noise", &[&secret.public().0]), trained: 0 });
         let config = NodeConfig {
-            secret: self.secrets[index].clone(),
+            secret,
             manifest: Arc::clone(&self.manifest),
             transport: TransportKind::Tcp,
             listen: Vec::new(),
@@ -162,6 +186,8 @@ impl Swarm {
             tempo: Tempo::local(),
             storage,
             min_peers,
+            request,
+            checkpoint: None,
             crash_before,
         };
         fedswarm_node::start(config, member, self.trainers.clone()).await.unwrap()

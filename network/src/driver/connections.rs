@@ -1,15 +1,19 @@
 //! Who is connected, and who may stay.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::{DefaultDirectRateLimiter, Quota};
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, ping};
 
 use super::Driver;
 use crate::gossip::STRANGER_SCORE;
-use crate::{Event, NodeId, PeerInfo, Topic};
+use crate::{Event, KNOCKS_PER_SECOND, NodeId, PeerInfo, Topic};
+
+const KNOCKS: NonZeroU32 = NonZeroU32::MIN.saturating_add(KNOCKS_PER_SECOND - 1);
 
 /// Pings that may fail in a row before a connection is given up. At 1, a machine that is busy for a moment loses its peers.
 const LOST_PINGS: u32 = 2;
@@ -23,6 +27,8 @@ pub(super) struct Peer {
     connections: HashMap<ConnectionId, u32>,
     round_trip: Option<Duration>,
     pub(super) topics: HashSet<Topic>,
+    /// What it may send while it is not a member.
+    pub(super) knocks: DefaultDirectRateLimiter,
 }
 
 impl Driver {
@@ -39,6 +45,7 @@ impl Driver {
             connections: HashMap::new(),
             round_trip: None,
             topics: HashSet::new(),
+            knocks: DefaultDirectRateLimiter::direct(Quota::per_second(KNOCKS)),
         });
         entry.connections.insert(connection, 0);
         if count > 1 {

@@ -122,7 +122,11 @@ impl Driver {
                                 Ack::Busy
                             }
                         }
-                        _ => Ack::Refused,
+                        Some(from) if self.peers.get(&peer).is_some_and(|p| p.knocks.check().is_ok()) => {
+                            if self.tell_message(Event::Knock { from, data: request }) { Ack::Taken } else { Ack::Busy }
+                        }
+                        Some(_) => Ack::Busy,
+                        None => Ack::Refused,
                     };
                     // Too late is no trouble of ours: the sender has been told by its own timeout.
                     _ = self.swarm.behaviour_mut().direct.send_response(channel, ack);

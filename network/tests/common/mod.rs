@@ -108,6 +108,14 @@ impl Node {
         }
     }
 
+    pub async fn knock(&mut self) -> (NodeId, Vec<u8>) {
+        loop {
+            if let Event::Knock { from, data } = self.next().await {
+                return (from, data);
+            }
+        }
+    }
+
     pub async fn next(&mut self) -> Event {
         tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("a running node")
     }

@@ -1,11 +1,14 @@
 //! Carrying out effects.
 
+use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use fedswarm_network::{MAX_DIRECT_BYTES, Topic};
-use fedswarm_protocol::envelope::{Kind, Slot, seal};
+use fedswarm_network::{MAX_DIRECT_BYTES, NodeId, Topic};
+use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, seal};
+use fedswarm_protocol::evidence::{EquivocationProof, EvidenceFile};
+use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Event, Input, Recipient};
 
 use super::Driver;
@@ -25,7 +28,7 @@ impl Driver {
                 self.network.shutdown().await;
             }
             Effect::Sign { slot, message } => {
-                let bytes = seal(&self.secret, &self.verifier.network, &slot, self.me, &message)?;
+                let bytes = self.sealed(&slot, &message)?;
                 // Persist before publish: what is on the wire is on disk.
                 self.keep(&slot, &bytes)?;
                 let own = self.verifier.open(&bytes)?;
@@ -33,7 +36,11 @@ impl Driver {
                 self.publish(slot.kind, bytes).await;
             }
             Effect::Say { to, slot, message } => {
-                let bytes = seal(&self.secret, &self.verifier.network, &slot, self.me, &message)?;
+                let bytes = self.sealed(&slot, &message)?;
+                // What newcomers and rare statements need goes to everybody, connected here or not.
+                if slot.kind == Kind::Operation {
+                    drop(self.network.publish(Topic::Vote, bytes.clone()).await);
+                }
                 self.send(to, &bytes);
             }
             Effect::Forward { to, message } => self.send(to, message.bytes()),
@@ -43,10 +50,19 @@ impl Driver {
                 self.timers.retain(|_, t| t.round() >= timer.round());
                 self.timers.insert((at, self.timer_count), timer);
             }
-            Effect::Commit(committed) => {
-                self.store.commit(&committed)?;
+            Effect::Commit { committed, next } => {
+                self.store.commit(&committed, next.as_deref())?;
                 self.fetching.clear();
                 self.blobs.prune(committed.record.round);
+                if let Some(next) = next {
+                    self.on_committee(next).await?;
+                }
+            }
+            Effect::AskChain => self.ask_someone(),
+            Effect::Evidence(proof) => {
+                let file = self.keep_evidence(&proof)?;
+                tracing::warn!(author = %proof.author, ?file, "a member was caught saying two things");
+                self.tell(NodeEvent::Evidence { file, proof: Box::new(proof) }).await;
             }
             Effect::Penalise { member, fault } => {
                 tracing::warn!(member, ?fault, "a member misbehaved");
@@ -60,6 +76,22 @@ impl Driver {
             Effect::Finished => self.finish(),
         }
         Ok(())
+    }
+
+    fn sealed(&self, slot: &Slot, message: &Message) -> Result<Vec<u8>, Error> {
+        Ok(seal(&self.secret, self.verifier.network(), slot, self.state.me().unwrap_or(NOBODY), message)?)
+    }
+
+    /// Writes a proof where people find it; anybody can check it.
+    fn keep_evidence(&self, proof: &EquivocationProof) -> Result<Option<PathBuf>, Error> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let folder = folder.join("evidence");
+        std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
+        let file = folder.join(format!("{}-round-{}.evidence", proof.author.short(), proof.round()));
+        let evidence = EvidenceFile { network: *self.verifier.network(), proof: proof.clone() };
+        let bytes = evidence.to_bytes().map_err(|e| Error::Corrupt(e.to_string()))?;
+        crate::blobs::write_atomically(&file, &bytes)?;
+        Ok(Some(file))
     }
 
     fn keep(&self, slot: &Slot, bytes: &[u8]) -> Result<(), Error> {
@@ -96,20 +128,26 @@ impl Driver {
     /// rather than queued, and repeated later.
     fn send(&mut self, to: Recipient, bytes: &[u8]) {
         debug_assert!(bytes.len() <= MAX_DIRECT_BYTES);
+        let voters = self.state.committee().voters();
         let targets: Vec<_> = match to {
             Recipient::All => self.connected.iter().copied().collect(),
+            Recipient::Contributors => self.members.iter().skip(voters).copied().collect(),
             Recipient::One(member) => self.members.get(usize::from(member)).copied().into_iter().collect(),
         };
         for target in targets {
-            if target == self.network.id() {
-                continue;
-            }
-            let (network, bytes) = (self.network.clone(), bytes.to_vec());
-            tokio::spawn(async move {
-                if let Err(error) = network.send(target, bytes).await {
-                    tracing::debug!(%error, "not delivered");
-                }
-            });
+            self.send_to(target, bytes.to_vec());
         }
+    }
+
+    pub(super) fn send_to(&self, target: NodeId, bytes: Vec<u8>) {
+        if target == self.network.id() {
+            return;
+        }
+        let network = self.network.clone();
+        tokio::spawn(async move {
+            if let Err(error) = network.send(target, bytes).await {
+                tracing::debug!(%error, "not delivered");
+            }
+        });
     }
 }

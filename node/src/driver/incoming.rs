@@ -1,7 +1,7 @@
 //! From the network to the machine: drop what is known or out of date, verify, and only then let it in.
 
 use fedswarm_network::{Acceptance, Event, NodeId};
-use fedswarm_protocol::envelope::{Kind, Verifier};
+use fedswarm_protocol::envelope::{EnvelopeError, Kind, NOBODY, Verifier};
 use fedswarm_protocol::round::Input;
 
 use super::Driver;
@@ -16,18 +16,43 @@ impl Driver {
                 let verdict = self.on_bytes(&data);
                 self.network.report(token, verdict);
             }
-            Event::Direct { data, .. } => {
-                self.on_bytes(&data);
+            Event::Direct { from, data } => self.on_direct(from, &data).await,
+            // What proves itself is welcome from anybody, and everybody may ask where the network stands.
+            Event::Knock { from, data } => {
+                let kind = Verifier::peek(&data).map(|(slot, _)| slot.kind);
+                if kind.is_some_and(|kind| kind == Kind::Status || kind.proves_itself()) {
+                    self.on_direct(from, &data).await;
+                }
             }
             _ => {}
         }
     }
 
+    async fn on_direct(&mut self, from: NodeId, bytes: &[u8]) {
+        let Some((slot, author)) = Verifier::peek(bytes) else { return };
+        let foreign = slot.epoch != self.state.committee().epoch || author == NOBODY || !self.members.contains(&from);
+        if slot.kind == Kind::Status && foreign {
+            if let Err(error) = self.on_foreign_status(from, bytes) {
+                self.fail(&error).await;
+            }
+        } else if slot.epoch > self.state.committee().epoch {
+            self.on_ahead(Some(from), bytes);
+        } else {
+            self.on_bytes(bytes);
+        }
+    }
+
     async fn on_peer(&mut self, id: NodeId, connected: bool) {
+        if connected {
+            self.peers.insert(id);
+        } else {
+            self.peers.remove(&id);
+        }
         let Some(member) = self.members.iter().position(|m| *m == id) else { return };
         if connected {
             self.connected.insert(id);
             self.inputs.push_back(Input::Connected { member: member as u16 });
+            self.submit(Some(id));
         } else {
             self.connected.remove(&id);
         }
@@ -35,15 +60,19 @@ impl Driver {
     }
 
     /// Cheap checks first; a signature is checked once per message, however often it arrives.
-    fn on_bytes(&mut self, bytes: &[u8]) -> Acceptance {
+    pub(super) fn on_bytes(&mut self, bytes: &[u8]) -> Acceptance {
         let Some((slot, author)) = Verifier::peek(bytes) else { return Acceptance::Reject };
         let (round, _) = self.state.position();
+        if slot.epoch > self.state.committee().epoch {
+            self.on_ahead(None, bytes);
+            return Acceptance::Ignore;
+        }
         let about_the_past = match slot.kind {
-            Kind::Status => false,
+            Kind::Status | Kind::Operation => false,
             Kind::Committed => slot.round < self.state.head().round,
             _ => slot.round < round,
         };
-        if about_the_past || author == self.me && slot.kind != Kind::Certificate && slot.kind != Kind::Committed {
+        if about_the_past || Some(author) == self.state.me() && !slot.kind.proves_itself() {
             return Acceptance::Ignore;
         }
         // A status is said again and again, and each time an answer is wanted.
@@ -56,6 +85,8 @@ impl Driver {
                 self.inputs.push_back(Input::Message(message));
                 Acceptance::Accept
             }
+            // Of an epoch long past: late, but nobody's fault.
+            Err(EnvelopeError::Epoch(_)) => Acceptance::Ignore,
             Err(error) => {
                 tracing::debug!(%error, author, "refused");
                 Acceptance::Reject

@@ -3,6 +3,7 @@
 mod effects;
 mod incoming;
 mod learning;
+mod membership;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -17,11 +18,15 @@ use fedswarm_protocol::envelope::{Kind, Verifier};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
+use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::Committed;
+use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{Input, Rules, State, Timer, Timestamp};
 use tokio::sync::{mpsc, watch};
 
+pub use self::membership::Request;
 use crate::blobs::{Blobs, Interner};
+use crate::status::NodeStatus;
 use crate::store::Store;
 use crate::trainers::Trainers;
 use crate::{Error, NodeEvent};
@@ -63,6 +68,10 @@ pub struct NodeConfig {
     /// Members, this one included, that must be connected before the first round begins; a node with a certified record
     /// behind it does not wait.
     pub min_peers: usize,
+    /// What the node wants to become, if it is not to stay what it is.
+    pub request: Option<Request>,
+    /// The record that an invitation named: a chain without it is not followed.
+    pub checkpoint: Option<(u64, Digest)>,
     /// Where to crash, if at all.
     pub crash_before: Option<CrashPoint>,
 }
@@ -84,6 +93,7 @@ pub struct NodeHandle {
     store: Arc<Store>,
     blobs: Arc<Blobs>,
     member: SharedMember,
+    requests: mpsc::Sender<Request>,
     stop: Arc<watch::Sender<bool>>,
 }
 
@@ -112,6 +122,32 @@ impl NodeHandle {
         self.network.id()
     }
 
+    /// Where the node stands, as its own store says.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn status(&self, manifest: &Manifest) -> Result<NodeStatus, Error> {
+        let committee = self.store.committee()?.unwrap_or_else(|| Committee::founding(manifest));
+        let network = manifest.network_id()?;
+        let head = self.store.head()?;
+        let record = head.as_ref().map_or_else(|| Record::genesis(manifest, network), |head| head.record.clone());
+        let hash = record.hash().map_err(|e| Error::Corrupt(e.to_string()))?;
+        let closing = self.store.last_closing_record()?;
+        let addresses = self.network.full_addrs().await;
+        Ok(NodeStatus {
+            network: network.to_string(),
+            member: self.id().to_string(),
+            round: record.round,
+            record: hash.to_string(),
+            state: record.state_hash().to_string(),
+            epoch: committee.epoch,
+            voters: committee.voters(),
+            members: committee.members.len(),
+            checkpoint: closing.map(|c| (c.record.round, c.certificate.record.to_string())),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+        })
+    }
+
     /// Certified records, read from this node's own store.
     ///
     /// # Errors
@@ -132,6 +168,14 @@ impl NodeHandle {
         look(member.as_mut())
     }
 
+    /// Asks the network for something on this node's behalf; [`NodeEvent::RequestDone`] tells when it is certified.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the node has stopped.
+    pub async fn request(&self, request: Request) -> Result<(), Error> {
+        self.requests.send(request).await.map_err(|_| Error::Config("the node has stopped".to_owned()))
+    }
+
     /// Ends the node: nothing more is said, connections close.
     pub async fn shutdown(&self) {
         self.stop.send_replace(true);
@@ -149,23 +193,35 @@ pub async fn start(
     trainers: Trainers,
 ) -> Result<(NodeHandle, mpsc::Receiver<NodeEvent>), Error> {
     let manifest = Arc::clone(&config.manifest);
-    let rules = Arc::new(Rules::new(&manifest, &config.secret.public())?);
-    if rules.me.is_none() {
-        let key = config.secret.public();
-        return Err(Error::Config(format!("key {key} is not among the founders of network {:?}", manifest.name)));
-    }
+    let mut rules = Rules::new(&manifest, &config.secret.public())?;
+    rules.checkpoint = config.checkpoint;
+    let rules = Arc::new(rules);
+    let network_id = rules.constants.network;
+    let folder = match &config.storage {
+        Storage::Memory(_) => None,
+        Storage::Folder(folder) => Some(folder.clone()),
+    };
     let (store, blobs) = match &config.storage {
         Storage::Memory(interner) => (Store::in_memory(), Blobs::open(None, interner.clone())?),
         Storage::Folder(folder) => {
             let blobs = Blobs::open(Some(folder.join("blobs")), Interner::default())?;
             let key = config.secret.public().0;
-            (Store::open(&folder.join("node.redb"), rules.network.as_bytes(), &key)?, blobs)
+            (Store::open(&folder.join("node.redb"), network_id.as_bytes(), &key)?, blobs)
         }
     };
     blobs.insert(manifest.schema.genesis(&manifest.genesis_seed).to_bytes(), 0)?;
     let (store, blobs) = (Arc::new(store), Arc::new(blobs));
-    let members: Vec<NodeId> = manifest.founders.iter().map(|f| NodeId(f.key.0)).collect();
-    let mut network_config = fedswarm_network::Config::new(config.secret.to_bytes(), rules.network, config.transport);
+    let committee = Arc::new(store.committee()?.unwrap_or_else(|| Committee::founding(&manifest)));
+    let key = config.secret.public();
+    if committee.place(&key).is_none() && !matches!(config.request, Some(Request::Join(_))) {
+        let text = format!(
+            "key {key} is not a member of network {:?}; ask a member for an invitation (fedswarm network invite)",
+            manifest.name
+        );
+        return Err(Error::Config(text));
+    }
+    let members = membership::node_ids(&committee);
+    let mut network_config = fedswarm_network::Config::new(config.secret.to_bytes(), network_id, config.transport);
     network_config.listen = config.listen;
     network_config.bootstraps = config.bootstraps;
     network_config.mdns = config.mdns;
@@ -178,9 +234,10 @@ pub async fn start(
     if let Some(checkpoint) = store.checkpoint()? {
         member.restore(&checkpoint)?;
     }
-    let state = State::new(Arc::clone(&rules), store.head()?.map(Box::new));
+    let state = State::new(Arc::clone(&rules), store.head()?.map(Arc::new), Arc::clone(&committee));
     let (events, event_queue) = mpsc::channel(EVENTS);
     let (reports, report_queue) = mpsc::channel(REPORTS);
+    let (requests, request_queue) = mpsc::channel(1);
     let (stop, stopped) = watch::channel(false);
     let member: SharedMember = Arc::new(MemberCell(Mutex::new(member)));
     let handle = NodeHandle {
@@ -188,12 +245,16 @@ pub async fn start(
         store: Arc::clone(&store),
         blobs: Arc::clone(&blobs),
         member: Arc::clone(&member),
+        requests,
         stop: Arc::new(stop),
     };
     let driver = Driver {
-        verifier: Verifier { network: rules.network, voters: manifest.founders.iter().map(|f| f.key).collect() },
+        verifier: Verifier::new(network_id, committee),
         state,
-        me: rules.me.unwrap_or_default(),
+        folder,
+        request: config.request,
+        chain: membership::Chain::default(),
+        peers: BTreeSet::new(),
         secret: config.secret,
         manifest,
         members,
@@ -218,7 +279,7 @@ pub async fn start(
         crash_before: config.crash_before,
         checkpoint: Arc::default(),
     };
-    tokio::spawn(driver.run(network_events, report_queue, stopped));
+    tokio::spawn(driver.run(network_events, report_queue, request_queue, stopped));
     Ok((handle, event_queue))
 }
 
@@ -233,7 +294,13 @@ enum Report {
 struct Driver {
     state: State,
     verifier: Verifier,
-    me: u16,
+    /// Where the node keeps things, if it does.
+    folder: Option<PathBuf>,
+    /// What this node wants to become.
+    request: Option<Request>,
+    chain: membership::Chain,
+    /// Everybody who is connected, members or not.
+    peers: BTreeSet<NodeId>,
     secret: SecretKey,
     manifest: Arc<Manifest>,
     members: Vec<NodeId>,
@@ -268,6 +335,7 @@ impl Driver {
         mut self,
         mut network: EventReceiver,
         mut reports: mpsc::Receiver<Report>,
+        mut requests: mpsc::Receiver<Request>,
         mut stopped: watch::Receiver<bool>,
     ) {
         if let Err(error) = self.restore() {
@@ -278,6 +346,7 @@ impl Driver {
             if in_lobby && (self.connected.len() >= self.lobby || self.state.head().round > 0) {
                 in_lobby = false;
                 self.inputs.push_back(Input::Start);
+                self.submit(None);
             }
             while let Some(input) = self.inputs.pop_front() {
                 self.step(input).await;
@@ -287,6 +356,10 @@ impl Driver {
                 biased;
                 _ = stopped.changed() => break,
                 Some(report) = reports.recv() => self.on_report(report).await,
+                Some(request) = requests.recv() => {
+                    self.request = Some(request);
+                    self.submit(None);
+                }
                 event = network.recv() => match event {
                     Some(event) => self.on_network(event).await,
                     None => break,

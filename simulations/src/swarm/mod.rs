@@ -115,6 +115,8 @@ async fn start(prepared: &Prepared, trainers: &Trainers) -> Result<Swarm, Error>
             tempo: Tempo::local(),
             storage: Storage::Memory(interner.clone()),
             min_peers: prepared.setups.len(),
+            request: None,
+            checkpoint: None,
             crash_before: None,
         };
         let (node, mut queue) = fedswarm_node::start(config, member, trainers.clone()).await?;

@@ -101,7 +101,7 @@ impl Observer {
             }
             NodeEvent::Finished { .. } => self.finished.insert(node),
             NodeEvent::Round { event, .. } => self.take_round(event, now),
-            NodeEvent::Failed { .. } => false,
+            NodeEvent::Failed { .. } | NodeEvent::RequestDone { .. } | NodeEvent::Evidence { .. } => false,
         }
     }
 

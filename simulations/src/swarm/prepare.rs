@@ -158,6 +158,7 @@ fn network(
         genesis_seed: init_digest(scenario.seed),
         rounds: scenario.rounds,
         min_inputs: 0,
+        sponsor_cap: fedswarm_node::founding::SPONSOR_CAP,
         timers: Timers {
             collect_ms: timers.t_collect_ms,
             round_ms: timers.t_round_ms,

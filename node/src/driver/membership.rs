@@ -1,0 +1,189 @@
+//! Members that come and go: who is connected as what, the chain of committees for those who are behind or not members yet,
+//! and this node's own wish to join, leave or change its key.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use fedswarm_network::NodeId;
+use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, Verifier, seal};
+use fedswarm_protocol::keys::SecretKey;
+use fedswarm_protocol::membership::{Committee, Join, Leave, Operation, Rotate};
+use fedswarm_protocol::message::{Committed, Message, Status};
+use fedswarm_protocol::round::Input;
+
+use super::Driver;
+use crate::{Error, NodeEvent};
+
+/// Records that one answer to a member of an earlier epoch carries, beside the last one. Too low and whoever was away for
+/// many epochs asks more often.
+const CHAIN_PER_ANSWER: usize = 8;
+
+/// Messages of later epochs that wait for the record that closes this one. Too low and a member that is a moment behind at an
+/// epoch's end has to ask for them again.
+const MAX_AHEAD: usize = 1024;
+
+/// How long until the same question is asked, or answered, again.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Peers whose last question is remembered.
+const MAX_ASKED: usize = 4096;
+
+/// What a node wants to become.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// A member, by an invitation.
+    Join(Box<Join>),
+    /// No member any more.
+    Leave,
+    /// A member with another key.
+    Rotate(SecretKey),
+}
+
+/// Messages that come too early, and questions that were asked.
+#[derive(Debug, Default)]
+pub(super) struct Chain {
+    ahead: VecDeque<Vec<u8>>,
+    asked: Vec<(NodeId, u32, Instant)>,
+    answered: Vec<(NodeId, u32, Instant)>,
+    turn: usize,
+}
+
+/// True once per peer, epoch and [`ASK_AGAIN`].
+fn once(list: &mut Vec<(NodeId, u32, Instant)>, peer: NodeId, epoch: u32) -> bool {
+    let now = Instant::now();
+    list.retain(|(_, _, at)| now.duration_since(*at) < ASK_AGAIN);
+    if list.len() >= MAX_ASKED || list.iter().any(|(p, e, _)| (*p, *e) == (peer, epoch)) {
+        return false;
+    }
+    list.push((peer, epoch, now));
+    true
+}
+
+pub(super) fn node_ids(committee: &Committee) -> Vec<NodeId> {
+    committee.members.iter().map(|m| NodeId(m.key.0)).collect()
+}
+
+impl Driver {
+    /// A new epoch: other keys, other places.
+    pub(super) async fn on_committee(&mut self, next: std::sync::Arc<Committee>) -> Result<(), Error> {
+        self.members = node_ids(&next);
+        self.network.set_members(self.members.iter().copied()).await?;
+        self.connected = self.peers.iter().filter(|peer| self.members.contains(peer)).copied().collect();
+        self.verifier.advance(next);
+        for bytes in std::mem::take(&mut self.chain.ahead) {
+            self.on_bytes(&bytes);
+        }
+        self.check_request().await
+    }
+
+    /// Bytes of an epoch that has not begun here: kept, and their sender is asked for the records in between.
+    pub(super) fn on_ahead(&mut self, from: Option<NodeId>, bytes: &[u8]) {
+        if self.chain.ahead.len() < MAX_AHEAD {
+            self.chain.ahead.push_back(bytes.to_vec());
+        }
+        if let Some(from) = from {
+            self.ask_chain(from);
+        }
+    }
+
+    /// Tells a peer which epoch this node knows; the answer is what follows it.
+    fn ask_chain(&mut self, peer: NodeId) {
+        let epoch = self.verifier.committee().epoch;
+        if !once(&mut self.chain.asked, peer, epoch) {
+            return;
+        }
+        let head = self.state.head();
+        let status = Status { finalized: head.round, record: self.state.head_hash(), epoch, ..Status::default() };
+        let slot = Slot { kind: Kind::Status, epoch, round: head.round + 1, view: 0 };
+        match seal(&self.secret, self.verifier.network(), &slot, NOBODY, &Message::Status(status)) {
+            Ok(bytes) => self.send_to(peer, bytes),
+            Err(error) => tracing::error!(%error, "a status cannot be sealed"),
+        }
+    }
+
+    /// This key has no place: ask whoever is connected in turn, and say again what is wanted. Who the members are by now is
+    /// what the answer will tell.
+    pub(super) fn ask_someone(&mut self) {
+        self.chain.turn = (self.chain.turn + 1) % self.peers.len().max(1);
+        if let Some(peer) = self.peers.iter().nth(self.chain.turn).copied() {
+            self.ask_chain(peer);
+            if let Some(bytes) = self.sealed_request() {
+                self.send_to(peer, bytes);
+            }
+        }
+    }
+
+    /// A status of another epoch, or of someone without a place.
+    pub(super) fn on_foreign_status(&mut self, from: NodeId, bytes: &[u8]) -> Result<(), Error> {
+        let Some(status) = Verifier::anonymous_status(bytes) else { return Ok(()) };
+        let epoch = self.verifier.committee().epoch;
+        if status.epoch > epoch {
+            self.ask_chain(from);
+            return Ok(());
+        }
+        if !once(&mut self.chain.answered, from, status.epoch) {
+            return Ok(());
+        }
+        let mut records = self.store.closing_records(status.epoch, CHAIN_PER_ANSWER)?;
+        records.extend(self.state.proof().map(|proof| proof.as_ref().clone()));
+        for committed in records.into_iter().filter(|c| c.record.round > status.finalized) {
+            self.send_to(from, self.sealed_record(committed)?);
+        }
+        Ok(())
+    }
+
+    fn sealed_record(&self, committed: Committed) -> Result<Vec<u8>, Error> {
+        let record = &committed.record;
+        let slot = Slot { kind: Kind::Committed, epoch: record.epoch, round: record.round, view: 0 };
+        let message = Message::Committed(Box::new(committed));
+        Ok(seal(&self.secret, self.verifier.network(), &slot, NOBODY, &message)?)
+    }
+
+    /// The operation that this node's wish needs now; nothing if it is fulfilled.
+    fn operation(&self) -> Option<Operation> {
+        let (committee, network) = (self.state.committee(), self.verifier.network());
+        let mine = self.secret.public();
+        let since = committee.members.iter().find(|m| m.key == mine).map(|m| m.since);
+        match (self.request.as_ref()?, since) {
+            (Request::Join(join), None) => Some(Operation::Join(join.clone())),
+            (Request::Leave, Some(since)) => Some(Operation::Leave(Leave::new(network, &self.secret, since))),
+            (Request::Rotate(new), Some(since)) => {
+                Some(Operation::Rotate(Box::new(Rotate::new(network, &self.secret, new, since))))
+            }
+            _ => None,
+        }
+    }
+
+    fn sealed_request(&self) -> Option<Vec<u8>> {
+        let slot = Slot { kind: Kind::Operation, epoch: 0, round: 0, view: 0 };
+        let message = Message::Operation(self.operation()?);
+        seal(&self.secret, self.verifier.network(), &slot, NOBODY, &message).ok()
+    }
+
+    /// Tells what this node wants: its own machine if it is a member, otherwise a member that has just been met.
+    pub(super) fn submit(&mut self, to: Option<NodeId>) {
+        let Some(bytes) = self.sealed_request() else { return };
+        match to {
+            Some(peer) if self.state.me().is_none() => self.send_to(peer, bytes),
+            _ => match self.verifier.open(&bytes) {
+                Ok(message) => self.inputs.push_back(Input::Message(message)),
+                Err(error) => tracing::error!(%error, "this node's own request is not valid"),
+            },
+        }
+    }
+
+    /// Whether the wish is fulfilled; then people are told, and a node that left stops.
+    async fn check_request(&mut self) -> Result<(), Error> {
+        if self.request.is_none() || self.operation().is_some() {
+            return Ok(());
+        }
+        let request = self.request.take();
+        let epoch = self.state.committee().epoch;
+        if let Some(Request::Rotate(new)) = &request {
+            self.store.rebind(&new.public().0)?;
+        }
+        let ends = matches!(request, Some(Request::Leave | Request::Rotate(_)));
+        self.tell(NodeEvent::RequestDone { epoch, ends }).await;
+        Ok(())
+    }
+}

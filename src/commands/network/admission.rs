@@ -1,0 +1,145 @@
+//! `fedswarm network invite` and `join`.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use fedswarm_node::invitation::Invitation;
+use fedswarm_node::run_config::RunConfig;
+use fedswarm_node::status::NodeStatus;
+use fedswarm_node::{founding, identity};
+use fedswarm_protocol::membership;
+use serde_json::json;
+
+use crate::failure::Failure;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Role {
+    /// Votes, aggregates and contributes; at most 64.
+    Voter,
+    /// Contributes, without a vote.
+    Contributor,
+}
+
+/// Signs an invitation for one newcomer. Hand the file over in confidence: whoever has it can join once. Needs no connection;
+/// the node's folder says where the network stands and how it is reached.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  fedswarm network invite --config node.toml --out cleo.invitation")]
+pub(crate) struct Invite {
+    /// Configuration of the inviting member's node.
+    #[arg(long, value_name = "FILE", default_value = "node.toml")]
+    config: PathBuf,
+    /// What the newcomer will be.
+    #[arg(long, value_enum, default_value = "voter")]
+    role: Role,
+    /// Rounds for which the invitation is good.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    valid_rounds: u64,
+    /// An address of the network, ending in /p2p/<peer id>; once for each. Default: the node's own and its entry points.
+    #[arg(long = "address", value_name = "MULTIADDR")]
+    addresses: Vec<String>,
+    /// The invitation file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Invite {
+    pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
+        let config = RunConfig::load(&self.config)?;
+        let manifest = founding::load(&config.manifest)?;
+        let secret = identity::load_or_create(&config.key)?;
+        let status = NodeStatus::load(&config.folder)?;
+        let addresses = if self.addresses.is_empty() {
+            // Loopback addresses are of use on this machine only; without others they are better than nothing.
+            let own = status.addresses.iter().filter(|a| !a.starts_with("/ip4/127.") && !a.starts_with("/ip6/::1/"));
+            let mut all: Vec<String> = own.chain(&config.bootstraps).cloned().collect();
+            if all.is_empty() {
+                all.clone_from(&status.addresses);
+            }
+            all
+        } else {
+            RunConfig::addresses(&self.addresses)?;
+            self.addresses.clone()
+        };
+        let role = match self.role {
+            Role::Voter => membership::Role::Voter,
+            Role::Contributor => membership::Role::Contributor,
+        };
+        let expires = status.round.saturating_add(self.valid_rounds);
+        let invitation =
+            Invitation::new(&manifest, &secret, role, expires, status.checkpoint(), addresses.clone())?;
+        invitation.save(&self.out)?;
+        if json {
+            println!("{}", json!({ "file": self.out, "expires_after_round": expires, "addresses": addresses }));
+        } else {
+            println!("{}: good for one newcomer to {:?}, until round {expires}", self.out.display(), manifest.name);
+            println!("The newcomer runs: fedswarm network join {}", file_name(&self.out));
+        }
+        Ok(())
+    }
+}
+
+/// Accepts an invitation: makes a key, and writes a folder with manifest, request and configuration.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  fedswarm network join cleo.invitation --name cleo --out clinic
+  $EDITOR clinic/node.toml                   # where your images are, which model
+  fedswarm run --config clinic/node.toml")]
+pub(crate) struct Join {
+    /// The invitation.
+    invitation: PathBuf,
+    /// Your name, for people.
+    #[arg(long, default_value = "")]
+    name: String,
+    /// The folder to write.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+impl Join {
+    pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
+        let (invitation, manifest) = Invitation::load(&self.invitation)?;
+        if self.out.exists() {
+            return Err(Failure::input(format!("{}: exists already; choose another --out", self.out.display())));
+        }
+        std::fs::create_dir_all(&self.out).map_err(|e| Failure::input(format!("{}: {e}", self.out.display())))?;
+        let secret = identity::load_or_create(&self.out.join("node.key"))?;
+        let joining = invitation.accept(&manifest, &secret, &self.name)?;
+        founding::save(&manifest, &self.out.join("network.manifest"))?;
+        joining.save(&self.out.join("network.joining"))?;
+        let config = self.out.join("node.toml");
+        let text = configuration(&invitation.addresses);
+        std::fs::write(&config, text).map_err(|e| Failure::input(format!("{}: {e}", config.display())))?;
+        let t = &manifest.task;
+        if json {
+            println!("{}", json!({ "config": config, "public_key": secret.public().to_string() }));
+        } else {
+            println!("{}: a configuration for {:?}", config.display(), manifest.name);
+            println!(
+                "Say in it where your images are ({}x{}x{}, {} classes), then run: fedswarm run --config {}",
+                t.channels,
+                t.height,
+                t.width,
+                t.classes.len(),
+                config.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+fn configuration(addresses: &[String]) -> String {
+    let transport = if addresses.iter().any(|a| a.contains("/quic-v1")) { "quic" } else { "tcp" };
+    let listen = if transport == "quic" { "/ip4/0.0.0.0/udp/0/quic-v1" } else { "/ip4/0.0.0.0/tcp/0" };
+    let list: Vec<String> = addresses.iter().map(|a| format!("{a:?}")).collect();
+    format!(
+        "manifest = \"network.manifest\"\nkey = \"node.key\"\njoin = \"network.joining\"\nfolder = \"state\"\n\
+         transport = \"{transport}\"\nlisten = [\"{listen}\"]\nbootstraps = [{}]\n# model = \"cnn2\"\n\n\
+         [data]\npath = \"images\"\n",
+        list.join(", ")
+    )
+}
