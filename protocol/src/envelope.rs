@@ -22,6 +22,9 @@ const TAG: &[u8; 5] = b"FSWM1";
 const SIGNED_BYTES: usize = 86;
 const HEADER_BYTES: usize = 83;
 
+/// What stands in the signature's place where the body is its own proof.
+const UNSIGNED: Signature = Signature([0; 64]);
+
 /// Largest message on the wire; a quarter of gossipsub's own limit, below which it never loses one. Too low and proposals
 /// of the largest networks do not fit.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
@@ -64,6 +67,18 @@ impl Kind {
             16 => Self::Committed,
             _ => return None,
         })
+    }
+
+    /// True for kinds that are about a view; the slot of any other kind has view 0.
+    #[must_use]
+    pub const fn has_view(self) -> bool {
+        self.is_vote() || matches!(self, Self::Proposal | Self::Certificate)
+    }
+
+    /// True for kinds that carry their own proof; they are not signed, and their signature field is zero.
+    #[must_use]
+    pub const fn proves_itself(self) -> bool {
+        matches!(self, Self::Certificate | Self::Committed)
     }
 
     /// True for the three kinds of vote.
@@ -242,8 +257,12 @@ impl Verifier {
         let name = slot.kind.name();
         let key = self.voters.get(usize::from(author)).ok_or(EnvelopeError::Author(author))?;
         let signed = signed_bytes(&self.network, &slot, body);
-        let proves_itself = matches!(slot.kind, Kind::Certificate | Kind::Committed);
-        if !proves_itself && !key.verifies(&signed, &signature) {
+        // One spelling of each message: fields that mean nothing for a kind are zero.
+        if !slot.kind.has_view() && slot.view != 0 {
+            return Err(EnvelopeError::Body(name, CodecError::NotCanonical));
+        }
+        let holds = if slot.kind.proves_itself() { signature == UNSIGNED } else { key.verifies(&signed, &signature) };
+        if !holds {
             return Err(EnvelopeError::Signature(name));
         }
         let message = self.decode(&slot, body)?;
@@ -343,10 +362,7 @@ pub fn seal(
         Message::Committed(m) => codec::encode(m),
     }
     .map_err(|e| EnvelopeError::Body(slot.kind.name(), e))?;
-    let signature = match slot.kind {
-        Kind::Certificate | Kind::Committed => Signature([0; 64]),
-        _ => key.sign(&signed_bytes(network, slot, &body)),
-    };
+    let signature = if slot.kind.proves_itself() { UNSIGNED } else { key.sign(&signed_bytes(network, slot, &body)) };
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
     out.push(slot.kind as u8);
     out.extend_from_slice(&slot.epoch.to_le_bytes());
@@ -446,6 +462,30 @@ mod tests {
         assert!(verifier.open(&bytes).is_ok());
         bytes[0] = Kind::Finalize as u8;
         assert!(verifier.open(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_field_that_means_nothing_for_its_kind_is_zero() {
+        let (secrets, verifier) = world();
+        let slot = Slot { view: 1, ..SLOT };
+        let bytes = seal(&secrets[2], &verifier.network, &slot, 2, &update()).unwrap();
+        assert_eq!(verifier.open(&bytes), Err(EnvelopeError::Body("update", CodecError::NotCanonical)));
+        let slot = Slot { kind: Kind::Nullify, ..SLOT };
+        let said = signed_bytes(&verifier.network, &slot, Digest::ZERO.as_bytes());
+        let certificate = crate::certificate::Certificate {
+            kind: Kind::Nullify,
+            epoch: slot.epoch,
+            round: slot.round,
+            view: slot.view,
+            record: Digest::ZERO,
+            votes: (0..3).map(|i| (i, secrets[usize::from(i)].sign(&said))).collect(),
+        };
+        let slot = Slot { kind: Kind::Certificate, ..slot };
+        let message = Message::Certificate(certificate);
+        let mut bytes = seal(&secrets[2], &verifier.network, &slot, 2, &message).unwrap();
+        assert!(verifier.open(&bytes).is_ok());
+        bytes[HEADER_BYTES - 1] = 1;
+        assert_eq!(verifier.open(&bytes), Err(EnvelopeError::Signature("certificate")));
     }
 
     #[test]
