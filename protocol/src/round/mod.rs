@@ -18,6 +18,7 @@
 
 mod catch_up;
 mod effect;
+mod held;
 mod input;
 mod proposal;
 mod receipts;
@@ -34,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use effect::{Effect, Event, Fault, MergeInput, Recipient};
+pub use held::Held;
 pub use input::{Input, Timer, Timestamp};
 pub use rules::Rules;
 

@@ -20,3 +20,4 @@ mod decoders;
 mod harness;
 mod machine;
 mod mutants;
+mod swarm;
