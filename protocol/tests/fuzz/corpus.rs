@@ -11,7 +11,7 @@ use fedswarm_protocol::tensor::TensorSpec;
 use crate::common::values::{CODECS, Draw, KINDS};
 use crate::common::world::World;
 use crate::decoders::{COORDINATES, TARGETS, payload_schema};
-use crate::harness::corpus_dir;
+use crate::harness::kept;
 
 /// Random values beside the valid ones, for each body.
 const DRAWN: u64 = 2;
@@ -73,7 +73,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 fn corpus_holds_what_the_present_code_says() {
     let write = std::env::var_os("FEDSWARM_WRITE_CORPUS").is_some();
     for target in TARGETS {
-        let dir = corpus_dir(target);
+        let dir = kept(target).join("corpus");
         if write {
             fs::create_dir_all(&dir).unwrap();
         }

@@ -15,7 +15,10 @@ use serde::de::DeserializeOwned;
 
 use crate::common::values::CODECS;
 use crate::common::world::World;
-use crate::harness::{mutate, within};
+use crate::harness::{files, iterations, kept, mutate, within};
+
+/// Mutants for each target in a plain `cargo test`; `FEDSWARM_FUZZ_ITERATIONS` takes its place.
+const ITERATIONS: u64 = 20_000;
 
 /// What a hostile length makes serde reserve before the bytes run out, at each level of nesting.
 const RESERVE: u64 = 1 << 20;
@@ -131,7 +134,8 @@ macro_rules! targets {
         fn $name() {
             let target: fn(&[u8]) = $target;
             bolero::check!().with_iterations(0).for_each(|bytes: &[u8]| target(bytes));
-            mutate(stringify!($name), target);
+            let corpus = files(&kept(stringify!($name)).join("corpus"));
+            mutate(stringify!($name), iterations(ITERATIONS), &corpus, target);
         })*
     };
 }

@@ -5,18 +5,15 @@ use std::path::{Path, PathBuf};
 
 use crate::common::values::Draw;
 
-/// Mutants of the corpus for each target in a plain `cargo test`; `FEDSWARM_FUZZ_ITERATIONS` takes its place.
-const ITERATIONS: u64 = 20_000;
-
 /// Longest input that mutation makes. Above every limit on the wire, so that the limits are met as well.
 const MAX_INPUT: usize = 24 * 1024;
 
 /// Edits that make one mutant, at most.
 const MAX_EDITS: usize = 4;
 
-/// How many mutants to try.
-pub(crate) fn iterations() -> u64 {
-    std::env::var("FEDSWARM_FUZZ_ITERATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(ITERATIONS)
+/// How many mutants to try, unless the environment says otherwise.
+pub(crate) fn iterations(usual: u64) -> u64 {
+    std::env::var("FEDSWARM_FUZZ_ITERATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// Runs `decode` and fails if it ever held more than `limit` bytes that it had allocated itself.
@@ -27,28 +24,32 @@ pub(crate) fn within<T>(limit: u64, decode: impl FnOnce() -> T) -> T {
     result.unwrap()
 }
 
-/// Where the corpus of a target is.
-pub(crate) fn corpus_dir(target: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/__fuzz__").join(format!("decoders__{target}")).join("corpus")
+/// Where the corpus of a target and what made it fail are kept; bolero looks there, too.
+pub(crate) fn kept(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/__fuzz__").join(format!("decoders__{target}"))
 }
 
-/// Runs a target on mutants of its corpus: bits and bytes changed, integers set to edges, parts cut, doubled and spliced.
-/// The same mutants every time.
-pub(crate) fn mutate(name: &str, target: impl Fn(&[u8])) {
-    let mut files: Vec<_> = fs::read_dir(corpus_dir(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let corpus: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).unwrap()).collect();
-    assert!(!corpus.is_empty(), "the corpus of {name} is empty");
-    for seed in 0..iterations() {
+/// All files of a folder, in the order of their names.
+pub(crate) fn files(folder: &Path) -> Vec<Vec<u8>> {
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Runs a target on mutants of valid inputs: bits and bytes changed, integers set to edges, parts cut, doubled and
+/// spliced. The same mutants every time.
+pub(crate) fn mutate(name: &str, iterations: u64, valid: &[Vec<u8>], target: impl Fn(&[u8])) {
+    assert!(!valid.is_empty(), "{name} has nothing to begin with");
+    for seed in 0..iterations {
         let mut draw = Draw::new(name, seed);
-        let mut bytes = corpus[draw.below(corpus.len())].clone();
+        let mut bytes = valid[draw.below(valid.len())].clone();
         for _ in 0..1 + draw.below(MAX_EDITS) {
-            edit(&mut draw, &mut bytes, &corpus);
+            edit(&mut draw, &mut bytes, valid);
         }
         bytes.truncate(MAX_INPUT);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| target(&bytes)));
         if outcome.is_err() {
-            let dir = corpus_dir(name).with_file_name("crashes");
+            let dir = kept(name).join("crashes");
             fs::create_dir_all(&dir).unwrap();
             let path = dir.join(format!("seed-{seed}"));
             fs::write(&path, &bytes).unwrap();

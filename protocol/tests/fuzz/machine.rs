@@ -16,8 +16,8 @@ use crate::common::world::World;
 use crate::harness::iterations;
 use crate::swarm::Swarm;
 
-/// Tapes for each mutant that a decoder gets: a tape is a few hundred steps with signatures.
-const DECODER_RUNS_PER_TAPE: u64 = 80;
+/// Tapes in a plain `cargo test`: each is up to a few hundred steps with signatures.
+const TAPES: u64 = 250;
 
 /// Longest tape; one byte or two a choice.
 const TAPE_BYTES: usize = 400;
@@ -232,7 +232,7 @@ fn any_sequence_of_inputs() {
         play(tape);
     });
     let mut rounds = 0;
-    for seed in 0..iterations().div_ceil(DECODER_RUNS_PER_TAPE) {
+    for seed in 0..iterations(TAPES) {
         let mut draw = Draw::new("tape", seed);
         let len = draw.below(TAPE_BYTES);
         let tape = draw.bytes(len);
