@@ -25,6 +25,9 @@ const TAG: &[u8; 5] = b"FSWM1";
 const SIGNED_BYTES: usize = 86;
 const HEADER_BYTES: usize = 83;
 
+/// What stands in the signature's place where the body is its own proof.
+const UNSIGNED: Signature = Signature([0; 64]);
+
 /// Largest message on the wire; a quarter of gossipsub's own limit, below which it never loses one. Too low and proposals
 /// of the largest networks do not fit.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
@@ -86,7 +89,14 @@ impl Kind {
         })
     }
 
-    /// True for messages that need no author: what is in them is proof enough, so anybody may pass them on.
+    /// True for kinds that are about a view; the slot of any other kind has view 0.
+    #[must_use]
+    pub const fn has_view(self) -> bool {
+        self.is_vote() || matches!(self, Self::Proposal | Self::Certificate)
+    }
+
+    /// True for messages that need no author: what is in them is proof enough, so anybody may pass them on. They are not
+    /// signed: their author is [`NOBODY`], and their signature field is zero.
     #[must_use]
     pub const fn proves_itself(self) -> bool {
         matches!(self, Self::Certificate | Self::Committed | Self::Operation)
@@ -348,19 +358,29 @@ impl Verifier {
     pub fn open(&self, bytes: &[u8]) -> Result<Verified, EnvelopeError> {
         let (slot, author, signature, body) = split(bytes)?;
         let name = slot.kind.name();
-        // An operation is about a membership, not an epoch: it names keys, not places.
-        let epoch = if slot.kind == Kind::Operation { self.now.epoch } else { slot.epoch };
-        let (committee, _) = self.of_epoch(epoch)?;
+        // An operation is about a membership, not an epoch: it names keys, not places, and stands nowhere.
+        let operation = slot.kind == Kind::Operation;
+        if operation && (slot.epoch, slot.round) != (0, 0) {
+            return Err(EnvelopeError::Body(name, CodecError::NotCanonical));
+        }
+        let (committee, _) = self.of_epoch(if operation { self.now.epoch } else { slot.epoch })?;
         let signed = signed_bytes(&self.network, &slot, body);
-        if !slot.kind.proves_itself() {
+        // One spelling of each message: fields that mean nothing for a kind are zero.
+        if !slot.kind.has_view() && slot.view != 0 {
+            return Err(EnvelopeError::Body(name, CodecError::NotCanonical));
+        }
+        let holds = if slot.kind.proves_itself() {
+            (author, signature) == (NOBODY, UNSIGNED)
+        } else {
             let speaks = match slot.kind {
                 Kind::Update | Kind::Status => committee.key(author),
                 _ => committee.voter(author),
             };
             let key = speaks.ok_or(EnvelopeError::Author(author))?;
-            if !self.scheme.verifies(key, &signed, &signature) {
-                return Err(EnvelopeError::Signature(name));
-            }
+            self.scheme.verifies(key, &signed, &signature)
+        };
+        if !holds {
+            return Err(EnvelopeError::Signature(name));
         }
         let message = self.decode(&slot, body)?;
         let statement = hash("statement", &[signed.as_slice(), &author.to_le_bytes()].concat());
@@ -525,7 +545,7 @@ pub fn seal_with(
     .map_err(|e| EnvelopeError::Body(slot.kind.name(), e))?;
     let (author, signature) = if slot.kind.proves_itself() {
         // The same bytes from whoever sends them, so that gossip does not carry them twice.
-        (NOBODY, Signature([0; 64]))
+        (NOBODY, UNSIGNED)
     } else {
         (author, scheme.sign(key, &signed_bytes(network, slot, &body)))
     };
@@ -631,6 +651,30 @@ mod tests {
         assert!(verifier.open(&bytes).is_ok());
         bytes[0] = Kind::Finalize as u8;
         assert!(verifier.open(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_field_that_means_nothing_for_its_kind_is_zero() {
+        let (secrets, verifier) = world();
+        let slot = Slot { view: 1, ..SLOT };
+        let bytes = seal(&secrets[2], &verifier.network, &slot, 2, &update()).unwrap();
+        assert_eq!(verifier.open(&bytes), Err(EnvelopeError::Body("update", CodecError::NotCanonical)));
+        let slot = Slot { kind: Kind::Nullify, ..SLOT };
+        let said = signed_bytes(&verifier.network, &slot, Digest::ZERO.as_bytes());
+        let certificate = crate::certificate::Certificate {
+            kind: Kind::Nullify,
+            epoch: slot.epoch,
+            round: slot.round,
+            view: slot.view,
+            record: Digest::ZERO,
+            votes: (0..3).map(|i| (i, secrets[usize::from(i)].sign(&said))).collect(),
+        };
+        let slot = Slot { kind: Kind::Certificate, ..slot };
+        let message = Message::Certificate(certificate);
+        let mut bytes = seal(&secrets[2], &verifier.network, &slot, 2, &message).unwrap();
+        assert!(verifier.open(&bytes).is_ok());
+        bytes[HEADER_BYTES - 1] = 1;
+        assert_eq!(verifier.open(&bytes), Err(EnvelopeError::Signature("certificate")));
     }
 
     #[test]

@@ -19,10 +19,12 @@ impl PublicKey {
             .is_ok_and(|key| key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok())
     }
 
-    /// True if the bytes are a point that a signature can be checked against; weak keys of small order are refused.
+    /// True if the bytes are a point that a signature can be checked against, in its one canonical spelling; weak keys of
+    /// small order are refused.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        ed25519_dalek::VerifyingKey::from_bytes(&self.0).is_ok_and(|key| !key.is_weak())
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&self.0);
+        key.is_ok_and(|key| !key.is_weak() && key.to_edwards().compress().0 == self.0)
     }
 
     /// The first eight hexadecimal digits, for people.
@@ -156,6 +158,18 @@ mod tests {
         assert_eq!(key.public().to_string(), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
         let s = key.sign(b"");
         assert_eq!(s.0[..32], hex("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"));
+    }
+
+    #[test]
+    fn a_second_spelling_of_a_point_is_no_key() {
+        let mut canonical = [0; 32];
+        canonical[0] = 3;
+        assert!(PublicKey(canonical).is_valid(), "y = 3 is on the curve");
+        // y = p + 3 = 2^255 - 16.
+        let mut beyond = [0xff; 32];
+        (beyond[0], beyond[31]) = (0xf0, 0x7f);
+        assert!(ed25519_dalek::VerifyingKey::from_bytes(&beyond).is_ok(), "the library reads it");
+        assert!(!PublicKey(beyond).is_valid());
     }
 
     #[test]

@@ -19,6 +19,7 @@
 mod catch_up;
 mod effect;
 mod equivocation;
+mod held;
 mod input;
 mod operations;
 mod proposal;
@@ -36,6 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use effect::{Effect, Event, Fault, MergeInput, Recipient};
+pub use held::Held;
 pub use input::{Input, Tempo, Timer, Timestamp};
 pub use rules::Rules;
 

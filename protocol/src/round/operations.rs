@@ -7,7 +7,7 @@ use crate::message::{MAX_OPERATIONS, Message};
 
 /// Operations that wait for a record. Too low and newcomers have to ask again; the sponsors' caps keep it small in an honest
 /// network.
-const MAX_POOL: usize = 128;
+pub(super) const MAX_POOL: usize = 128;
 
 /// Where operations stand: nowhere, so that the same one is the same bytes from whoever passes it on.
 pub(super) const SLOT: Slot = Slot { kind: Kind::Operation, epoch: 0, round: 0, view: 0 };

@@ -1,0 +1,83 @@
+//! What a member keeps of the round in progress, counted.
+
+use super::operations::MAX_POOL;
+use super::{LATER_PER_AUTHOR, STATEMENTS_PER_SLOT, State, VIEWS_AHEAD};
+use crate::membership::{Committee, MAX_INPUTS};
+
+/// How much a member keeps. Everything here is made by others, so each count has a bound ([`Held::most`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// Headers of updates.
+    pub updates: usize,
+    /// Receipts.
+    pub receipts: usize,
+    /// Proposals.
+    pub proposals: usize,
+    /// Votes of all kinds, views and voters.
+    pub votes: usize,
+    /// Notarizations and nullifications.
+    pub certificates: usize,
+    /// Merges asked for.
+    pub merges: usize,
+    /// Members answered since the last resend.
+    pub answered: usize,
+    /// Messages of the next round.
+    pub later: usize,
+    /// Operations that wait for a record.
+    pub operations: usize,
+}
+
+impl Held {
+    /// The most that a member can keep in this view, whatever the members of this committee send.
+    #[must_use]
+    pub fn most(committee: &Committee, view: u32) -> Self {
+        let (voters, members) = (committee.voters(), committee.members.len());
+        let views = view.saturating_add(VIEWS_AHEAD).saturating_add(1) as usize;
+        let statements = voters * STATEMENTS_PER_SLOT;
+        Self {
+            updates: members.min(MAX_INPUTS) * STATEMENTS_PER_SLOT,
+            receipts: statements,
+            proposals: views,
+            votes: 3 * views * voters,
+            certificates: 2 * views,
+            // One for each proposal that is judged, and one for each set of receipts that this member could propose with.
+            merges: views + statements,
+            answered: members,
+            later: members * LATER_PER_AUTHOR,
+            operations: MAX_POOL,
+        }
+    }
+
+    /// True if every count is at most the other's.
+    #[must_use]
+    pub const fn fits(&self, most: &Self) -> bool {
+        self.updates <= most.updates
+            && self.receipts <= most.receipts
+            && self.proposals <= most.proposals
+            && self.votes <= most.votes
+            && self.certificates <= most.certificates
+            && self.merges <= most.merges
+            && self.answered <= most.answered
+            && self.later <= most.later
+            && self.operations <= most.operations
+    }
+}
+
+impl State {
+    /// Counts what is kept.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let round = &self.round;
+        Held {
+            updates: round.updates.len(),
+            receipts: round.receipts.len(),
+            proposals: round.proposals.len(),
+            votes: round.votes.values().map(|votes| votes.len()).sum(),
+            certificates: round.notarized.len() + round.nullified.len(),
+            merges: round.merges.len(),
+            answered: round.answered.len(),
+            later: self.later.values().map(Vec::len).sum(),
+            operations: self.pool.len(),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Golden vectors from `scripts/golden_oracle.py`, which shares no code with this crate.
+
+use std::sync::Arc;
+
+use fedswarm_protocol::blob;
+use fedswarm_protocol::certificate::Certificate;
+use fedswarm_protocol::codec;
+use fedswarm_protocol::election;
+use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal, signed_bytes};
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::keys::{SecretKey, Signature};
+use fedswarm_protocol::membership::Committee;
+use fedswarm_protocol::merge::WeightedMean;
+use fedswarm_protocol::message::{Message, Receipt, Status, UpdateHeader};
+use fedswarm_protocol::record::{Record, RecordKind, Rule, list_root};
+use fedswarm_protocol::tensor::{FixedVector, Schema, TensorSpec};
+use fedswarm_protocol::update::UpdateCodec;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    merges: Vec<MergeCase>,
+    payloads: Vec<PayloadCase>,
+    blobs: Vec<BlobCase>,
+    genesis: Vec<GenesisCase>,
+    elections: Vec<ElectionCase>,
+    encodings: Encodings,
+}
+
+#[derive(Deserialize)]
+struct MergeCase {
+    inputs: Vec<Vec<i32>>,
+    weights: Vec<u32>,
+    base: Vec<i32>,
+    /// Nothing where the result leaves its range.
+    merged: Option<Vec<i32>>,
+    root: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PayloadCase {
+    codec: String,
+    scale_bits: u8,
+    coordinates: u32,
+    bytes: String,
+    /// What the bytes encode, where an encoder wrote them.
+    encodes: Option<Vec<i32>>,
+    seed: Option<String>,
+    /// Nothing where the bytes are to be refused.
+    payload_root: Option<String>,
+    first: Option<Vec<i32>>,
+    wire_root: String,
+}
+
+#[derive(Deserialize)]
+struct BlobCase {
+    len: usize,
+    root: String,
+}
+
+#[derive(Deserialize)]
+struct GenesisCase {
+    seed: String,
+    tensors: Vec<TensorSpec>,
+    first: Vec<i32>,
+    root: String,
+}
+
+#[derive(Deserialize)]
+struct ElectionCase {
+    seed: String,
+    voters: u16,
+    order: Vec<u16>,
+}
+
+#[derive(Deserialize)]
+struct Encodings {
+    record: String,
+    record_hash: String,
+    update: String,
+    receipt: String,
+    receipt_root: String,
+    status: String,
+    certificate: String,
+    signed_bytes: String,
+    statement: String,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("golden.json")).unwrap()
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn merges_are_those_of_exact_arithmetic() {
+    let golden = golden();
+    assert_eq!(golden.merges.len(), 64);
+    assert!(golden.merges.iter().any(|case| case.merged.is_none()));
+    for (i, case) in golden.merges.iter().enumerate() {
+        let mut mean = WeightedMean::new(case.base.len());
+        for (input, weight) in case.inputs.iter().zip(&case.weights) {
+            mean.add(&FixedVector(input.clone()), *weight).unwrap();
+        }
+        let merged = mean.finish(&FixedVector(case.base.clone())).ok();
+        assert_eq!(merged.as_ref().map(|m| &m.0), case.merged.as_ref(), "merge {i}");
+        let root = merged.map(|m| blob::root(&m.to_bytes()).to_string());
+        assert_eq!(root, case.root, "merge {i}");
+    }
+}
+
+#[test]
+fn payloads_encode_and_decode_to_those_of_numpy() {
+    let golden = golden();
+    for (i, case) in golden.payloads.iter().enumerate() {
+        let codec: UpdateCodec = case.codec.parse().unwrap();
+        let tensor = TensorSpec { scale_bits: case.scale_bits, ..TensorSpec::new("w", &[case.coordinates], 1) };
+        let schema = Schema { tensors: vec![tensor] };
+        let bytes = from_hex(&case.bytes);
+        assert_eq!(blob::root(&bytes).to_string(), case.wire_root);
+        if let Some(values) = &case.encodes {
+            let seed = case.seed.as_ref().map_or(Digest::ZERO, |hex| Digest::from_hex(hex).unwrap());
+            assert_eq!(codec.encode(&FixedVector(values.clone()), &schema, &seed), bytes, "{codec} {i}");
+        }
+        let decoded = codec.decode(&bytes, &schema).ok();
+        let first = decoded.as_ref().map(|d| d.0.iter().copied().take(4).collect());
+        assert_eq!(first, case.first, "{codec} {i}");
+        assert_eq!(decoded.map(|d| blob::root(&d.to_bytes()).to_string()), case.payload_root, "{codec} {i}");
+    }
+    for name in ["int8", "f16"] {
+        let refused = |c: &&PayloadCase| c.codec == name && c.payload_root.is_none();
+        assert!(golden.payloads.iter().any(|c| refused(&c)), "no {name} payload is refused");
+    }
+}
+
+#[test]
+fn roots_of_blobs_are_those_of_the_oracle() {
+    for case in golden().blobs {
+        let bytes: Vec<u8> = (0..case.len).map(|i| (i * 31 + i / 251) as u8).collect();
+        assert_eq!(blob::root(&bytes).to_string(), case.root, "{} bytes", case.len);
+    }
+}
+
+#[test]
+fn genesis_and_elections_are_those_of_the_oracle() {
+    let golden = golden();
+    for case in golden.genesis {
+        let values = Schema { tensors: case.tensors }.genesis(&Digest::from_hex(&case.seed).unwrap());
+        assert_eq!(values.0[..4], case.first);
+        assert_eq!(blob::root(&values.to_bytes()).to_string(), case.root);
+    }
+    for case in golden.elections {
+        assert_eq!(election::order(&Digest::from_hex(&case.seed).unwrap(), (0..case.voters).collect()), case.order);
+    }
+}
+
+#[test]
+fn the_record_is_encoded_field_by_field() {
+    let mut next = 0;
+    let mut root = || {
+        next += 1;
+        Digest([next; 32])
+    };
+    let record = Record {
+        version: 1,
+        network: root(),
+        epoch: 5,
+        round: 23,
+        quorum: 6,
+        parent: root(),
+        origin_view: 2,
+        proposer: 3,
+        kind: RecordKind::Empty,
+        rule: Rule::Mean,
+        members_root: root(),
+        receipts_root: root(),
+        inputs_root: root(),
+        inputs: 4,
+        model_root: root(),
+        protos_root: root(),
+        state_root: root(),
+        artefact_root: root(),
+        ops_root: root(),
+        next_members_root: root(),
+        seed: root(),
+        seed_following: root(),
+        seed_fold: root(),
+        skipped_leaders: 0b101,
+        misses: vec![0, 2, 1],
+        closes_epoch: true,
+    };
+    let want = golden().encodings;
+    assert_eq!(to_hex(&codec::encode(&record).unwrap()), want.record);
+    assert_eq!(record.hash().unwrap().to_string(), want.record_hash);
+}
+
+#[test]
+fn messages_are_encoded_field_by_field() {
+    let want = golden().encodings;
+    let encoded = |bytes: Result<Vec<u8>, codec::CodecError>| to_hex(&bytes.unwrap());
+    let d = |k| Digest([k; 32]);
+    let update = UpdateHeader {
+        base: d(1),
+        schema: d(2),
+        payload_root: d(3),
+        wire_root: d(4),
+        wire_len: 16,
+        codec: UpdateCodec::Int8,
+        samples: 100,
+        norm2_q: 7,
+    };
+    assert_eq!(encoded(codec::encode(&update)), want.update);
+    let receipt = Receipt { items: vec![(0, d(1)), (3, d(2))] };
+    assert_eq!(encoded(codec::encode(&receipt)), want.receipt);
+    assert_eq!(list_root("receipts", &receipt.items).to_string(), want.receipt_root);
+    let status = Status {
+        finalized: 9,
+        record: d(1),
+        epoch: 6,
+        view: 2,
+        updates: [3, 7, 8, 9],
+        receipts: 4,
+        votes: 5,
+        proposal: true,
+    };
+    assert_eq!(encoded(codec::encode(&status)), want.status);
+    let votes = vec![(1, Signature([1; 64])), (2, Signature([2; 64]))];
+    let certificate = Certificate { kind: Kind::Finalize, epoch: 1, round: 2, view: 3, record: d(4), votes };
+    assert_eq!(encoded(codec::encode(&certificate)), want.certificate);
+
+    let slot = Slot { kind: Kind::Update, epoch: 1, round: 17, view: 0 };
+    let body = codec::encode(&update).unwrap();
+    assert_eq!(to_hex(&signed_bytes(&d(5), &slot, &body)), want.signed_bytes);
+    let key = SecretKey::from_bytes(&[1; 32]);
+    let sealed = seal(&key, &d(5), &slot, 2, &Message::Update(update)).unwrap();
+    let verifier = Verifier::new(d(5), Arc::new(Committee::of_keys(1, [key.public(); 3])));
+    assert_eq!(verifier.open(&sealed).unwrap().statement().to_string(), want.statement);
+}

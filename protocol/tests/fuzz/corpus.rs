@@ -1,0 +1,101 @@
+//! The corpus: valid messages of every kind, made from the code so that it can follow a change of format.
+
+use std::fs;
+
+use fedswarm_protocol::codec;
+use fedswarm_protocol::envelope::Kind;
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::membership::Committee;
+use fedswarm_protocol::message::Message;
+use fedswarm_protocol::tensor::TensorSpec;
+
+use crate::common::values::{CODECS, Draw, KINDS};
+use crate::common::world::World;
+use crate::decoders::{COORDINATES, TARGETS, payload_schema};
+use crate::harness::kept;
+
+/// Random values beside the valid ones, for each body.
+const DRAWN: u64 = 2;
+
+fn encoded(message: &Message) -> Vec<u8> {
+    match message {
+        Message::Update(m) => codec::encode(m),
+        Message::Receipt(m) => codec::encode(m),
+        Message::Proposal(m) => codec::encode(m),
+        Message::Vote(m) => codec::encode(m),
+        Message::Status(m) => codec::encode(m),
+        Message::Certificate(m) => codec::encode(m),
+        Message::Committed(m) => codec::encode(m),
+        Message::Operation(m) => codec::encode(m),
+    }
+    .unwrap()
+}
+
+fn bodies(kind: Kind) -> Vec<Vec<u8>> {
+    let drawn = (0..DRAWN).map(|seed| encoded(&Draw::new("corpus", seed).message(kind)));
+    std::iter::once(encoded(&World::new(4).message(kind).1)).chain(drawn).collect()
+}
+
+fn manifests() -> Vec<Vec<u8>> {
+    let mut large = World::new(64).manifest;
+    large.schema.tensors.push(TensorSpec::new("c", &[64, 32, 3, 3], 288));
+    large.genesis_root = fedswarm_protocol::blob::root(&large.schema.genesis(&large.genesis_seed).to_bytes());
+    large.check().unwrap();
+    let schema = codec::encode(&large.schema).unwrap();
+    vec![World::new(4).manifest.to_bytes().unwrap(), large.to_bytes().unwrap(), schema]
+}
+
+fn payloads() -> Vec<Vec<u8>> {
+    let schema = payload_schema();
+    // Small enough to fit half precision in the tensor with the fewest whole bits.
+    let mut delta = Draw::new("corpus", 0).vector(COORDINATES);
+    delta.0.iter_mut().for_each(|q| *q >>= 7);
+    CODECS.iter().map(|codec| codec.encode(&delta, &schema, &Digest::ZERO)).collect()
+}
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "update" => bodies(Kind::Update),
+        "receipt" => bodies(Kind::Receipt),
+        "proposal" => bodies(Kind::Proposal),
+        "vote" => bodies(Kind::Notarize),
+        "status" => bodies(Kind::Status),
+        "certificate" => bodies(Kind::Certificate),
+        "committed" => bodies(Kind::Committed),
+        "record" => vec![codec::encode(&World::new(4).record(1).0).unwrap()],
+        "envelope" | "signed_envelope" => KINDS.iter().map(|kind| World::new(4).sealed(*kind)).collect(),
+        "manifest_and_schema" => manifests(),
+        "payloads" => payloads(),
+        "operation" => {
+            let join = codec::encode(&World::new(4).join()).unwrap();
+            let drawn = (0..4).map(|seed| codec::encode(&Draw::new("corpus", seed).operation()).unwrap());
+            std::iter::once(join).chain(drawn).collect()
+        }
+        "committee" => vec![codec::encode(&Committee::founding(&World::new(4).manifest)).unwrap()],
+        "evidence_file" => vec![World::new(4).evidence().to_bytes().unwrap()],
+        "digest_in_hex" => vec![Digest([0xa5; 32]).to_string().into_bytes()],
+        other => panic!("no corpus for {other}"),
+    }
+}
+
+#[test]
+fn corpus_holds_what_the_present_code_says() {
+    let write = std::env::var_os("FEDSWARM_WRITE_CORPUS").is_some();
+    for target in TARGETS {
+        let dir = kept(target).join("corpus");
+        if write {
+            fs::create_dir_all(&dir).unwrap();
+        }
+        for (i, bytes) in corpus(target).iter().enumerate() {
+            let path = dir.join(format!("valid-{i:02}"));
+            if write {
+                fs::write(&path, bytes).unwrap();
+            }
+            assert!(
+                fs::read(&path).is_ok_and(|kept| kept == *bytes),
+                "{} is out of date: FEDSWARM_WRITE_CORPUS=1 cargo test --release -p fedswarm-protocol --test fuzz corpus",
+                path.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Every decoder of this crate.
+
+use std::sync::LazyLock;
+
+use fedswarm_protocol::certificate::Certificate;
+use fedswarm_protocol::codec;
+use fedswarm_protocol::envelope::{MAX_MESSAGE_BYTES, Verifier, seal};
+use fedswarm_protocol::evidence::EvidenceFile;
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use fedswarm_protocol::membership::{Committee, Operation};
+use fedswarm_protocol::message::{Committed, Proposal, Receipt, Status, UpdateHeader};
+use fedswarm_protocol::record::Record;
+use fedswarm_protocol::tensor::{FixedVector, Schema, TensorSpec};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::common::values::CODECS;
+use crate::common::world::World;
+use crate::harness::{files, iterations, kept, mutate, within};
+
+/// Mutants for each target in a plain `cargo test`; `FEDSWARM_FUZZ_ITERATIONS` takes its place.
+const ITERATIONS: u64 = 20_000;
+
+/// What a hostile length makes serde reserve before the bytes run out, at each level of nesting.
+const RESERVE: u64 = 1 << 20;
+
+/// What decoding a body may allocate: one list at a time, and the canonical form to compare with.
+pub(crate) const BODY_LIMIT: u64 = RESERVE + 4 * MAX_MESSAGE_BYTES as u64;
+
+/// What opening a message may allocate: its body, its copy, and what checking it needs.
+pub(crate) const ENVELOPE_LIMIT: u64 = BODY_LIMIT + MAX_MESSAGE_BYTES as u64;
+
+/// What decoding a manifest may allocate: its lists nest two deep.
+pub(crate) const MANIFEST_LIMIT: u64 = 2 * RESERVE + 4 * MAX_MANIFEST_BYTES as u64;
+
+/// Coordinates above which a mutant's genesis is not computed here, to save time.
+pub(crate) const GENESIS_COORDINATES: usize = 1 << 20;
+
+/// What checking a manifest may allocate beside it: the genesis state and its bytes.
+pub(crate) const GENESIS_LIMIT: u64 = 8 * GENESIS_COORDINATES as u64;
+
+/// What decoding a payload may allocate: floats and integers of each coordinate, and some for the error.
+pub(crate) const PAYLOAD_LIMIT: u64 = 8 * COORDINATES as u64 + 1024;
+
+/// Coordinates of the schema that payloads are decoded with.
+pub(crate) const COORDINATES: usize = 600;
+
+/// The schema that payloads are decoded with: two scales, and a block of int8 that both share.
+pub(crate) fn payload_schema() -> Schema {
+    let a = TensorSpec { scale_bits: 30, ..TensorSpec::new("a", &[300], 9) };
+    let b = TensorSpec { scale_bits: 8, ..TensorSpec::new("b", &[300], 0) };
+    Schema { tensors: vec![a, b] }
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| World::new(4));
+static SCHEMA: LazyLock<Schema> = LazyLock::new(payload_schema);
+
+/// A structure: what is accepted encodes to the same bytes.
+fn structure<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
+    let decoded = within(BODY_LIMIT, || codec::decode::<T>(bytes, MAX_MESSAGE_BYTES));
+    if let Ok(value) = decoded {
+        assert_eq!(codec::encode(&value).unwrap(), bytes);
+    }
+}
+
+/// A whole message: what is opened is what its author would seal.
+fn open(bytes: &[u8]) {
+    let world = &*WORLD;
+    let peeked = within(0, || Verifier::peek(bytes));
+    let Ok(message) = within(ENVELOPE_LIMIT, || world.verifier.open(bytes)) else { return };
+    assert_eq!(peeked, Some((*message.slot(), message.author())));
+    assert_eq!(message.bytes(), bytes);
+    let key = &world.secrets[usize::from(message.author())];
+    let sealed = seal(key, &world.network(), message.slot(), message.author(), message.message()).unwrap();
+    assert_eq!(sealed, bytes);
+}
+
+/// The same with a signature that holds, so that mutants of the body get past it.
+fn open_signed(bytes: &[u8]) {
+    const BODY: usize = 83;
+    let Some((slot, _)) = Verifier::peek(bytes) else { return };
+    let world = &*WORLD;
+    let said = fedswarm_protocol::envelope::signed_bytes(&world.network(), &slot, &bytes[BODY..]);
+    let mut signed = bytes.to_vec();
+    signed[17..19].copy_from_slice(&1u16.to_le_bytes());
+    let signature = if slot.kind.proves_itself() { [0; 64] } else { world.secrets[1].sign(&said).0 };
+    signed[19..BODY].copy_from_slice(&signature);
+    open(&signed);
+}
+
+fn manifest(bytes: &[u8]) {
+    if let Ok(schema) = within(MANIFEST_LIMIT, || codec::decode::<Schema>(bytes, MAX_MANIFEST_BYTES)) {
+        assert_eq!(codec::encode(&schema).unwrap(), bytes);
+        let _ = within(4096, || schema.check());
+    }
+    if let Ok(manifest) = within(MANIFEST_LIMIT, || codec::decode::<Manifest>(bytes, MAX_MANIFEST_BYTES)) {
+        assert_eq!(manifest.to_bytes().unwrap(), bytes);
+        if manifest.schema.len() <= GENESIS_COORDINATES {
+            let read = within(MANIFEST_LIMIT + GENESIS_LIMIT, || Manifest::from_bytes(bytes));
+            assert_eq!(read.is_ok(), manifest.check().is_ok());
+        }
+    }
+}
+
+/// Payloads of all codecs: what is accepted has the one length, is in range, and exact codecs give the same bytes back.
+fn payload(bytes: &[u8]) {
+    let schema = &*SCHEMA;
+    for codec in CODECS {
+        let Ok(decoded) = within(PAYLOAD_LIMIT, || codec.decode(bytes, schema)) else { continue };
+        assert_eq!(bytes.len(), codec.encoded_len(schema));
+        assert_eq!(decoded.0.len(), COORDINATES);
+        decoded.check_range().unwrap();
+        let canonical = decoded.to_bytes();
+        assert_eq!(FixedVector::from_bytes(&canonical, schema).unwrap(), decoded);
+        if codec == fedswarm_protocol::update::UpdateCodec::I32 {
+            assert_eq!(canonical, bytes);
+        }
+    }
+}
+
+fn evidence(bytes: &[u8]) {
+    if let Ok(file) = within(BODY_LIMIT, || EvidenceFile::from_bytes(bytes)) {
+        assert_eq!(file.to_bytes().unwrap(), bytes);
+    }
+}
+
+fn hex(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(digest) = Digest::from_hex(text) {
+        assert_eq!(digest.to_string(), text.to_lowercase());
+    }
+}
+
+/// A target by its name: the corpus under bolero, which is also how a coverage-guided fuzzer gets in, then mutants.
+macro_rules! targets {
+    ($($name:ident => $target:expr;)*) => {
+        /// Names of all targets; each has a corpus.
+        pub(crate) const TARGETS: &[&str] = &[$(stringify!($name)),*];
+
+        $(#[test]
+        fn $name() {
+            let target: fn(&[u8]) = $target;
+            bolero::check!().with_iterations(0).for_each(|bytes: &[u8]| target(bytes));
+            let corpus = files(&kept(stringify!($name)).join("corpus"));
+            mutate(stringify!($name), iterations(ITERATIONS), &corpus, target);
+        })*
+    };
+}
+
+targets! {
+    update => structure::<UpdateHeader>;
+    receipt => structure::<Receipt>;
+    proposal => structure::<Box<Proposal>>;
+    vote => structure::<Digest>;
+    status => structure::<Status>;
+    certificate => structure::<Certificate>;
+    committed => structure::<Box<Committed>>;
+    record => structure::<Record>;
+    operation => structure::<Operation>;
+    committee => structure::<Committee>;
+    evidence_file => evidence;
+    envelope => open;
+    signed_envelope => open_signed;
+    manifest_and_schema => manifest;
+    payloads => payload;
+    digest_in_hex => hex;
+}
+
+#[test]
+fn the_counter_sees_an_allocation_that_is_too_large() {
+    let greedy = || within(1000, || Vec::<u8>::with_capacity(1001));
+    assert!(std::panic::catch_unwind(greedy).is_err());
+}
