@@ -192,11 +192,29 @@ impl Verified {
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
     }
+
+    /// The hash of the body that the signature covers.
+    #[must_use]
+    pub fn body_hash(&self) -> Digest {
+        body_hash(self.0.slot.kind, &self.0.bytes[HEADER_BYTES..])
+    }
+}
+
+/// What a signature covers of a body.
+#[must_use]
+pub fn body_hash(kind: Kind, body: &[u8]) -> Digest {
+    hash(kind.name(), body)
 }
 
 /// The bytes that a signature is over.
 #[must_use]
 pub fn signed_bytes(network: &Digest, slot: &Slot, body: &[u8]) -> [u8; SIGNED_BYTES] {
+    signed_bytes_of(network, slot, &body_hash(slot.kind, body))
+}
+
+/// The bytes that a signature is over, for a body of which only the hash is known.
+#[must_use]
+pub fn signed_bytes_of(network: &Digest, slot: &Slot, body: &Digest) -> [u8; SIGNED_BYTES] {
     let mut out = [0; SIGNED_BYTES];
     let parts: [&[u8]; 7] = [
         TAG,
@@ -205,7 +223,7 @@ pub fn signed_bytes(network: &Digest, slot: &Slot, body: &[u8]) -> [u8; SIGNED_B
         &slot.epoch.to_le_bytes(),
         &slot.round.to_le_bytes(),
         &slot.view.to_le_bytes(),
-        &hash(slot.kind.name(), body).0,
+        body.as_bytes(),
     ];
     let mut at = 0;
     for part in parts {

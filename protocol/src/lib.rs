@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod codec;
 pub mod election;
 pub mod envelope;
+pub mod evidence;
 pub mod hash;
 pub mod keys;
 pub mod manifest;
