@@ -6,6 +6,7 @@
 pub mod blob;
 pub mod certificate;
 pub mod codec;
+pub mod derivation;
 pub mod election;
 pub mod envelope;
 pub mod evidence;
@@ -14,6 +15,7 @@ pub mod keys;
 pub mod manifest;
 pub mod merge;
 pub mod message;
+pub mod payload;
 pub mod record;
 pub mod round;
 pub mod tensor;

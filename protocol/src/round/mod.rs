@@ -38,6 +38,7 @@ pub use input::{Input, Timer, Timestamp};
 pub use rules::Rules;
 
 use crate::certificate::Certificate;
+use crate::derivation::order_after;
 use crate::election;
 use crate::envelope::{Kind, Slot, Verified};
 use crate::hash::Digest;
@@ -236,8 +237,7 @@ impl State {
     /// Prepares the round after the head; no effects.
     fn set_up_round(&mut self) {
         let number = self.head.round + 1;
-        let (seed, _, _) = self.head.next_seeds(self.rules.epoch_length);
-        self.order = election::order(&seed, self.rules.voters);
+        self.order = order_after(&self.rules, &self.head);
         self.round = Round { number, epoch: epoch_of(number, self.rules.epoch_length), ..Round::default() };
     }
 

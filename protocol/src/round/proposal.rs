@@ -1,12 +1,11 @@
 //! Phases 3 and 4: the aggregator proposes, and every voter recomputes before it votes.
 
 use super::{Effect, Event, Fault, Merge, MergeInput, Out, Payload, State};
-use crate::election::fold_seed;
+use crate::derivation::NextRound;
 use crate::envelope::{Kind, Verified};
 use crate::hash::Digest;
-use crate::manifest::PROTOCOL_VERSION;
 use crate::message::{Message, Proposal, RecordBody, UpdateRef};
-use crate::record::{Record, RecordKind, Rule, list_root};
+use crate::record::{Record, list_root};
 
 /// Whether the result of a merge is known.
 enum Outcome {
@@ -156,7 +155,7 @@ impl State {
 
     /// The merge of these inputs, asking for whatever is missing.
     fn merged(&mut self, inputs: &[UpdateRef], out: &mut Out) -> Outcome {
-        if inputs.is_empty() || inputs.len() < self.rules.fewest_inputs {
+        if !self.rules.is_enough(inputs.len()) {
             return Outcome::Carry;
         }
         let mut list = Vec::with_capacity(inputs.len());
@@ -167,7 +166,7 @@ impl State {
                     author: key.0,
                     statement: key.1,
                     payload_root: u.header.payload_root,
-                    weight: u.header.samples.min(self.rules.max_weight),
+                    weight: self.rules.weight(u.header.samples),
                 }),
                 Some(u) if u.payload == Payload::Bad => return Outcome::Impossible,
                 // The fetch is under way, or the header comes with a resend.
@@ -203,36 +202,9 @@ impl State {
 
     /// The record that a body gives: the same for everyone who holds the same inputs.
     fn derive(&self, body: &RecordBody, model: Option<Digest>, proposer: u16, origin_view: u32) -> Record {
-        let head = &self.head;
-        let inputs_root = list_root("inputs", &body.inputs);
-        let (seed, seed_following, fold) = head.next_seeds(self.rules.epoch_length);
-        let skipped = (0..origin_view.min(u32::from(self.rules.voters))).map(|view| 1u64 << (self.leader(view) % 64));
-        Record {
-            version: PROTOCOL_VERSION,
-            network: self.rules.network,
-            epoch: self.round.epoch,
-            round: self.round.number,
-            parent: self.head_hash,
-            origin_view,
-            proposer,
-            kind: if model.is_some() { RecordKind::Normal } else { RecordKind::Empty },
-            rule: Rule::Mean,
-            members_root: self.rules.members_root,
-            receipts_root: list_root("receipts", &body.receipts),
-            inputs_root,
-            // At most one input per voter, of which there are at most 64.
-            inputs: body.inputs.len() as u16,
-            model_root: model.unwrap_or(head.model_root),
-            protos_root: head.protos_root,
-            state_root: head.state_root,
-            artefact_root: Digest::ZERO,
-            ops_root: Digest::ZERO,
-            next_members_root: self.rules.members_root,
-            seed,
-            seed_following,
-            seed_fold: fold_seed(&fold, &inputs_root, self.round.number),
-            skipped_leaders: skipped.fold(0, |bits, bit| bits | bit),
-        }
+        let (rules, parent) = (&*self.rules, &self.head);
+        let next = NextRound { rules, parent, parent_hash: self.head_hash, order: &self.order };
+        next.record(body, model, proposer, origin_view)
     }
 
     /// A record that some proposal of this round carried, with its body.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Event, Fault, Out, Payload, STATEMENTS_PER_SLOT, State, Timer};
+use crate::derivation::forced_inputs;
 use crate::envelope::Verified;
-use crate::message::{Message, UpdateRef};
+use crate::message::{Message, Receipt, UpdateRef};
 
 impl State {
     /// Keeps a receipt, learns from it who holds what, and starts view 0's timer at a quorum.
@@ -67,19 +68,15 @@ impl State {
         Some(chosen)
     }
 
-    /// The inputs that a quorum of receipts forces: updates that at least `f + 1` of them list, so that at least one honest
-    /// member holds each. An author with two such updates is left out. Nothing if a receipt is not known here.
+    /// The inputs that these receipts force. Nothing if a receipt is not known here.
     pub(super) fn forced_inputs(&self, receipts: &[UpdateRef]) -> Option<Vec<UpdateRef>> {
-        let mut counts: BTreeMap<UpdateRef, usize> = BTreeMap::new();
-        for key in receipts {
-            let Message::Receipt(receipt) = self.round.receipts.get(key)?.message() else { return None };
-            for item in &receipt.items {
-                *counts.entry(*item).or_default() += 1;
-            }
-        }
-        let forced: Vec<UpdateRef> =
-            counts.into_iter().filter(|(_, n)| *n > self.rules.quorum.faulty).map(|(key, _)| key).collect();
-        let alone = |key: &UpdateRef| forced.iter().filter(|other| other.0 == key.0).count() == 1;
-        Some(forced.iter().filter(|key| alone(key)).copied().collect())
+        let known: Option<Vec<&Receipt>> = receipts
+            .iter()
+            .map(|key| match self.round.receipts.get(key)?.message() {
+                Message::Receipt(receipt) => Some(receipt),
+                _ => None,
+            })
+            .collect();
+        Some(forced_inputs(known?, self.rules.quorum.faulty))
     }
 }

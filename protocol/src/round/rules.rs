@@ -48,12 +48,21 @@ impl Rules {
     /// # Errors
     /// [`ManifestError`] if the manifest cannot be encoded.
     pub fn new(manifest: &Manifest, me: &PublicKey) -> Result<Self, ManifestError> {
+        let me = manifest.founders.iter().position(|f| f.key == *me).map(|i| i as u16);
+        Ok(Self { me, ..Self::observer(manifest)? })
+    }
+
+    /// Reads a checked manifest for someone who looks on and signs nothing.
+    ///
+    /// # Errors
+    /// As [`Rules::new`].
+    pub fn observer(manifest: &Manifest) -> Result<Self, ManifestError> {
         let network = manifest.network_id()?;
         let genesis = Record::genesis(manifest, network);
         let voters = manifest.founders.len();
         Ok(Self {
             network,
-            me: manifest.founders.iter().position(|f| f.key == *me).map(|i| i as u16),
+            me: None,
             voters: voters as u16,
             quorum: Quorum::of(voters),
             genesis_hash: genesis.hash()?,
@@ -68,6 +77,18 @@ impl Rules {
             rounds: manifest.rounds,
             timers: manifest.timers.clone(),
         })
+    }
+
+    /// True if this many inputs make a merge; with fewer the state is carried over.
+    #[must_use]
+    pub const fn is_enough(&self, inputs: usize) -> bool {
+        inputs > 0 && inputs >= self.fewest_inputs
+    }
+
+    /// The weight in the mean of an update with this many samples behind it.
+    #[must_use]
+    pub fn weight(&self, samples: u32) -> u32 {
+        samples.min(self.max_weight)
     }
 
     /// How long the aggregator of a view has: doubles with each view, up to 64-fold.
