@@ -6,7 +6,7 @@
 pub mod blob;
 pub mod certificate;
 pub mod codec;
-pub mod derivation;
+pub mod derive;
 pub mod election;
 pub mod envelope;
 pub mod evidence;

@@ -43,7 +43,7 @@ impl Driver {
                 self.timers.retain(|_, t| t.round() >= timer.round());
                 self.timers.insert((at, self.timer_count), timer);
             }
-            Effect::Commit(committed) => {
+            Effect::Commit { committed, .. } => {
                 self.store.commit(&committed)?;
                 self.fetching.clear();
                 self.blobs.prune(committed.record.round);

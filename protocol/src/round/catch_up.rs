@@ -1,8 +1,8 @@
 //! Phase 7, and members that were away: a final record convinces anyone, whatever they missed.
 
-use super::{Effect, Event, LATER_PER_AUTHOR, Out, Recipient, State};
+use super::{Effect, Event, LATER_PER_AUTHOR, Out, Payload, Recipient, State};
 use crate::envelope::{Kind, Slot, Verified};
-use crate::message::{Committed, Message, Status};
+use crate::message::{Committed, Message, RecordBody, Status};
 
 /// Views whose certificates one answer carries. Too low and a member that is many views behind asks more often.
 const CERTIFICATES_PER_ANSWER: usize = 16;
@@ -48,7 +48,8 @@ impl State {
             out.push(Effect::CancelTraining { round: self.round.number });
         }
         let record = &committed.record;
-        out.push(Effect::Commit(committed.clone()));
+        let inputs = self.evidence_of(&committed.body).unwrap_or_default();
+        out.push(Effect::Commit { committed: committed.clone(), inputs });
         out.emit(Event::RoundCommitted {
             round: record.round,
             view: committed.certificate.view,
@@ -67,6 +68,17 @@ impl State {
         if self.started {
             self.begin_round(out);
         }
+    }
+
+    /// The signed inputs of a record of the round in progress, updates before receipts; nothing if one is not here or its
+    /// payload is not.
+    fn evidence_of(&self, body: &RecordBody) -> Option<Vec<Verified>> {
+        let updates = body.inputs.iter().map(|key| {
+            let update = self.round.updates.get(key).filter(|update| update.payload == Payload::Held);
+            update.map(|update| update.message.clone())
+        });
+        let receipts = body.receipts.iter().map(|key| self.round.receipts.get(key).cloned());
+        updates.chain(receipts).collect()
     }
 
     /// A message of a round that this member has not reached: kept if it is the next one, and its sender is asked for the

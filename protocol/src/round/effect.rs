@@ -194,7 +194,13 @@ pub enum Effect {
         after_ms: u64,
     },
     /// Write record and certificate to disk: the round is final.
-    Commit(Box<Committed>),
+    Commit {
+        /// The record with its proof.
+        committed: Box<Committed>,
+        /// The signed updates and receipts that the record rests on, for those who want to derive it again; empty if this
+        /// member does not hold every one of them with its payload.
+        inputs: Vec<Verified>,
+    },
     /// Count a fault of a member.
     Penalise {
         /// Who.

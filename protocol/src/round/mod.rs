@@ -38,7 +38,7 @@ pub use input::{Input, Timer, Timestamp};
 pub use rules::Rules;
 
 use crate::certificate::Certificate;
-use crate::derivation::order_after;
+use crate::derive::order_after;
 use crate::election;
 use crate::envelope::{Kind, Slot, Verified};
 use crate::hash::Digest;

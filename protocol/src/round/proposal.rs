@@ -1,7 +1,7 @@
 //! Phases 3 and 4: the aggregator proposes, and every voter recomputes before it votes.
 
 use super::{Effect, Event, Fault, Merge, MergeInput, Out, Payload, State};
-use crate::derivation::NextRound;
+use crate::derive::Position;
 use crate::envelope::{Kind, Verified};
 use crate::hash::Digest;
 use crate::message::{Message, Proposal, RecordBody, UpdateRef};
@@ -202,9 +202,8 @@ impl State {
 
     /// The record that a body gives: the same for everyone who holds the same inputs.
     fn derive(&self, body: &RecordBody, model: Option<Digest>, proposer: u16, origin_view: u32) -> Record {
-        let (rules, parent) = (&*self.rules, &self.head);
-        let next = NextRound { rules, parent, parent_hash: self.head_hash, order: &self.order };
-        next.record(body, model, proposer, origin_view)
+        let here = Position { rules: &self.rules, head: &self.head, head_hash: self.head_hash, order: &self.order };
+        here.record(body, model, proposer, origin_view)
     }
 
     /// A record that some proposal of this round carried, with its body.

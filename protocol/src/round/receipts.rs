@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Event, Fault, Out, Payload, STATEMENTS_PER_SLOT, State, Timer};
-use crate::derivation::forced_inputs;
+use crate::derive::forced_inputs;
 use crate::envelope::Verified;
 use crate::message::{Message, Receipt, UpdateRef};
 
@@ -77,6 +77,6 @@ impl State {
                 _ => None,
             })
             .collect();
-        Some(forced_inputs(known?, self.rules.quorum.faulty))
+        Some(forced_inputs(known?.into_iter(), &self.rules.quorum))
     }
 }

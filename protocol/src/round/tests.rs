@@ -32,6 +32,8 @@ struct World {
     events: Vec<(usize, Event)>,
     faults: BTreeMap<(usize, u16), Vec<Fault>>,
     committed: Vec<BTreeMap<u64, Digest>>,
+    /// Records that came with all their inputs, by member.
+    with_inputs: Vec<usize>,
 }
 
 fn manifest(n: u8, rounds: u64) -> (Manifest, Vec<SecretKey>) {
@@ -84,6 +86,7 @@ impl World {
             events: Vec::new(),
             faults: BTreeMap::new(),
             committed: vec![BTreeMap::new(); count],
+            with_inputs: vec![0; count],
         }
     }
 
@@ -159,7 +162,10 @@ impl World {
                 Effect::SetTimer { timer, after_ms } => {
                     self.timers.insert((self.now + after_ms, i, timer));
                 }
-                Effect::Commit(c) => {
+                Effect::Commit { committed: c, inputs } => {
+                    let named = c.body.inputs.iter().chain(&c.body.receipts);
+                    assert!(inputs.is_empty() || inputs.iter().map(|m| (m.author(), m.statement())).eq(named.copied()));
+                    self.with_inputs[i] += usize::from(!inputs.is_empty());
                     let known = self.committed[i].insert(c.record.round, c.certificate.record);
                     assert!(known.is_none(), "round {} committed twice by {i}", c.record.round);
                 }
@@ -220,6 +226,7 @@ fn undisturbed_rounds_commit_in_view_zero_with_every_update() {
             assert_eq!(state.head().kind, RecordKind::Normal);
         }
         assert!(world.faults.is_empty(), "{:?}", world.faults);
+        assert_eq!(world.with_inputs, vec![6; usize::from(n)], "every member held what every record rests on");
         assert!(world.now < 1_000, "nothing but training may take time, took {} ms", world.now);
     }
 }
