@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Stop once the network's last round is certified, instead of serving others on.
     #[arg(long)]
     exit_when_done: bool,
+    /// Keep the signed inputs and payloads of all rounds for `fedswarm verify`, not only of the last two epochs.
+    #[arg(long)]
+    keep_inputs: bool,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
@@ -58,6 +61,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         tempo: Tempo::default(),
         storage: Storage::Folder(config.folder.clone()),
         min_peers: Quorum::of(manifest.founders.len()).quorum,
+        keep_all_inputs: args.keep_inputs || config.keep_inputs,
+        archive: None,
         crash_before: None,
         manifest: Arc::clone(&manifest),
     };

@@ -11,6 +11,10 @@ use fedswarm_protocol::round::{Effect, Event, Input, Recipient};
 use super::Driver;
 use crate::{Error, NodeEvent};
 
+/// Epochs for which signed inputs and payloads stay, so that others can fetch them and anyone can recompute. Too low and a
+/// wrong merge can no longer be shown when somebody asks.
+const KEEP_EPOCHS: u64 = 2;
+
 impl Driver {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
         match effect {
@@ -43,10 +47,16 @@ impl Driver {
                 self.timers.retain(|_, t| t.round() >= timer.round());
                 self.timers.insert((at, self.timer_count), timer);
             }
-            Effect::Commit { committed, .. } => {
-                self.store.commit(&committed)?;
+            Effect::Commit { committed, inputs } => {
+                let round = committed.record.round;
+                let inputs_from = self.inputs_from(round);
+                self.store.commit(&committed, &inputs, inputs_from)?;
+                if let Some(archive) = &self.archive {
+                    archive.offer(&committed, &inputs, &self.blobs)?;
+                }
                 self.fetching.clear();
-                self.blobs.prune(committed.record.round);
+                // The model of the round before the first one is what its updates are added to.
+                self.blobs.prune(round, inputs_from.saturating_sub(1));
             }
             Effect::Penalise { member, fault } => {
                 tracing::warn!(member, ?fault, "a member misbehaved");
@@ -60,6 +70,14 @@ impl Driver {
             Effect::Finished => self.finish(),
         }
         Ok(())
+    }
+
+    /// The first round whose inputs are kept once this one is final.
+    fn inputs_from(&self, round: u64) -> u64 {
+        if self.keep_all_inputs {
+            return 0;
+        }
+        (round + 1).saturating_sub(KEEP_EPOCHS * u64::from(self.manifest.epoch_length))
     }
 
     fn keep(&self, slot: &Slot, bytes: &[u8]) -> Result<(), Error> {
