@@ -88,11 +88,12 @@ fn summary(audit: &Audit) -> String {
     let mut parts = Vec::new();
     let mut part = |rounds: &[u64], text: &str| {
         if !rounds.is_empty() {
-            let which = if rounds.len() == count { String::new() } else { format!(" ({})", ranges(rounds)) };
-            parts.push(format!("{}{which} {text}", rounds.len()));
+            let noun = if rounds.len() == 1 { "round" } else { "rounds" };
+            let which = if rounds.len() == count { String::new() } else { format!(" ({noun} {})", ranges(rounds)) };
+            parts.push(format!("{} {text}{which}", rounds.len()));
         }
     };
-    part(&audit.failed, "not as they must be");
+    part(&audit.failed, "not what the inputs and signatures give");
     part(&audit.recomputed, "recomputed from their signed inputs");
     part(&audit.chained, "checked by chain and certificate, inputs no longer kept");
     part(&audit.certified, "checked by certificate alone, the round before is not here or does not hold");
