@@ -7,24 +7,34 @@ use std::process::ExitCode;
 pub(crate) struct Failure {
     text: String,
     bad_input: bool,
+    /// What to print with `--json` instead of the text.
+    json: Option<serde_json::Value>,
 }
 
 impl Failure {
     /// Bad usage or bad input: exit code 2.
     pub(crate) fn input(text: impl Into<String>) -> Self {
-        Self { text: text.into(), bad_input: true }
+        Self { text: text.into(), bad_input: true, json: None }
     }
 
     /// Anything else: exit code 1.
     pub(crate) fn failed(text: impl Into<String>) -> Self {
-        Self { text: text.into(), bad_input: false }
+        Self { text: text.into(), bad_input: false, json: None }
+    }
+
+    /// Says with `--json` this instead of the text.
+    pub(crate) fn with_json(self, json: serde_json::Value) -> Self {
+        Self { json: Some(json), ..self }
     }
 
     /// Prints the error on stderr, and as JSON on stdout if that was asked for.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         eprintln!("error: {}", self.text);
         if json {
-            println!("{}", serde_json::json!({ "error": self.text }));
+            match &self.json {
+                Some(value) => println!("{value}"),
+                None => println!("{}", serde_json::json!({ "error": self.text })),
+            }
         }
         ExitCode::from(if self.bad_input { 2 } else { 1 })
     }
@@ -47,7 +57,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl From<fedswarm_simulations::Error> for Failure {
     fn from(error: fedswarm_simulations::Error) -> Self {
-        Self { text: chain(&error), bad_input: error.is_bad_input() }
+        Self { text: chain(&error), bad_input: error.is_bad_input(), json: None }
     }
 }
 
@@ -62,18 +72,18 @@ impl From<fedswarm_node::Error> for Failure {
                 | E::Learning(_)
                 | E::Network(fedswarm_network::Error::PortInUse { .. })
         );
-        Self { text: chain(&error), bad_input }
+        Self { text: chain(&error), bad_input, json: None }
     }
 }
 
 impl From<fedswarm_network::key_file::KeyError> for Failure {
     fn from(error: fedswarm_network::key_file::KeyError) -> Self {
-        Self { text: chain(&error), bad_input: true }
+        Self { text: chain(&error), bad_input: true, json: None }
     }
 }
 
 impl From<fedswarm_learning::Error> for Failure {
     fn from(error: fedswarm_learning::Error) -> Self {
-        Self { text: chain(&error), bad_input: true }
+        Self { text: chain(&error), bad_input: true, json: None }
     }
 }

@@ -49,6 +49,8 @@ enum Command {
     Export(commands::export::Args),
     /// Label images with an exported model.
     Predict(commands::predict::Args),
+    /// Derive every record of a run again from its signed inputs, or check a proof that a member lied.
+    Verify(commands::verify::Args),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Bootstrap(args) => commands::bootstrap::run(&args, cli.json),
         Command::Export(args) => commands::export::run(&args, cli.json),
         Command::Predict(args) => commands::predict::run(&args, cli.json),
+        Command::Verify(args) => commands::verify::run(&args, cli.json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! Payloads and models by digest: in memory while rounds need them, and in files if the node has a folder.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,9 +9,10 @@ use fedswarm_network::{BlobId, BlobSource, CHUNK_BYTES, chunk_hashes};
 use fedswarm_protocol::hash::Digest;
 
 use crate::Error;
+use crate::files::write_atomically;
 
-/// Rounds for which blobs stay after the round they came in: the receipt's promise to serve them. Too low and a member that
-/// is a little behind cannot fetch what it needs.
+/// Rounds for which blobs stay in memory after the round that last used them, and on disk for at least as long: the
+/// receipt's promise to serve them. Too low and a member that is a little behind cannot fetch what it needs.
 const KEEP_ROUNDS: u64 = 3;
 
 /// One blob with what serving it needs.
@@ -41,8 +42,15 @@ impl Interner {
 #[derive(Debug, Default)]
 struct Held {
     blobs: HashMap<BlobId, Arc<Blob>>,
-    /// Which round last used a blob.
-    rounds: BTreeMap<(u64, BlobId), ()>,
+    /// Which round last used a blob, in memory or on disk.
+    last_use: HashMap<BlobId, u64>,
+}
+
+impl Held {
+    fn used(&mut self, id: BlobId, round: u64) {
+        let last = self.last_use.entry(id).or_insert(round);
+        *last = round.max(*last);
+    }
 }
 
 /// The blobs of one node.
@@ -78,7 +86,7 @@ impl Blobs {
         let blob = self.interner.share(id, Arc::new(Blob { bytes, hashes }));
         let mut held = self.lock();
         held.blobs.insert(id, blob);
-        held.rounds.insert((round, id), ());
+        held.used(id, round);
         Ok(id)
     }
 
@@ -87,8 +95,27 @@ impl Blobs {
         if let Some(blob) = self.get(id) {
             let mut held = self.lock();
             held.blobs.insert(*id, blob);
-            held.rounds.insert((round, *id), ());
+            held.used(*id, round);
         }
+    }
+
+    /// After a restart: says which round a file belongs to, without reading it. Files that nobody adopts stay for ever.
+    pub fn adopt(&self, id: BlobId, round: u64) {
+        self.lock().used(id, round);
+    }
+
+    /// The blobs that have a file.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn files(&self) -> Result<Vec<BlobId>, Error> {
+        let Some(folder) = &self.folder else { return Ok(Vec::new()) };
+        let mut out = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| Error::file(folder, e))? {
+            let name = entry.map_err(|e| Error::file(folder, e))?.file_name();
+            out.extend(name.to_str().and_then(Digest::from_hex).map(BlobId));
+        }
+        Ok(out)
     }
 
     /// A blob, from memory or disk; nothing if it is not here, or if its file is damaged.
@@ -102,21 +129,23 @@ impl Blobs {
         (BlobId::of_chunks(bytes.len() as u64, &hashes) == *id).then(|| Arc::new(Blob { bytes, hashes }))
     }
 
-    /// Forgets what no round needs any more. A blob that a later round used again stays.
-    pub fn prune(&self, round: u64) {
-        let Some(limit) = round.checked_sub(KEEP_ROUNDS) else { return };
+    /// Forgets what no round needs any more: from memory what only rounds before the last few used, and the files of what
+    /// no round from `files_from` on used.
+    pub fn prune(&self, round: u64, files_from: u64) {
+        let recent = round.saturating_sub(KEEP_ROUNDS);
+        let files_from = files_from.min(recent);
         let mut held = self.lock();
-        let recent = held.rounds.split_off(&(limit, BlobId::default()));
-        let old = std::mem::replace(&mut held.rounds, recent);
-        for (_, id) in old.into_keys() {
-            if !held.rounds.keys().any(|(_, other)| *other == id) {
-                held.blobs.remove(&id);
-                if let Some(folder) = &self.folder {
-                    // A file that is already gone is what is wanted.
-                    drop(fs::remove_file(path_of(folder, &id)));
-                }
+        let Held { blobs, last_use } = &mut *held;
+        blobs.retain(|id, _| last_use.get(id).is_some_and(|last| *last >= recent));
+        let keep_from = if self.folder.is_some() { files_from } else { recent };
+        last_use.retain(|id, last| {
+            let keep = *last >= keep_from;
+            if let (false, Some(folder)) = (keep, &self.folder) {
+                // A file that is already gone is what is wanted.
+                drop(fs::remove_file(path_of(folder, id)));
             }
-        }
+            keep
+        });
     }
 
     /// A panic elsewhere leaves the maps whole: nothing here stops half-way.
@@ -145,24 +174,7 @@ fn write_once(folder: &Path, id: &BlobId, bytes: &[u8]) -> Result<(), Error> {
     if path.exists() {
         return Ok(());
     }
-    write_atomically(&path, bytes)
-}
-
-/// Writes a file so that after a crash there is the old one or the new one, never half of it.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    use std::io::Write as _;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    /// Two writers of one file, such as two fetches of equal payloads, must not share a partial file.
-    static WRITES: AtomicU64 = AtomicU64::new(0);
-    let partial =
-        path.with_extension(format!("partial-{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    write().map_err(|e| Error::file(path, e))
+    write_atomically(&path, bytes).map_err(|e| Error::file(path, e))
 }
 
 #[cfg(test)]
@@ -175,7 +187,7 @@ mod tests {
         let blobs = Blobs::open(None, Interner::default()).unwrap();
         let (a, b) = (blobs.insert(vec![1], 1).unwrap(), blobs.insert(vec![2], 1).unwrap());
         blobs.keep(&b, 4);
-        blobs.prune(5);
+        blobs.prune(5, 5);
         assert!(blobs.get(&a).is_none());
         assert_eq!(blobs.get(&b).unwrap().bytes, [2]);
     }
@@ -188,6 +200,23 @@ mod tests {
         assert_eq!(open().get(&id).unwrap().bytes, [7; 3]);
         fs::write(folder.path().join(id.to_string()), [8; 3]).unwrap();
         assert!(open().get(&id).is_none());
+    }
+
+    #[test]
+    fn files_stay_longer_than_memory_and_go_after_a_restart_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Blobs::open(Some(folder.path().to_owned()), Interner::default()).unwrap();
+        let blobs = open();
+        let (a, b) = (blobs.insert(vec![1], 1).unwrap(), blobs.insert(vec![2], 2).unwrap());
+        blobs.prune(20, 1);
+        assert!(blobs.lock().blobs.is_empty());
+        assert_eq!(blobs.get(&a).unwrap().bytes, [1], "read from its file");
+        let blobs = open();
+        assert_eq!(blobs.files().unwrap().len(), 2);
+        blobs.adopt(a, 1);
+        blobs.adopt(b, 2);
+        blobs.prune(21, 2);
+        assert_eq!(blobs.files().unwrap(), [b]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use fedswarm_protocol::manifest::{
 use fedswarm_protocol::update::UpdateCodec;
 
 use crate::Error;
-use crate::blobs::write_atomically;
+use crate::files::write_atomically;
 
 /// Rounds per epoch unless a founder says otherwise.
 pub const EPOCH_LENGTH: u32 = 16;
@@ -83,7 +83,7 @@ pub fn save(manifest: &Manifest, path: &Path) -> Result<(), Error> {
     if path.exists() {
         return Err(Error::file(path, "exists already; a manifest is never overwritten"));
     }
-    write_atomically(path, &manifest.to_bytes()?)
+    write_atomically(path, &manifest.to_bytes()?).map_err(|e| Error::file(path, e))
 }
 
 /// Reads and checks a manifest file.

@@ -10,7 +10,7 @@ use fedswarm_protocol::membership::{Invite, Join, MAX_MEMBER_NAME_BYTES, Operati
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::blobs::write_atomically;
+use crate::files::write_atomically;
 
 const INVITATION: &[u8] = b"fedswarm invitation 1\n";
 const JOINING: &[u8] = b"fedswarm joining 1\n";
@@ -144,7 +144,7 @@ fn save<T: Serialize>(path: &Path, magic: &[u8], what: &T) -> Result<(), Error> 
         return Err(Error::file(path, "exists already; choose another name"));
     }
     let body = codec::encode(what).map_err(|e| Error::file(path, e))?;
-    write_atomically(path, &[magic, &body].concat())
+    write_atomically(path, &[magic, &body].concat()).map_err(|e| Error::file(path, e))
 }
 
 fn load<T: Serialize + serde::de::DeserializeOwned>(path: &Path, magic: &[u8], what: &str) -> Result<T, Error> {

@@ -9,10 +9,13 @@
 //! [`start`] gives a handle and a queue of [`NodeEvent`]s. The driver holds no protocol logic: what to say, and when, is decided
 //! by [`fedswarm_protocol::round::State`] alone.
 
+pub mod archive;
+pub mod audit;
 pub mod blobs;
 mod driver;
 mod error;
 mod event;
+pub mod files;
 pub mod founding;
 pub mod identity;
 pub mod invitation;
@@ -20,6 +23,7 @@ pub mod payload;
 pub mod run_config;
 pub mod status;
 pub mod store;
+mod stored_chain;
 pub mod trainers;
 
 pub use driver::{CrashPoint, NodeConfig, NodeHandle, Request, Storage, start};

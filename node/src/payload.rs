@@ -1,11 +1,11 @@
 //! From a trained delta to bytes that others check, and back.
 
-use fedswarm_protocol::blob::{self, BlobId};
+use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::message::UpdateHeader;
+use fedswarm_protocol::payload;
 use fedswarm_protocol::tensor::FixedVector;
-use fedswarm_protocol::update::UpdateCodec;
 
 use crate::Error;
 
@@ -30,7 +30,7 @@ pub fn make(manifest: &Manifest, base: Digest, delta: &[f32], samples: u32) -> R
         wire_len: wire.len() as u32,
         codec: manifest.codec,
         samples,
-        norm2_q: norm2_q(&decoded),
+        norm2_q: payload::norm2_q(&decoded),
     };
     Ok((header, wire))
 }
@@ -40,23 +40,7 @@ pub fn make(manifest: &Manifest, base: Digest, delta: &[f32], samples: u32) -> R
 /// # Errors
 /// What is wrong with it. The bytes are those that the author signed for, so it is the author's fault.
 pub fn check(manifest: &Manifest, header: &UpdateHeader, wire: &[u8]) -> Result<FixedVector, Mismatch> {
-    if BlobId::of(wire).0 != header.wire_root {
-        return Err("not the bytes that the header names".to_owned());
-    }
-    let decoded = header.codec.decode(wire, &manifest.schema).map_err(|e| e.to_string())?;
-    // The exact codec's wire form is the canonical form: no second hash.
-    let root = if header.codec == UpdateCodec::I32 { header.wire_root } else { blob::root(&decoded.to_bytes()) };
-    if root != header.payload_root {
-        return Err("it does not decode to what its author signed for".to_owned());
-    }
-    if norm2_q(&decoded) != header.norm2_q {
-        return Err("its norm is not the one in its header".to_owned());
-    }
-    Ok(decoded)
-}
-
-fn norm2_q(delta: &FixedVector) -> u64 {
-    u64::try_from(delta.norm2() >> 24).unwrap_or(u64::MAX)
+    payload::check(header, &manifest.schema, wire).map_err(|fault| fault.to_string())
 }
 
 #[cfg(test)]
@@ -67,6 +51,7 @@ mod tests {
     use fedswarm_learning::methods::{Task, method};
     use fedswarm_protocol::keys::SecretKey;
     use fedswarm_protocol::manifest::{Founder, Timers};
+    use fedswarm_protocol::update::UpdateCodec;
 
     fn manifest(codec: UpdateCodec) -> Manifest {
         let plan = crate::founding::Plan {

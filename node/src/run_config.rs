@@ -56,6 +56,10 @@ pub struct RunConfig {
     pub device: String,
     /// Training threads; all cores if absent.
     pub threads: Option<usize>,
+    /// Keep the signed inputs and payloads of all rounds, so that all of them can be verified; otherwise those of the last two
+    /// epochs are kept.
+    #[serde(default)]
+    pub keep_inputs: bool,
 }
 
 /// Where the images are.

@@ -6,7 +6,7 @@ use fedswarm_protocol::hash::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::blobs::write_atomically;
+use crate::files::write_atomically;
 
 /// Name of the file.
 pub const STATUS_FILE: &str = "status.json";
@@ -44,7 +44,7 @@ impl NodeStatus {
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(STATUS_FILE);
         let text = serde_json::to_vec_pretty(self).map_err(|e| Error::file(&path, e))?;
-        write_atomically(&path, &text)
+        write_atomically(&path, &text).map_err(|e| Error::file(&path, e))
     }
 
     /// Reads the file of a node's folder.

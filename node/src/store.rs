@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use fedswarm_protocol::bundle;
 use fedswarm_protocol::codec;
+use fedswarm_protocol::envelope::Verified;
 use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::Committed;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -16,7 +18,9 @@ use crate::Error;
 /// Own statements: (round, sequence) to message bytes.
 const STATEMENTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("statements");
 /// Certified records with their proofs, by round.
-const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
+pub(crate) const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
+/// Signed inputs of records, packed ([`fedswarm_protocol::bundle`]), by round.
+pub(crate) const INPUTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("inputs");
 /// The member's private state as of its last update: (round, checkpoint).
 const PRIVATE: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("private");
 /// The committee of the round after the last record.
@@ -68,6 +72,7 @@ impl Store {
         {
             write.open_table(STATEMENTS)?;
             write.open_table(RECORDS)?;
+            write.open_table(INPUTS)?;
             write.open_table(PRIVATE)?;
             write.open_table(COMMITTEE)?;
             write.open_table(CLOSING)?;
@@ -163,11 +168,18 @@ impl Store {
         }
     }
 
-    /// Makes a record final on disk, and forgets statements of rounds before it.
+    /// Makes a record final on disk together with its signed inputs (none if empty), and forgets statements of rounds before
+    /// it and inputs of rounds before `inputs_from`. In memory no inputs are kept.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn commit(&self, committed: &Committed, next: Option<&Committee>) -> Result<(), Error> {
+    pub fn commit(
+        &self,
+        committed: &Committed,
+        inputs: &[Verified],
+        inputs_from: u64,
+        next: Option<&Committee>,
+    ) -> Result<(), Error> {
         let round = committed.record.round;
         match &self.0 {
             Kind::Memory(memory) => {
@@ -183,6 +195,11 @@ impl Store {
                 let write = database.begin_write()?;
                 {
                     write.open_table(RECORDS)?.insert(round, bytes.as_slice())?;
+                    let mut kept = write.open_table(INPUTS)?;
+                    if !inputs.is_empty() {
+                        kept.insert(round, bundle::pack(inputs).as_slice())?;
+                    }
+                    kept.retain(|round, _| round >= inputs_from)?;
                     let mut statements = write.open_table(STATEMENTS)?;
                     statements.retain(|key, _| key.0 >= round)?;
                     if let Some(next) = next {
@@ -280,18 +297,43 @@ impl Store {
     /// # Errors
     /// [`Error::Store`], or [`Error::Corrupt`] for bytes that are no record.
     pub fn records(&self) -> Result<Vec<Committed>, Error> {
+        self.records_from(0)
+    }
+
+    /// Records of this round and later ones.
+    ///
+    /// # Errors
+    /// As [`Store::records`].
+    pub fn records_from(&self, from: u64) -> Result<Vec<Committed>, Error> {
         match &self.0 {
-            Kind::Memory(memory) => Ok(memory.lock().unwrap_or_else(PoisonError::into_inner).records.clone()),
+            Kind::Memory(memory) => {
+                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(memory.records.iter().filter(|committed| committed.record.round >= from).cloned().collect())
+            }
             Kind::Disk(database) => {
                 let table = database.begin_read()?.open_table(RECORDS)?;
                 let mut out = Vec::new();
-                for entry in table.iter()? {
+                for entry in table.range(from..)? {
                     let (round, bytes) = entry?;
                     out.push(read_record(round.value(), bytes.value())?);
                 }
                 Ok(out)
             }
         }
+    }
+
+    /// The packed inputs that are kept, by round.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn inputs(&self) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        let Kind::Disk(database) = &self.0 else { return Ok(Vec::new()) };
+        let table = database.begin_read()?.open_table(INPUTS)?;
+        table
+            .iter()?
+            .map(|entry| entry.map(|(round, bytes)| (round.value(), bytes.value().to_vec())))
+            .map(|e| Ok(e?))
+            .collect()
     }
 
     /// The last record.

@@ -40,13 +40,20 @@ impl Constants {
         })
     }
 
-    /// Fewest updates that make a merge under this committee.
+    /// True if this many inputs make a merge under this committee; with fewer the state is carried over.
     #[must_use]
-    pub fn fewest_inputs(&self, committee: &Committee) -> usize {
-        match self.min_inputs {
+    pub fn is_enough(&self, inputs: usize, committee: &Committee) -> bool {
+        let fewest = match self.min_inputs {
             0 => committee.voters().div_ceil(2),
             n => usize::from(n),
-        }
+        };
+        inputs > 0 && inputs >= fewest
+    }
+
+    /// The weight in the mean of an update with this many samples behind it.
+    #[must_use]
+    pub fn weight(&self, samples: u32) -> u32 {
+        samples.min(self.max_weight)
     }
 }
 
@@ -85,7 +92,7 @@ impl Position<'_> {
             || self.round() + 1 >= self.committee.first_round + u64::from(self.constants.epoch_length)
     }
 
-    /// How the epoch would end with this round, proposed in this view.
+    /// Turns that each voter has let pass in a row, if this round's record is first proposed in this view.
     fn misses(&self, proposer: u16, origin_view: u32) -> Vec<u8> {
         let mut misses = if self.head.closes_epoch {
             let voters = &self.committee.members[..self.committee.voters()];

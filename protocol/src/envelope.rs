@@ -305,7 +305,7 @@ impl Verifier {
     /// A verifier for a network at the epoch of this committee.
     #[must_use]
     pub fn new(network: Digest, committee: Arc<Committee>) -> Self {
-        Self { network, keys: voter_keys(&committee), now: committee, before: None, scheme: Arc::new(Ed25519) }
+        Self { network, keys: committee.voter_keys(), now: committee, before: None, scheme: Arc::new(Ed25519) }
     }
 
     /// The same with other signatures: for simulations that check each signature once for all their members.
@@ -316,7 +316,7 @@ impl Verifier {
 
     /// Moves on to the next epoch.
     pub fn advance(&mut self, committee: Arc<Committee>) {
-        let keys = std::mem::replace(&mut self.keys, voter_keys(&committee));
+        let keys = std::mem::replace(&mut self.keys, committee.voter_keys());
         self.before = Some((std::mem::replace(&mut self.now, committee), keys));
     }
 
@@ -496,10 +496,6 @@ impl Verifier {
         let ok = is_canonical(list, MAX_INPUTS, committee.members.len());
         if ok { Ok(()) } else { Err(EnvelopeError::List(slot.kind.name())) }
     }
-}
-
-fn voter_keys(committee: &Committee) -> Vec<PublicKey> {
-    committee.members[..committee.voters()].iter().map(|m| m.key).collect()
 }
 
 fn is_canonical(list: &[UpdateRef], most: usize, places: usize) -> bool {

@@ -3,7 +3,9 @@
 //! Bytes become [`envelope::Verified`] messages, messages become inputs of the [`round`] machine, and the machine answers
 //! with effects for a driver to carry out. The same code runs in nodes, in simulations and under a model checker.
 
+pub mod audit;
 pub mod blob;
+pub mod bundle;
 pub mod certificate;
 pub mod codec;
 pub mod derive;
@@ -16,6 +18,7 @@ pub mod manifest;
 pub mod membership;
 pub mod merge;
 pub mod message;
+pub mod payload;
 pub mod record;
 pub mod round;
 pub mod tensor;

@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// Change to the key in this file (made if there is none): the node goes on until the change is certified, then stops.
     #[arg(long, value_name = "FILE")]
     rotate: Option<PathBuf>,
+    /// Keep the signed inputs and payloads of all rounds for `fedswarm verify`, not only of the last two epochs.
+    #[arg(long)]
+    keep_inputs: bool,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
@@ -71,6 +74,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         min_peers: Quorum::of(manifest.founders.len()).quorum,
         request,
         checkpoint,
+        keep_all_inputs: args.keep_inputs || config.keep_inputs,
+        archive: None,
         crash_before: None,
         manifest: Arc::clone(&manifest),
     };

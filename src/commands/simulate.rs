@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args, json: bool, began: Instant) -> Result<(), Failure
     let options = Options {
         command: scenario.command_line(),
         keep_models: true,
+        keep_inputs: Some(swarm::MAX_INPUT_BYTES),
         stop: super::stop_on_interrupt(&runtime),
         began: Some(began),
     };

@@ -25,9 +25,16 @@ pub(crate) fn json(output: &Output) -> serde_json::Value {
 #[test]
 fn every_command_has_help_with_an_example() {
     let folder = tempfile::tempdir().unwrap();
-    for command in
-        [&["simulate"][..], &["compare"], &["run"], &["bootstrap"], &["export"], &["predict"], &["network", "create"]]
-    {
+    for command in [
+        &["simulate"][..],
+        &["compare"],
+        &["run"],
+        &["bootstrap"],
+        &["export"],
+        &["predict"],
+        &["network", "create"],
+        &["verify"],
+    ] {
         let output = fedswarm(folder.path(), &[command, &["--help"]].concat());
         assert!(output.status.success());
         let help = stdout(&output);

@@ -12,3 +12,5 @@ mod layers;
 mod real_nodes;
 mod restart;
 mod swarm;
+mod verify;
+mod verify_node;

@@ -92,6 +92,8 @@ impl Member for NoisyMember {
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), Error> {
         self.trained = u64::from_le_bytes(checkpoint.try_into().map_err(|_| Error::Checkpoint("8 bytes".into()))?);
+        // Its noise goes on where it was, too.
+        (0..self.trained * self.len as u64).for_each(|_| _ = self.stream.next_u64());
         Ok(())
     }
 }
@@ -188,6 +190,8 @@ impl Swarm {
             min_peers,
             request,
             checkpoint: None,
+            keep_all_inputs: false,
+            archive: None,
             crash_before,
         };
         fedswarm_node::start(config, member, self.trainers.clone()).await.unwrap()

@@ -14,6 +14,10 @@ use fedswarm_protocol::round::{Effect, Event, Input, Recipient};
 use super::Driver;
 use crate::{Error, NodeEvent};
 
+/// Epochs for which signed inputs and payloads stay, so that others can fetch them and anyone can recompute. Too low and a
+/// wrong merge can no longer be shown when somebody asks.
+const KEEP_EPOCHS: u64 = 2;
+
 impl Driver {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
         match effect {
@@ -50,10 +54,16 @@ impl Driver {
                 self.timers.retain(|_, t| t.round() >= timer.round());
                 self.timers.insert((at, self.timer_count), timer);
             }
-            Effect::Commit { committed, next } => {
-                self.store.commit(&committed, next.as_deref())?;
+            Effect::Commit { committed, inputs, next } => {
+                let round = committed.record.round;
+                let inputs_from = self.inputs_from(round);
+                self.store.commit(&committed, &inputs, inputs_from, next.as_deref())?;
+                if let Some(archive) = &self.archive {
+                    archive.offer(&committed, &inputs, &self.blobs)?;
+                }
                 self.fetching.clear();
-                self.blobs.prune(committed.record.round);
+                // The model of the round before the first one is what its updates are added to.
+                self.blobs.prune(round, inputs_from.saturating_sub(1));
                 if let Some(next) = next {
                     self.on_committee(next).await?;
                 }
@@ -90,8 +100,16 @@ impl Driver {
         let file = folder.join(format!("{}-round-{}.evidence", proof.author.short(), proof.round()));
         let evidence = EvidenceFile { network: *self.verifier.network(), proof: proof.clone() };
         let bytes = evidence.to_bytes().map_err(|e| Error::Corrupt(e.to_string()))?;
-        crate::blobs::write_atomically(&file, &bytes)?;
+        crate::files::write_atomically(&file, &bytes).map_err(|e| Error::file(&file, e))?;
         Ok(Some(file))
+    }
+
+    /// The first round whose inputs are kept once this one is final.
+    fn inputs_from(&self, round: u64) -> u64 {
+        if self.keep_all_inputs {
+            return 0;
+        }
+        (round + 1).saturating_sub(KEEP_EPOCHS * u64::from(self.manifest.epoch_length))
     }
 
     fn keep(&self, slot: &Slot, bytes: &[u8]) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! The driver: one task per node that feeds the round machine and carries out its effects, in order.
 
+mod adopt;
 mod effects;
 mod incoming;
 mod learning;
@@ -25,11 +26,13 @@ use fedswarm_protocol::round::{Input, Rules, State, Timer, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 pub use self::membership::Request;
+use crate::archive::Archive;
+use crate::audit::layout;
 use crate::blobs::{Blobs, Interner};
 use crate::status::NodeStatus;
 use crate::store::Store;
 use crate::trainers::Trainers;
-use crate::{Error, NodeEvent};
+use crate::{Error, NodeEvent, founding};
 
 /// Reports of background work waiting for the driver. Too low and fetches wait for a busy driver, which harms nothing.
 const REPORTS: usize = 256;
@@ -72,6 +75,10 @@ pub struct NodeConfig {
     pub request: Option<Request>,
     /// The record that an invitation named: a chain without it is not followed.
     pub checkpoint: Option<(u64, Digest)>,
+    /// Keep the signed inputs and payloads of all rounds, not only of the last two epochs.
+    pub keep_all_inputs: bool,
+    /// Where to offer the inputs of every round, too.
+    pub archive: Option<Arc<Archive>>,
     /// Where to crash, if at all.
     pub crash_before: Option<CrashPoint>,
 }
@@ -204,9 +211,15 @@ pub async fn start(
     let (store, blobs) = match &config.storage {
         Storage::Memory(interner) => (Store::in_memory(), Blobs::open(None, interner.clone())?),
         Storage::Folder(folder) => {
-            let blobs = Blobs::open(Some(folder.join("blobs")), Interner::default())?;
+            let blobs = Blobs::open(Some(folder.join(layout::BLOBS)), Interner::default())?;
             let key = config.secret.public().0;
-            (Store::open(&folder.join("node.redb"), network_id.as_bytes(), &key)?, blobs)
+            let store = Store::open(&folder.join(layout::STORE), network_id.as_bytes(), &key)?;
+            // With its manifest the folder can be verified wherever it is taken.
+            let copy = folder.join(layout::MANIFEST);
+            if !copy.exists() {
+                founding::save(&manifest, &copy)?;
+            }
+            (store, blobs)
         }
     };
     blobs.insert(manifest.schema.genesis(&manifest.genesis_seed).to_bytes(), 0)?;
@@ -248,8 +261,10 @@ pub async fn start(
         requests,
         stop: Arc::new(stop),
     };
+    let verifier = Verifier::new(network_id, committee);
+    adopt::adopt_files(&store, &blobs, &verifier, &manifest.genesis_root)?;
     let driver = Driver {
-        verifier: Verifier::new(network_id, committee),
+        verifier,
         state,
         folder,
         request: config.request,
@@ -276,6 +291,8 @@ pub async fn start(
         round: watch::channel(0).0,
         failed: false,
         lobby: config.min_peers.saturating_sub(1),
+        keep_all_inputs: config.keep_all_inputs,
+        archive: config.archive,
         crash_before: config.crash_before,
         checkpoint: Arc::default(),
     };
@@ -325,6 +342,8 @@ struct Driver {
     failed: bool,
     /// Connected members that the first round waits for.
     lobby: usize,
+    keep_all_inputs: bool,
+    archive: Option<Arc<Archive>>,
     crash_before: Option<CrashPoint>,
     /// The private state behind the update that is about to be signed.
     checkpoint: Arc<Mutex<Option<Vec<u8>>>>,

@@ -122,6 +122,12 @@ impl Committee {
         self.members.partition_point(|m| m.role == Role::Voter)
     }
 
+    /// The voters' keys, by place.
+    #[must_use]
+    pub fn voter_keys(&self) -> Vec<PublicKey> {
+        self.members[..self.voters()].iter().map(|m| m.key).collect()
+    }
+
     /// The numbers that follow from it.
     #[must_use]
     pub fn quorum(&self) -> Quorum {

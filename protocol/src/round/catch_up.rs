@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Effect, Event, LATER_PER_AUTHOR, Out, Recipient, State};
+use super::{Effect, Event, LATER_PER_AUTHOR, Out, Payload, Recipient, State};
 use crate::envelope::{Kind, Slot, Verified};
 use crate::membership::{Closing, Committee};
-use crate::message::{Committed, Message, Status};
+use crate::message::{Committed, Message, RecordBody, Status};
 
 /// Views whose certificates one answer carries. Too low and a member that is many views behind asks more often.
 const CERTIFICATES_PER_ANSWER: usize = 16;
@@ -84,7 +84,8 @@ impl State {
         if !self.round.published {
             out.push(Effect::CancelTraining { round: self.round.number });
         }
-        out.push(Effect::Commit { committed: Arc::clone(&committed), next: next.clone() });
+        let inputs = self.evidence_of(&committed.body).unwrap_or_default();
+        out.push(Effect::Commit { committed: Arc::clone(&committed), inputs, next: next.clone() });
         out.emit(Event::RoundCommitted {
             round: record.round,
             view: committed.certificate.view,
@@ -117,6 +118,17 @@ impl State {
         if self.started {
             self.begin_round(out);
         }
+    }
+
+    /// The signed inputs of a record of the round in progress, updates before receipts; nothing if one is not here or its
+    /// payload is not.
+    fn evidence_of(&self, body: &RecordBody) -> Option<Vec<Verified>> {
+        let updates = body.inputs.iter().map(|key| {
+            let update = self.round.updates.get(key).filter(|update| update.payload == Payload::Held);
+            update.map(|update| update.message.clone())
+        });
+        let receipts = body.receipts.iter().map(|key| self.round.receipts.get(key).cloned());
+        updates.chain(receipts).collect()
     }
 
     /// Contributors take no part in the votes: the aggregator whose record it is tells them.

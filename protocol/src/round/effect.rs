@@ -229,6 +229,9 @@ pub enum Effect {
     Commit {
         /// The record with its proof.
         committed: Arc<Committed>,
+        /// The signed updates and receipts that the record rests on, for those who want to derive it again; empty if this
+        /// member does not hold every one of them with its payload.
+        inputs: Vec<Verified>,
         /// The committee of the next round, if an epoch begins with it: kept in the same transaction.
         next: Option<Arc<Committee>>,
     },

@@ -220,15 +220,6 @@ impl State {
         self.me
     }
 
-    /// Signed messages of the round in progress that a record's body rests on: its receipts, and the updates that it took
-    /// in. What an audit needs; ask before the record is committed.
-    #[must_use]
-    pub fn inputs_of(&self, body: &RecordBody) -> Vec<Verified> {
-        let receipts = body.receipts.iter().filter_map(|key| self.round.receipts.get(key));
-        let updates = body.inputs.iter().filter_map(|key| self.round.updates.get(key)).map(|update| &update.message);
-        receipts.chain(updates).cloned().collect()
-    }
-
     /// The round in progress and its view.
     #[must_use]
     pub const fn position(&self) -> (u64, u32) {

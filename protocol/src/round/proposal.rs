@@ -176,7 +176,7 @@ impl State {
 
     /// The merge of these inputs, asking for whatever is missing.
     fn merged(&mut self, inputs: &[UpdateRef], out: &mut Out) -> Outcome {
-        if inputs.is_empty() || inputs.len() < self.rules.constants.fewest_inputs(&self.committee) {
+        if !self.rules.constants.is_enough(inputs.len(), &self.committee) {
             return Outcome::Carry;
         }
         let mut list = Vec::with_capacity(inputs.len());
@@ -187,7 +187,7 @@ impl State {
                     author: key.0,
                     statement: key.1,
                     payload_root: u.header.payload_root,
-                    weight: u.header.samples.min(self.rules.constants.max_weight),
+                    weight: self.rules.constants.weight(u.header.samples),
                 }),
                 Some(u) if u.payload == Payload::Bad => return Outcome::Impossible,
                 // The fetch is under way, or the header comes with a resend.

@@ -106,7 +106,7 @@ impl<'a> Swarm<'a> {
                 }
                 self.timers.push_back((i, timer));
             }
-            Effect::Commit { committed, next } => {
+            Effect::Commit { committed, next, .. } => {
                 self.committed.push((committed.record.round, committed.certificate.record));
                 if let Some(next) = next {
                     self.verifiers[i].advance(next);

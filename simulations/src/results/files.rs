@@ -1,7 +1,6 @@
 //! The files of a run's folder. Each appears whole or not at all.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::Path;
 
 use super::{FORMAT, Results};
@@ -88,25 +87,12 @@ impl Results {
     }
 }
 
-/// Writes a file beside its place and moves it there: a reader sees the old file or the new one, never half of one.
+/// Writes a file so that a reader sees the old one or the new one, never half of one.
 ///
 /// # Errors
 /// [`Error::Io`] with the file's path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".partial");
-    let partial = path.with_file_name(name);
-    let written = File::create(&partial).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let moved = written.and_then(|()| fs::rename(&partial, path));
-    moved.map_err(|source| {
-        // The first error is the one to report; a leftover is harmless and is overwritten the next time.
-        let _ = fs::remove_file(&partial);
-        Error::io("write", path)(source)
-    })
+    fedswarm_node::files::write_atomically(path, bytes).map_err(Error::io("write", path))
 }
 
 #[cfg(test)]

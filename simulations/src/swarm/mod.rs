@@ -2,6 +2,7 @@
 //! Kademlia, not wired by hand.
 
 mod baseline;
+mod inputs;
 mod observe;
 mod prepare;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use fedswarm_bootstrap::Bootstrap;
 use fedswarm_learning::export;
 use fedswarm_network::{Tempo, TransportKind};
+use fedswarm_node::audit::layout;
 use fedswarm_node::blobs::Interner;
 use fedswarm_node::trainers::Trainers;
 use fedswarm_node::{NodeConfig, NodeEvent, NodeHandle, Storage};
@@ -24,6 +26,8 @@ use crate::results::{Bytes, Results, write_atomically};
 use crate::scenario::Scenario;
 use crate::{Error, rss};
 
+use inputs::Inputs;
+pub use inputs::MAX_INPUT_BYTES;
 pub use prepare::Prepared;
 
 /// Events of all nodes waiting for the observer. Full, nodes wait.
@@ -36,6 +40,8 @@ pub struct Options {
     pub command: String,
     /// Write every peer's trained model beside the results.
     pub keep_models: bool,
+    /// Keep the signed inputs of the newest rounds beside the results, up to this many bytes, so that the run can be verified.
+    pub keep_inputs: Option<u64>,
     /// Set from outside to stop the run.
     pub stop: Arc<AtomicBool>,
     /// When the process began, for the time to the mesh.
@@ -71,7 +77,8 @@ pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Prog
         None
     };
     let mut seen = observe::Observer::new(&prepared, alone, began);
-    let mut swarm = start(&prepared, &trainers).await?;
+    let kept = options.keep_inputs.map(|limit| Inputs::begin(&out, limit)).transpose()?;
+    let mut swarm = start(&prepared, &trainers, kept.as_ref()).await?;
     let watched = watch(&mut swarm, &mut seen, scenario, options, progress).await;
     let results = match watched {
         Ok(()) => collect(&swarm, seen, &prepared, options),
@@ -81,6 +88,10 @@ pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Prog
         node.shutdown().await;
     }
     let results = results?;
+    inputs::clear(&out)?;
+    if let Some(note) = kept.map(|kept| kept.end(rounds, &out)).transpose()?.flatten() {
+        progress.note(&note);
+    }
     write(&results, &swarm.nodes, &prepared, options, &out)?;
     progress.finished(&results.summary);
     Ok(results)
@@ -91,7 +102,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-async fn start(prepared: &Prepared, trainers: &Trainers) -> Result<Swarm, Error> {
+async fn start(prepared: &Prepared, trainers: &Trainers, kept: Option<&Inputs>) -> Result<Swarm, Error> {
     let transport = match prepared.scenario.transport {
         crate::scenario::Transport::Memory => TransportKind::Memory,
         crate::scenario::Transport::Tcp => TransportKind::Tcp,
@@ -117,6 +128,8 @@ async fn start(prepared: &Prepared, trainers: &Trainers) -> Result<Swarm, Error>
             min_peers: prepared.setups.len(),
             request: None,
             checkpoint: None,
+            keep_all_inputs: false,
+            archive: kept.map(Inputs::archive),
             crash_before: None,
         };
         let (node, mut queue) = fedswarm_node::start(config, member, trainers.clone()).await?;
@@ -200,17 +213,17 @@ fn write(
     options: &Options,
     out: &Path,
 ) -> Result<(), Error> {
-    let records = out.join("records");
+    let records = out.join(layout::RECORDS);
     let make = |folder: &PathBuf| std::fs::create_dir_all(folder).map_err(Error::io("create", folder));
     make(&records)?;
     write_atomically(
-        &out.join("network.manifest"),
+        &out.join(layout::MANIFEST),
         &prepared.manifest.to_bytes().map_err(|e| Error::Run(e.to_string()))?,
     )?;
     if let Some(node) = nodes.first() {
         for committed in node.records()? {
             let bytes = codec::encode(&committed).map_err(|e| Error::Run(e.to_string()))?;
-            write_atomically(&records.join(format!("round-{:05}.record", committed.record.round)), &bytes)?;
+            write_atomically(&out.join(layout::record_file(committed.record.round)), &bytes)?;
         }
     }
     if options.keep_models {

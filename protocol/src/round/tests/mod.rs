@@ -33,6 +33,8 @@ struct Node {
 struct World {
     manifest: Manifest,
     nodes: Vec<Node>,
+    /// Records that came with all their inputs.
+    with_inputs: usize,
     queue: VecDeque<(usize, Input)>,
     timers: BTreeSet<(u64, usize, Timer)>,
     now: u64,
@@ -84,6 +86,7 @@ impl World {
         let mut world = Self {
             manifest,
             nodes: Vec::new(),
+            with_inputs: 0,
             queue: VecDeque::new(),
             timers: BTreeSet::new(),
             now: 0,
@@ -245,7 +248,11 @@ impl World {
                 Effect::SetTimer { timer, after_ms } => {
                     self.timers.insert((self.now + after_ms, i, timer));
                 }
-                Effect::Commit { committed, next } => {
+                Effect::Commit { committed, inputs, next } => {
+                    let named = committed.body.inputs.iter().chain(&committed.body.receipts);
+                    let all = inputs.iter().map(|m| (m.author(), m.statement())).eq(named.copied());
+                    assert!(inputs.is_empty() || all);
+                    self.with_inputs += usize::from(!inputs.is_empty());
                     let node = &mut self.nodes[i];
                     let known = node.committed.insert(committed.record.round, committed.certificate.record);
                     assert!(known.is_none(), "round {} committed twice by {i}", committed.record.round);

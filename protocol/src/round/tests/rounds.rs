@@ -15,6 +15,7 @@ fn undisturbed_rounds_commit_in_view_zero_with_every_update() {
             assert_eq!(state.head().inputs, u16::from(n));
             assert_eq!(state.head().kind, RecordKind::Normal);
         }
+        assert_eq!(world.with_inputs, 6 * usize::from(n), "every member held what every record rests on");
         assert!(world.faults.is_empty(), "{:?}", world.faults);
         assert!(world.now < 1_000, "nothing but training may take time, took {} ms", world.now);
     }

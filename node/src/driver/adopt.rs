@@ -1,0 +1,40 @@
+//! Files of an earlier run.
+
+use std::collections::BTreeMap;
+
+use fedswarm_network::BlobId;
+use fedswarm_protocol::bundle;
+use fedswarm_protocol::envelope::{Kind, Verifier};
+use fedswarm_protocol::hash::Digest;
+
+use crate::Error;
+use crate::archive::wire_root;
+use crate::blobs::Blobs;
+use crate::store::Store;
+
+/// Finds out which rounds the files of an earlier run belong to, so that they go when their rounds do.
+pub(super) fn adopt_files(store: &Store, blobs: &Blobs, verifier: &Verifier, genesis: &Digest) -> Result<(), Error> {
+    let files = blobs.files()?;
+    if files.is_empty() {
+        return Ok(());
+    }
+    let next = store.head()?.map_or(0, |head| head.record.round) + 1;
+    let mut rounds = BTreeMap::from([(BlobId(*genesis), 0)]);
+    let inputs = store.inputs()?;
+    let from = inputs.first().map_or(next, |(round, _)| round.saturating_sub(1));
+    // What is damaged is for an audit to find; here it only means that a file stays longer.
+    for committed in store.records_from(from).unwrap_or_default() {
+        rounds.insert(BlobId(committed.record.model_root), committed.record.round);
+    }
+    for (round, bytes) in inputs {
+        for packed in bundle::unpack(&bytes).unwrap_or_default().iter().filter(|p| p.slot.kind == Kind::Update) {
+            if let Some(root) = verifier.open(packed.bytes).ok().and_then(|message| wire_root(message.message())) {
+                rounds.insert(root, round);
+            }
+        }
+    }
+    for id in files {
+        blobs.adopt(id, rounds.get(&id).copied().unwrap_or(next));
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! From signed messages and payloads to the model that they give.
+
+use super::finding::Show as _;
+use super::{Auditor, Finding, Place, find};
+use crate::blob;
+use crate::bundle::{Packed, unpack};
+use crate::derive::{Position, evicted_places, forced_inputs};
+use crate::envelope::{EnvelopeError, Kind, Verified};
+use crate::hash::Digest;
+use crate::merge::WeightedMean;
+use crate::message::{Message, Receipt, RecordBody, UpdateHeader, UpdateRef};
+use crate::payload::{self, PayloadFault};
+use crate::tensor::FixedVector;
+
+/// A model with its root; nothing if the round merged nothing.
+pub(super) type Merged = Option<(FixedVector, Digest)>;
+
+const MISSING: &str = "nothing: it is missing";
+
+/// Where findings are about.
+struct At {
+    round: u64,
+}
+
+impl At {
+    fn wrong<T>(
+        &self,
+        place: Place,
+        field: &str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Result<T, Finding> {
+        Err(Finding {
+            round: self.round,
+            place,
+            field: field.to_owned(),
+            expected: expected.into(),
+            found: found.into(),
+        })
+    }
+}
+
+/// Members and the beginnings of their statements' hashes.
+pub(super) fn show_list(list: &[UpdateRef]) -> String {
+    let items: Vec<String> = list.iter().map(|(author, hash)| format!("{author}:{}", hash.short())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+impl Auditor {
+    /// Checks the signed inputs of a body and merges them. Nothing if all is well but the base is not here.
+    pub(super) fn merge(
+        &self,
+        position: &Position<'_>,
+        body: &RecordBody,
+        bundle: &[u8],
+        blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
+    ) -> Result<Option<Merged>, Finding> {
+        let at = At { round: position.round() };
+        let messages = match unpack(bundle) {
+            Ok(messages) => messages,
+            Err(error) => {
+                return at.wrong(Place::Inputs, "encoding", "the signed inputs of a round", error.to_string());
+            }
+        };
+        let mut receipts = Vec::with_capacity(body.receipts.len());
+        for key in &body.receipts {
+            let message = self.open(position, &messages, Kind::Receipt, key)?;
+            if let Message::Receipt(receipt) = message.message() {
+                receipts.push(receipt.clone());
+            }
+        }
+        self.check_forced(&at, &receipts, body)?;
+        let mut headers = Vec::with_capacity(body.inputs.len());
+        for key in &body.inputs {
+            let message = self.open(position, &messages, Kind::Update, key)?;
+            if let Message::Update(header) = message.message() {
+                self.check_header(&at, position, key.0, header)?;
+                headers.push((key.0, header.clone()));
+            }
+        }
+        let expected = body.receipts.len() + body.inputs.len();
+        if messages.len() != expected {
+            return at.wrong(Place::Inputs, "messages", expected.to_string(), messages.len().to_string());
+        }
+        self.merge_payloads(&at, position, &headers, blob)
+    }
+
+    fn open(
+        &self,
+        position: &Position<'_>,
+        messages: &[Packed<'_>],
+        kind: Kind,
+        key: &UpdateRef,
+    ) -> Result<Verified, Finding> {
+        let (author, statement) = *key;
+        let place = if kind == Kind::Receipt { Place::Receipt(author) } else { Place::Update(author) };
+        let at = At { round: position.round() };
+        let Some(packed) = find(messages, kind, author) else {
+            return at.wrong(place, "message", format!("the statement {statement}"), MISSING);
+        };
+        let (epoch, round) = (position.committee.epoch, position.round());
+        let slot = packed.slot;
+        if slot.epoch != epoch {
+            return at.wrong(place, "epoch", epoch.show(), slot.epoch.show());
+        }
+        if slot.round != round {
+            return at.wrong(place, "round", round.show(), slot.round.show());
+        }
+        if slot.view != 0 {
+            return at.wrong(place, "view", "0", slot.view.show());
+        }
+        let message = match self.verifier.open(packed.bytes) {
+            Ok(message) => message,
+            Err(EnvelopeError::Signature(_)) => {
+                let text = "a signature that does not hold for these bytes";
+                return at.wrong(place, "signature", format!("one by member {author}"), text);
+            }
+            Err(error) => return at.wrong(place, "body", "what its kind says", error.to_string()),
+        };
+        if message.statement() != statement {
+            return at.wrong(place, "statement", statement.show(), message.statement().show());
+        }
+        Ok(message)
+    }
+
+    fn check_forced(&self, at: &At, receipts: &[Receipt], body: &RecordBody) -> Result<(), Finding> {
+        let evicted = evicted_places(body, &self.committee);
+        let forced = forced_inputs(receipts.iter(), &self.committee.quorum(), &evicted);
+        if forced == body.inputs {
+            return Ok(());
+        }
+        let expected = format!("{}, which the receipts force", show_list(&forced));
+        at.wrong(Place::Record, "body.inputs", expected, show_list(&body.inputs))
+    }
+
+    fn check_header(
+        &self,
+        at: &At,
+        position: &Position<'_>,
+        author: u16,
+        header: &UpdateHeader,
+    ) -> Result<(), Finding> {
+        let place = Place::Update(author);
+        for (field, expected, found) in
+            [("base", position.head_hash, header.base), ("schema", self.expected.schema, header.schema)]
+        {
+            if expected != found {
+                return at.wrong(place, field, expected.show(), found.show());
+            }
+        }
+        if header.codec != self.expected.codec {
+            return at.wrong(place, "codec", self.expected.codec.to_string(), header.codec.to_string());
+        }
+        if header.wire_len != self.expected.wire_len {
+            return at.wrong(place, "wire_len", self.expected.wire_len.show(), header.wire_len.show());
+        }
+        Ok(())
+    }
+
+    fn merge_payloads(
+        &self,
+        at: &At,
+        position: &Position<'_>,
+        headers: &[(u16, UpdateHeader)],
+        blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
+    ) -> Result<Option<Merged>, Finding> {
+        let enough = self.constants.is_enough(headers.len(), &self.committee);
+        let mut sum = WeightedMean::new(self.schema.len());
+        let mut in_range = true;
+        for (author, header) in headers {
+            let delta = self.payload(at, *author, header, blob)?;
+            // As for a voter: weights that leave the range carry the state over.
+            in_range &= enough && sum.add(&delta, self.constants.weight(header.samples)).is_ok();
+        }
+        if !enough || !in_range {
+            return Ok(Some(None));
+        }
+        let read;
+        let base = match &self.model {
+            Some(model) => model,
+            None => {
+                let Some(base) = self.base(at, &position.head.model_root, blob)? else { return Ok(None) };
+                read = base;
+                &read
+            }
+        };
+        Ok(Some(sum.finish(base).ok().map(|model| {
+            let root = blob::root(&model.to_bytes());
+            (model, root)
+        })))
+    }
+
+    fn payload(
+        &self,
+        at: &At,
+        author: u16,
+        header: &UpdateHeader,
+        blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
+    ) -> Result<FixedVector, Finding> {
+        let place = Place::Payload { author, root: header.wire_root };
+        // A method that shares nothing has empty payloads; nobody keeps those.
+        let wire = if header.wire_len == 0 { Some(Vec::new()) } else { blob(&header.wire_root) };
+        let Some(wire) = wire else { return at.wrong(place, "file", header.wire_root.show(), MISSING) };
+        match payload::check(header, &self.schema, &wire) {
+            Ok(delta) => Ok(delta),
+            Err(PayloadFault::Wire { found }) => at.wrong(place, "wire_root", header.wire_root.show(), found.show()),
+            Err(PayloadFault::Codec(error)) => at.wrong(place, "encoding", header.codec.to_string(), error.to_string()),
+            Err(PayloadFault::Decoded { found }) => {
+                at.wrong(place, "payload_root", header.payload_root.show(), found.show())
+            }
+            Err(PayloadFault::Norm { found }) => at.wrong(place, "norm2_q", header.norm2_q.show(), found.show()),
+        }
+    }
+
+    /// A kept model, for the first round whose inputs are kept.
+    fn base(
+        &self,
+        at: &At,
+        root: &Digest,
+        blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
+    ) -> Result<Option<FixedVector>, Finding> {
+        let bytes = if self.schema.is_empty() { Some(Vec::new()) } else { blob(root) };
+        let Some(bytes) = bytes else { return Ok(None) };
+        let found = blob::root(&bytes);
+        if found != *root {
+            return at.wrong(Place::Base(*root), "bytes", root.show(), found.show());
+        }
+        match FixedVector::from_bytes(&bytes, &self.schema) {
+            Ok(model) => Ok(Some(model)),
+            Err(error) => {
+                at.wrong(Place::Base(*root), "encoding", "a model of the manifest's schema", error.to_string())
+            }
+        }
+    }
+}
