@@ -1,0 +1,262 @@
+//! The state graph: three honest members and everything that can happen to them.
+//!
+//! A member's next state depends on its state and the step alone, so each is computed once and remembered by number. A
+//! global state is then a number per honest member: what the network holds is what they have said, and all that the
+//! Byzantine member can say.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use stateright::{Model, Property};
+
+use crate::invariants;
+use crate::member::Member;
+use crate::network::{Network, fingerprint};
+use crate::reduction;
+use crate::steps::{Local, Mutant, Step, step, timers};
+use crate::vocabulary::{Vocabulary, Vote};
+use fedswarm_protocol::envelope::Kind;
+
+/// Most honest members.
+pub(crate) const HONEST: usize = 3;
+
+/// Where each honest member is; 0 in places that nobody has.
+pub(crate) type Global = [u32; HONEST];
+
+/// A step of one of the honest members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Action {
+    /// Its place among the honest ones.
+    pub(crate) place: usize,
+    /// Number of the step.
+    pub(crate) step: u16,
+}
+
+/// What is explored.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// Views.
+    pub(crate) views: u32,
+    /// The aggregators of these views are Byzantine; view 3 is led in none of the explored views.
+    pub(crate) byzantine: Vec<u32>,
+    /// Valid records that a Byzantine aggregator proposes.
+    pub(crate) values: usize,
+    /// Honest members may restart, any number of times.
+    pub(crate) restarts: bool,
+    /// Votes that decide, if not what the number of voters gives.
+    pub(crate) quorum: Option<usize>,
+    /// The rule that is broken.
+    pub(crate) mutant: Option<Mutant>,
+    /// Liveness is checked for one state in this many; 0 is none.
+    pub(crate) live_every: u64,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            views: 2,
+            byzantine: vec![0],
+            values: 2,
+            restarts: false,
+            quorum: None,
+            mutant: None,
+            live_every: 0,
+        }
+    }
+}
+
+/// What others and the invariants see of a member.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Summary {
+    /// Votes that it ever signed.
+    pub(crate) votes: u128,
+    /// Proposals that it ever signed.
+    pub(crate) proposals: u128,
+    /// Votes and proposals that can change something for it.
+    open: (u128, u128),
+    /// The record that it holds final.
+    pub(crate) committed: Option<usize>,
+    /// It has found fault with an honest member.
+    pub(crate) blames_honest: bool,
+}
+
+/// All states that an honest member has been in.
+#[derive(Default)]
+struct Places {
+    locals: Vec<Local>,
+    summaries: Vec<Summary>,
+    numbers: BTreeMap<u64, u32>,
+    /// Next state by state and step; `UNKNOWN` until it has been computed.
+    next: Vec<Vec<u32>>,
+}
+
+const UNKNOWN: u32 = u32::MAX;
+
+/// A setting with its network, and all that has been found out about single members.
+pub(crate) struct RoundModel {
+    pub(crate) setting: Setting,
+    pub(crate) network: Network,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) honest: Vec<u16>,
+    pub(crate) masks: invariants::Masks,
+    steps: Vec<Step>,
+    places: Vec<Mutex<Places>>,
+}
+
+impl RoundModel {
+    pub(crate) fn new(setting: Setting) -> Self {
+        let network = Network::new(setting.views, &setting.byzantine, setting.quorum);
+        let vocabulary = Vocabulary::new(&network, setting.values);
+        let honest = network.honest();
+        assert!(honest.len() <= HONEST && network.byzantine.len() < network.quorum().quorum);
+        let mut steps: Vec<Step> = (0..vocabulary.votes.len()).map(Step::Votes).collect();
+        steps.extend((0..vocabulary.proposals.len()).map(Step::Proposal));
+        steps.extend(timers(setting.views).into_iter().map(Step::Timer));
+        steps.push(Step::Restart);
+        let model = Self {
+            masks: invariants::Masks::new(&vocabulary, setting.views),
+            places: honest.iter().map(|_| Mutex::default()).collect(),
+            setting,
+            network,
+            vocabulary,
+            honest,
+            steps,
+        };
+        for place in 0..model.honest.len() {
+            let member = Member::ready(&model.network, model.honest[place]);
+            let local = Local::new(&model.vocabulary, member);
+            model.number(&mut model.places[place].lock().unwrap(), local);
+        }
+        model
+    }
+
+    /// The number of a member's state.
+    fn number(&self, places: &mut Places, local: Local) -> u32 {
+        let fingerprint = fingerprint(&local);
+        if let Some(number) = places.numbers.get(&fingerprint) {
+            assert_eq!(places.locals[*number as usize], local, "two states with one fingerprint");
+            return *number;
+        }
+        let number = u32::try_from(places.locals.len()).unwrap();
+        places.numbers.insert(fingerprint, number);
+        places.summaries.push(self.summary(&local));
+        places.next.push(vec![UNKNOWN; self.steps.len()]);
+        places.locals.push(local);
+        number
+    }
+
+    fn summary(&self, local: &Local) -> Summary {
+        let open = match local.member.committed {
+            None => reduction::open(&self.network, &self.vocabulary, self.setting.mutant, local),
+            Some(_) => (0, 0),
+        };
+        Summary {
+            votes: local.votes,
+            proposals: local.proposals,
+            open,
+            committed: local.member.committed.map(|record| self.vocabulary.record(&record)),
+            blames_honest: local.member.blames_honest,
+        }
+    }
+
+    /// What is visible of each honest member.
+    pub(crate) fn summaries(&self, state: &Global) -> [Option<Summary>; HONEST] {
+        let mut all = [None; HONEST];
+        for (place, places) in self.places.iter().enumerate() {
+            all[place] = Some(places.lock().unwrap().summaries[state[place] as usize]);
+        }
+        all
+    }
+
+    /// A member's state by number.
+    pub(crate) fn local(&self, place: usize, number: u32) -> Local {
+        self.places[place].lock().unwrap().locals[number as usize].clone()
+    }
+
+    /// How many states each honest member has been in.
+    pub(crate) fn local_counts(&self) -> Vec<usize> {
+        self.places.iter().map(|places| places.lock().unwrap().locals.len()).collect()
+    }
+
+    /// Votes for which the network holds as many signatures as decide.
+    pub(crate) fn decidable(&self, members: &[Option<Summary>; HONEST]) -> u128 {
+        let [a, b, c] = members.map(|m| m.map_or(0, |m| m.votes));
+        match self.network.quorum().quorum - self.network.byzantine.len() {
+            1 => a | b | c,
+            2 => a & b | a & c | b & c,
+            3 => a & b & c,
+            other => unreachable!("{other} honest votes needed"),
+        }
+    }
+
+    fn next(&self, place: usize, number: u32, index: u16) -> u32 {
+        let mut places = self.places[place].lock().unwrap();
+        let known = places.next[number as usize][usize::from(index)];
+        if known != UNKNOWN {
+            return known;
+        }
+        let before = &places.locals[number as usize];
+        let after =
+            step(&self.network, &self.vocabulary, self.setting.mutant, before, self.steps[usize::from(index)]);
+        let after = self.number(&mut places, after);
+        places.next[number as usize][usize::from(index)] = after;
+        after
+    }
+}
+
+/// The places of the ones in a set.
+pub(crate) fn ones(mut set: u128) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros() as usize);
+        set &= set.wrapping_sub(1);
+        lowest
+    })
+}
+
+impl Model for RoundModel {
+    type State = Global;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<Global> {
+        vec![[0; HONEST]]
+    }
+
+    fn actions(&self, state: &Global, actions: &mut Vec<Action>) {
+        let members = self.summaries(state);
+        let decidable = self.decidable(&members);
+        let proposed = members.iter().flatten().fold(self.vocabulary.byzantine, |set, m| set | m.proposals);
+        let (votes, proposals) = (self.vocabulary.votes.len(), self.vocabulary.proposals.len());
+        for (place, member) in members.iter().enumerate() {
+            let Some(member) = member.filter(|m| m.committed.is_none()) else { continue };
+            let mut add = |step: usize| actions.push(Action { place, step: step as u16 });
+            ones(decidable & member.open.0).for_each(&mut add);
+            ones(proposed & member.open.1).for_each(|index| add(votes + index));
+            // The timers, and at the end the restart.
+            let last = self.steps.len() - usize::from(!self.setting.restarts);
+            (votes + proposals..last).for_each(&mut add);
+        }
+    }
+
+    fn next_state(&self, state: &Global, action: Action) -> Option<Global> {
+        let after = self.next(action.place, state[action.place], action.step);
+        let mut next = *state;
+        next[action.place] = after;
+        (next != *state).then_some(next)
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        let what = match self.steps[usize::from(action.step)] {
+            Step::Votes(index) => {
+                let Vote { kind, view, record } = self.vocabulary.votes[index];
+                format!("a quorum to {} in view {view}, record {record}", kind.name())
+            }
+            Step::Proposal(index) => format!("proposal {:?}", self.vocabulary.proposals[index]),
+            other => format!("{other:?}"),
+        };
+        format!("member {}: {what}", self.honest[action.place])
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        invariants::properties(&self.setting)
+    }
+}
