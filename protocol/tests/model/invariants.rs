@@ -13,7 +13,7 @@ pub(crate) const AGREEMENT: &str = "I1 agreement";
 
 /// Sets of votes that the invariants are about.
 pub(crate) struct Masks {
-    finalize: u128,
+    pub(crate) finalize: u128,
     notarize: u128,
     /// Notarize votes by view.
     notarize_in: Vec<u128>,

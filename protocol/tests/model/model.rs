@@ -12,6 +12,7 @@ use stateright::{Model, Property};
 use crate::invariants;
 use crate::member::Member;
 use crate::network::{Network, fingerprint};
+use crate::quotient::Quotient;
 use crate::reduction;
 use crate::steps::{Local, Mutant, Step, step, timers};
 use crate::vocabulary::{Vocabulary, Vote};
@@ -73,7 +74,7 @@ pub(crate) struct Summary {
     /// Proposals that it ever signed.
     pub(crate) proposals: u128,
     /// Votes and proposals that can change something for it.
-    open: (u128, u128),
+    pub(crate) open: (u128, u128),
     /// The record that it holds final.
     pub(crate) committed: Option<usize>,
     /// It has found fault with an honest member.
@@ -82,15 +83,16 @@ pub(crate) struct Summary {
 
 /// All states that an honest member has been in.
 #[derive(Default)]
-struct Places {
-    locals: Vec<Local>,
-    summaries: Vec<Summary>,
+pub(crate) struct Places {
+    pub(crate) locals: Vec<Local>,
+    pub(crate) summaries: Vec<Summary>,
     numbers: BTreeMap<u64, u32>,
     /// Next state by state and step; `UNKNOWN` until it has been computed.
-    next: Vec<Vec<u32>>,
+    pub(crate) next: Vec<Vec<u32>>,
 }
 
-const UNKNOWN: u32 = u32::MAX;
+/// A next state that nobody has asked for.
+pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 /// A setting with its network, and all that has been found out about single members.
 pub(crate) struct RoundModel {
@@ -101,6 +103,8 @@ pub(crate) struct RoundModel {
     pub(crate) masks: invariants::Masks,
     steps: Vec<Step>,
     places: Vec<Mutex<Places>>,
+    /// Members' states by class, if they have all been computed.
+    quotients: Vec<Quotient>,
 }
 
 impl RoundModel {
@@ -113,9 +117,10 @@ impl RoundModel {
         steps.extend((0..vocabulary.proposals.len()).map(Step::Proposal));
         steps.extend(timers(setting.views).into_iter().map(Step::Timer));
         steps.push(Step::Restart);
-        let model = Self {
+        let mut model = Self {
             masks: invariants::Masks::new(&vocabulary, setting.views),
             places: honest.iter().map(|_| Mutex::default()).collect(),
+            quotients: Vec::new(),
             setting,
             network,
             vocabulary,
@@ -127,7 +132,33 @@ impl RoundModel {
             let local = Local::new(&model.vocabulary, member);
             model.number(&mut model.places[place].lock().unwrap(), local);
         }
+        if model.setting.mutant.is_none() && model.setting.quorum.is_none() && model.honest.len() == HONEST {
+            (0..HONEST).for_each(|place| model.close(place));
+            model.quotients = model.places.iter().map(|places| Quotient::of(&places.lock().unwrap())).collect();
+        }
         model
+    }
+
+    /// Computes every state that a member can be in, whatever happens to it.
+    fn close(&self, place: usize) {
+        let mut places = self.places[place].lock().unwrap();
+        let mut number = 0;
+        while let Some(summary) = places.summaries.get(number as usize).copied() {
+            for step in self.open_steps(&summary, (u128::MAX, u128::MAX)) {
+                self.compute(&mut places, number, step);
+            }
+            number += 1;
+        }
+    }
+
+    /// Steps that can make a difference to a member, given the votes and proposals that there are.
+    fn open_steps(&self, member: &Summary, there: (u128, u128)) -> impl Iterator<Item = u16> + use<> {
+        let (votes, proposals) = (self.vocabulary.votes.len(), self.vocabulary.proposals.len());
+        // The timers, and at the end the restart.
+        let last = self.steps.len() - usize::from(!self.setting.restarts);
+        let arrive = ones(there.0 & member.open.0).chain(ones(there.1 & member.open.1).map(move |i| votes + i));
+        let range = if member.committed.is_some() { 0..0 } else { votes + proposals..last };
+        arrive.chain(range).map(|step| step as u16)
     }
 
     /// The number of a member's state.
@@ -150,6 +181,7 @@ impl RoundModel {
             None => reduction::open(&self.network, &self.vocabulary, self.setting.mutant, local),
             Some(_) => (0, 0),
         };
+        let open = (open.0 & !self.masks.finalize, open.1);
         Summary {
             votes: local.votes,
             proposals: local.proposals,
@@ -162,20 +194,27 @@ impl RoundModel {
     /// What is visible of each honest member.
     pub(crate) fn summaries(&self, state: &Global) -> [Option<Summary>; HONEST] {
         let mut all = [None; HONEST];
-        for (place, places) in self.places.iter().enumerate() {
-            all[place] = Some(places.lock().unwrap().summaries[state[place] as usize]);
+        for place in 0..self.honest.len() {
+            let number = state[place] as usize;
+            all[place] = Some(match self.quotients.get(place) {
+                Some(quotient) => quotient.summaries[number],
+                None => self.places[place].lock().unwrap().summaries[number],
+            });
         }
         all
     }
 
     /// A member's state by number.
     pub(crate) fn local(&self, place: usize, number: u32) -> Local {
+        let number = self.quotients.get(place).map_or(number, |quotient| quotient.example[number as usize]);
         self.places[place].lock().unwrap().locals[number as usize].clone()
     }
 
-    /// How many states each honest member has been in.
-    pub(crate) fn local_counts(&self) -> Vec<usize> {
-        self.places.iter().map(|places| places.lock().unwrap().locals.len()).collect()
+    /// How many states each honest member has been in, and how many classes they make.
+    pub(crate) fn local_counts(&self) -> Vec<(usize, usize)> {
+        let all = self.places.iter().map(|places| places.lock().unwrap().locals.len());
+        let classes = self.quotients.iter().map(|quotient| quotient.summaries.len()).chain(std::iter::repeat(0));
+        all.zip(classes).collect()
     }
 
     /// Votes for which the network holds as many signatures as decide.
@@ -189,8 +228,14 @@ impl RoundModel {
         }
     }
 
-    fn next(&self, place: usize, number: u32, index: u16) -> u32 {
-        let mut places = self.places[place].lock().unwrap();
+    fn next(&self, place: usize, number: u32, step: u16) -> u32 {
+        match self.quotients.get(place) {
+            Some(quotient) => quotient.next[number as usize][usize::from(step)],
+            None => self.compute(&mut self.places[place].lock().unwrap(), number, step),
+        }
+    }
+
+    fn compute(&self, places: &mut Places, number: u32, index: u16) -> u32 {
         let known = places.next[number as usize][usize::from(index)];
         if known != UNKNOWN {
             return known;
@@ -198,7 +243,7 @@ impl RoundModel {
         let before = &places.locals[number as usize];
         let after =
             step(&self.network, &self.vocabulary, self.setting.mutant, before, self.steps[usize::from(index)]);
-        let after = self.number(&mut places, after);
+        let after = self.number(places, after);
         places.next[number as usize][usize::from(index)] = after;
         after
     }
@@ -225,15 +270,9 @@ impl Model for RoundModel {
         let members = self.summaries(state);
         let decidable = self.decidable(&members);
         let proposed = members.iter().flatten().fold(self.vocabulary.byzantine, |set, m| set | m.proposals);
-        let (votes, proposals) = (self.vocabulary.votes.len(), self.vocabulary.proposals.len());
         for (place, member) in members.iter().enumerate() {
-            let Some(member) = member.filter(|m| m.committed.is_none()) else { continue };
-            let mut add = |step: usize| actions.push(Action { place, step: step as u16 });
-            ones(decidable & member.open.0).for_each(&mut add);
-            ones(proposed & member.open.1).for_each(|index| add(votes + index));
-            // The timers, and at the end the restart.
-            let last = self.steps.len() - usize::from(!self.setting.restarts);
-            (votes + proposals..last).for_each(&mut add);
+            let steps = member.iter().flat_map(|m| self.open_steps(m, (decidable, proposed)));
+            actions.extend(steps.map(|step| Action { place, step }));
         }
     }
 

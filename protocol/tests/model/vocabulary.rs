@@ -22,7 +22,7 @@ pub(crate) struct Vocabulary {
     pub(crate) records: Vec<Digest>,
     /// How many of them honest recomputation gives.
     pub(crate) valid: usize,
-    /// Every vote for every record in every view.
+    /// Every vote for every record in every view, from the one in which it is first proposed.
     pub(crate) votes: Vec<Vote>,
     /// Every proposal that somebody can make.
     pub(crate) proposals: Vec<Verified>,
@@ -51,7 +51,7 @@ impl Vocabulary {
                 let mut altered = mine[0].clone();
                 altered.record.model_root = Digest([1; 32]);
                 wrong.push(altered.record.hash().unwrap());
-                this.add(network, leader, view, altered);
+                mine.push(altered);
             }
             for proposal in &mine {
                 this.add(network, leader, view, proposal.clone());
@@ -63,7 +63,8 @@ impl Vocabulary {
         for view in 0..network.views {
             this.votes.push(Vote { kind: Kind::Nullify, view, record: 0 });
             for kind in [Kind::Notarize, Kind::Finalize] {
-                this.votes.extend((0..this.records.len()).map(|record| Vote { kind, view, record }));
+                let made = (0..this.records.len()).filter(|r| this.proposal_of(*r).record.origin_view <= view);
+                this.votes.extend(made.map(|record| Vote { kind, view, record }).collect::<Vec<_>>());
             }
         }
         assert!(this.votes.len() <= 128 && this.proposals.len() <= 128, "more than fits into the sets of bits");
