@@ -4,8 +4,6 @@ use fedswarm_protocol::envelope::Kind;
 use stateright::Property;
 
 use crate::model::{Global, RoundModel, Setting, ones};
-use crate::network::fingerprint;
-use crate::suffix;
 use crate::vocabulary::Vocabulary;
 
 /// Agreement; the name by which mutants look for forks.
@@ -96,11 +94,6 @@ fn nobody_honest_blamed(model: &RoundModel, state: &Global) -> bool {
     model.summaries(state).iter().flatten().all(|m| !m.blames_honest)
 }
 
-fn live(model: &RoundModel, state: &Global) -> bool {
-    let every = model.setting.live_every;
-    every == 0 || !fingerprint(state).is_multiple_of(every) || suffix::decides(model, state)
-}
-
 fn everybody_commits(model: &RoundModel, state: &Global) -> bool {
     model.summaries(state).iter().flatten().all(|m| m.committed.is_some())
 }
@@ -121,7 +114,6 @@ pub(crate) fn properties(setting: &Setting) -> Vec<Property<RoundModel>> {
         Property::always("I5 what is notarized is what honest members recompute", valid),
         Property::always("I7 no honest member contradicts itself", no_contradiction),
         Property::always("I7 no honest member is found at fault", nobody_honest_blamed),
-        Property::always("L1 the honest members decide once the network is calm", live),
         Property::sometimes("everybody commits", everybody_commits),
         Property::sometimes("view 0 is nullified", |m, s| some(m, s, Kind::Nullify, 0)),
         Property::sometimes("a record is final in view 1", |m, s| some(m, s, Kind::Finalize, 1)),

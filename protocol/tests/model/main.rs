@@ -2,90 +2,61 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod equivalence;
 mod invariants;
+mod liveness;
 mod member;
 mod model;
+mod mutants;
 mod network;
 mod quotient;
 mod reduction;
+mod report;
 mod steps;
 mod suffix;
 mod vocabulary;
 
-use std::time::Instant;
-
 use model::{RoundModel, Setting};
-use stateright::{Checker, HasDiscoveries, Model};
-use steps::Mutant;
+use stateright::{Checker, Model};
 
-#[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 fn explore(name: &str, setting: Setting) {
-    let begin = Instant::now();
-    let model = RoundModel::new(setting);
-    let checker = model.checker().spawn_dfs().join();
-    println!(
-        "| {name} | {} | {} | {} | {:?} | {:.1} |",
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth(),
-        checker.model().local_counts(),
-        begin.elapsed().as_secs_f64()
-    );
-    for (name, path) in checker.discoveries() {
-        println!("  {name}: {} steps {}", path.clone().into_actions().len(), checker.discovery_classification(name));
-    }
-    //checker.assert_properties();
+    let begin = report::now();
+    let checker = RoundModel::new(setting).checker().spawn_dfs().join();
+    report::line(name, &checker, begin);
+    checker.assert_properties();
 }
 
 #[test]
-fn two_views0() {
-    explore("Byzantine aggregator of view 0", Setting::default());
-}
-#[test]
-fn two_views1() {
-    explore("Byzantine aggregator of view 1", Setting { byzantine: vec![1], ..Setting::default() });
-}
-#[test]
-fn two_views2() {
-    explore("Byzantine no aggregator", Setting { byzantine: vec![2], ..Setting::default() });
-}
-#[test]
-fn two_views0r() {
-    explore("Byzantine aggregator of view 0, restarts", Setting {restarts: true, ..Setting::default() });
+fn two_views_are_safe_whoever_aggregates() {
+    for view in [1, 2] {
+        let setting = Setting { byzantine: vec![view], ..Setting::default() };
+        explore(&format!("2 views, Byzantine aggregator of view {view}"), setting);
+    }
+    explore("2 views, Byzantine aggregator of view 0, reduced", Setting { reduced: true, ..Setting::default() });
 }
 
-#[allow(clippy::disallowed_methods, clippy::disallowed_types)]
-fn caught(name: &str, setting: Setting) {
-    let begin = Instant::now();
-    let model = RoundModel::new(setting);
-    let checker = model.checker().finish_when(HasDiscoveries::AnyOf([invariants::AGREEMENT].into())).spawn_bfs().join();
-    println!(
-        "| {name} | {} | {} | {} | {:?} | {:.1} |",
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth(),
-        checker.model().local_counts(),
-        begin.elapsed().as_secs_f64()
-    );
-    for (name, path) in checker.discoveries() {
-        println!("  {name}: {} steps {}", path.clone().into_actions().len(), checker.discovery_classification(name));
-    }
-    if let Some(path) = checker.discovery(invariants::AGREEMENT) {
-        for action in path.into_actions() { println!("    {}", checker.model().format_action(&action)); }
+#[test]
+fn two_views_are_safe_with_restarts() {
+    for view in [1, 2] {
+        let setting = Setting { byzantine: vec![view], restarts: true, reduced: true, ..Setting::default() };
+        explore(&format!("2 views, Byzantine aggregator of view {view}, restarts, reduced"), setting);
     }
 }
+
+/// `cargo test --release -p fedswarm-protocol --test model -- --ignored two_views_are_safe_with_restarts_and_a_liar --nocapture`
 #[test]
-fn mutants() {
-    for (name, byzantine, mutant) in [
-        ("double", 0, Mutant::DoubleNotarize),
-        ("b1", 0, Mutant::NullifyAfterFinalize),
-        ("b2", 0, Mutant::FinalizeAfterNullify),
-        ("c", 1, Mutant::NoJustification),
-        ("recompute", 0, Mutant::NoRecomputation),
-        ("amnesia", 0, Mutant::Amnesia),
-    ] {
-        caught(name, Setting { byzantine: vec![byzantine], restarts: mutant == Mutant::Amnesia, mutant: Some(mutant), ..Setting::default() });
-    }
-    caught("quorum 2", Setting { quorum: Some(2), ..Setting::default() });
-    caught("two", Setting { byzantine: vec![0, 1], ..Setting::default() });
+#[ignore = "minutes"]
+fn two_views_are_safe_with_restarts_and_a_liar_first() {
+    let setting = Setting { restarts: true, reduced: true, ..Setting::default() };
+    explore("2 views, Byzantine aggregator of view 0, restarts, reduced", setting);
+}
+
+/// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views --nocapture`
+#[test]
+#[ignore = "long"]
+fn three_views_are_safe() {
+    let view = std::env::var("BYZ").unwrap().parse().unwrap();
+    let values = std::env::var("VALUES").unwrap().parse().unwrap();
+    let setting = Setting { views: 3, byzantine: vec![view], reduced: true, values, wrong: false, ..Setting::default() };
+    explore(&format!("3 views, Byzantine aggregator of view {view}, reduced"), setting);
 }

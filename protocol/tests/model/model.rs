@@ -42,14 +42,19 @@ pub(crate) struct Setting {
     pub(crate) byzantine: Vec<u32>,
     /// Valid records that a Byzantine aggregator proposes.
     pub(crate) values: usize,
+    /// It proposes a wrong one, too.
+    pub(crate) wrong: bool,
     /// Honest members may restart, any number of times.
     pub(crate) restarts: bool,
+    /// Every state of each member is computed first, whatever happens to it, and those that nobody can tell apart are one
+    /// ([`Quotient`]). Without it, members' states are computed when they are reached.
+    pub(crate) quotient: bool,
+    /// Steps that cannot change what a member will say are left out ([`reduction::open`]).
+    pub(crate) reduced: bool,
     /// Votes that decide, if not what the number of voters gives.
     pub(crate) quorum: Option<usize>,
     /// The rule that is broken.
     pub(crate) mutant: Option<Mutant>,
-    /// Liveness is checked for one state in this many; 0 is none.
-    pub(crate) live_every: u64,
 }
 
 impl Default for Setting {
@@ -58,10 +63,12 @@ impl Default for Setting {
             views: 2,
             byzantine: vec![0],
             values: 2,
+            wrong: true,
             restarts: false,
+            quotient: true,
+            reduced: false,
             quorum: None,
             mutant: None,
-            live_every: 0,
         }
     }
 }
@@ -110,11 +117,13 @@ pub(crate) struct RoundModel {
 impl RoundModel {
     pub(crate) fn new(setting: Setting) -> Self {
         let network = Network::new(setting.views, &setting.byzantine, setting.quorum);
-        let vocabulary = Vocabulary::new(&network, setting.values);
+        let vocabulary = Vocabulary::new(&network, setting.values, setting.wrong);
         let honest = network.honest();
         assert!(honest.len() <= HONEST && network.byzantine.len() < network.quorum().quorum);
         let mut steps: Vec<Step> = (0..vocabulary.votes.len()).map(Step::Votes).collect();
         steps.extend((0..vocabulary.proposals.len()).map(Step::Proposal));
+        let finals = ones(vocabulary.votes_where(|v| v.kind == Kind::Finalize));
+        steps.extend(finals.map(Step::Final));
         steps.extend(timers(setting.views).into_iter().map(Step::Timer));
         steps.push(Step::Restart);
         let mut model = Self {
@@ -132,8 +141,8 @@ impl RoundModel {
             let local = Local::new(&model.vocabulary, member);
             model.number(&mut model.places[place].lock().unwrap(), local);
         }
-        if model.setting.mutant.is_none() && model.setting.quorum.is_none() && model.honest.len() == HONEST {
-            (0..HONEST).for_each(|place| model.close(place));
+        if model.setting.quotient {
+            (0..model.honest.len()).for_each(|place| model.close(place));
             model.quotients = model.places.iter().map(|places| Quotient::of(&places.lock().unwrap())).collect();
         }
         model
@@ -154,11 +163,16 @@ impl RoundModel {
     /// Steps that can make a difference to a member, given the votes and proposals that there are.
     fn open_steps(&self, member: &Summary, there: (u128, u128)) -> impl Iterator<Item = u16> + use<> {
         let (votes, proposals) = (self.vocabulary.votes.len(), self.vocabulary.proposals.len());
-        // The timers, and at the end the restart.
-        let last = self.steps.len() - usize::from(!self.setting.restarts);
+        let finals = self.masks.finalize.count_ones() as usize;
         let arrive = ones(there.0 & member.open.0).chain(ones(there.1 & member.open.1).map(move |i| votes + i));
-        let range = if member.committed.is_some() { 0..0 } else { votes + proposals..last };
-        arrive.chain(range).map(|step| step as u16)
+        // Finalizations with their records, then the timers, and at the end the restart.
+        let is_there = move |i: &usize| there.0 & 1 << i != 0;
+        let all = ones(self.masks.finalize).enumerate();
+        let arrive_final = all.filter(move |(_, i)| is_there(i)).map(move |(nth, _)| votes + proposals + nth);
+        let last = self.steps.len() - usize::from(!self.setting.restarts);
+        let own = arrive_final.chain(votes + proposals + finals..last);
+        let takes_part = member.committed.is_none();
+        arrive.chain(own).filter(move |_| takes_part).map(|step| step as u16)
     }
 
     /// The number of a member's state.
@@ -178,10 +192,9 @@ impl RoundModel {
 
     fn summary(&self, local: &Local) -> Summary {
         let open = match local.member.committed {
-            None => reduction::open(&self.network, &self.vocabulary, self.setting.mutant, local),
+            None => reduction::open(&self.network, &self.vocabulary, &self.setting, local),
             Some(_) => (0, 0),
         };
-        let open = (open.0 & !self.masks.finalize, open.1);
         Summary {
             votes: local.votes,
             proposals: local.proposals,
@@ -208,6 +221,11 @@ impl RoundModel {
     pub(crate) fn local(&self, place: usize, number: u32) -> Local {
         let number = self.quotients.get(place).map_or(number, |quotient| quotient.example[number as usize]);
         self.places[place].lock().unwrap().locals[number as usize].clone()
+    }
+
+    /// One state of each class of a member.
+    pub(crate) fn examples(&self, place: usize) -> Vec<Local> {
+        (0..self.quotients[place].example.len()).map(|class| self.local(place, class as u32)).collect()
     }
 
     /// How many states each honest member has been in, and how many classes they make.

@@ -15,6 +15,8 @@ pub(crate) enum Step {
     Votes(usize),
     /// A proposal arrives.
     Proposal(usize),
+    /// Somebody that holds a record final sends it, with these votes.
+    Final(usize),
     /// A timer fires, armed or not.
     Timer(Timer),
     /// The member ends, and begins again from its disk.
@@ -86,10 +88,6 @@ pub(crate) fn step(
             for message in deciding(network, vocabulary, member, vote) {
                 member.hear(network, &message);
             }
-            if vote.kind == Kind::Finalize && member.committed.is_none() {
-                // It does not know the record, so it asks, and is told by whoever does.
-                member.hear(network, &network.committed(vocabulary.proposal_of(vote.record), vote.view));
-            }
             local.decided |= 1 << index;
             if mutant == Some(Mutant::FinalizeAfterNullify) && vote.kind == Kind::Notarize {
                 let finalize = Vote { kind: Kind::Finalize, ..vote };
@@ -106,6 +104,10 @@ pub(crate) fn step(
             }
             member.hear(network, proposal);
             local.heard |= 1 << index;
+        }
+        Step::Final(index) => {
+            let vote = vocabulary.votes[index];
+            member.hear(network, &network.committed(vocabulary.proposal_of(vote.record), vote.view));
         }
         Step::Timer(timer) => {
             member.drive(network, Input::Timer(timer));

@@ -21,8 +21,9 @@ struct Calm<'a> {
     now: u64,
 }
 
-/// True if every honest member holds a final record of the round within [`PATIENCE_MS`].
-pub(crate) fn decides(model: &RoundModel, state: &Global) -> bool {
+/// Virtual milliseconds until every honest member holds a final record of the round; nothing if that takes more than
+/// [`PATIENCE_MS`].
+pub(crate) fn decides(model: &RoundModel, state: &Global) -> Option<u64> {
     let members = model.honest.iter().enumerate();
     let machines = members.map(|(place, index)| (*index, model.local(place, state[place]).member.machine)).collect();
     let (queue, timers) = (VecDeque::new(), BTreeSet::new());
@@ -47,10 +48,10 @@ impl Calm<'_> {
         }
     }
 
-    fn run(&mut self) -> bool {
+    fn run(&mut self) -> Option<u64> {
         loop {
             if self.machines.iter().all(|(_, machine)| machine.head().round >= ROUND) {
-                return true;
+                return Some(self.now);
             }
             if let Some((place, input)) = self.queue.pop_front() {
                 self.step(place, input);
@@ -59,7 +60,7 @@ impl Calm<'_> {
                 self.step(place, Input::Timer(timer));
             }
             if self.now > PATIENCE_MS || self.timers.is_empty() && self.queue.is_empty() {
-                return false;
+                return None;
             }
         }
     }

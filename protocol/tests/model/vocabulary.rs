@@ -31,8 +31,9 @@ pub(crate) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// With `values` different valid records of each Byzantine aggregator, one to three.
-    pub(crate) fn new(network: &Network, values: usize) -> Self {
+    /// With `values` different valid records of each Byzantine aggregator, one to three, and with one that is
+    /// wrong, if `wrong_ones`.
+    pub(crate) fn new(network: &Network, values: usize, wrong_ones: bool) -> Self {
         let mut this =
             Self { records: Vec::new(), valid: 0, votes: Vec::new(), proposals: Vec::new(), byzantine: 0 };
         let mut wrong = Vec::new();
@@ -47,7 +48,7 @@ impl Vocabulary {
                 let (since, proposal) = again;
                 this.add(network, leader, view, Proposal { notarized_in: Some(since), ..proposal.clone() });
             }
-            if lies {
+            if lies && wrong_ones {
                 let mut altered = mine[0].clone();
                 altered.record.model_root = Digest([1; 32]);
                 wrong.push(altered.record.hash().unwrap());
