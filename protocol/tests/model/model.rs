@@ -307,7 +307,11 @@ impl Model for RoundModel {
                 let Vote { kind, view, record } = self.vocabulary.votes[index];
                 format!("a quorum to {} in view {view}, record {record}", kind.name())
             }
-            Step::Proposal(index) => format!("proposal {:?}", self.vocabulary.proposals[index]),
+            Step::Proposal(index) => {
+                let (record, proposal) = self.vocabulary.proposal(index);
+                let slot = self.vocabulary.proposals[index].slot();
+                format!("a proposal in view {}, record {record}, notarized in {:?}", slot.view, proposal.notarized_in)
+            }
             other => format!("{other:?}"),
         };
         format!("member {}: {what}", self.honest[action.place])
