@@ -91,26 +91,17 @@ impl State {
             return;
         }
         let round = &self.round;
-        let view = self.first_undecided();
-        let in_view = round.votes.iter().filter(|((_, v), _)| *v == view);
+        let in_view = round.votes.iter().filter(|((_, view), _)| *view == round.view);
         let status = Status {
             finalized: self.head.round,
             record: self.head_hash,
-            view,
+            view: round.view,
             updates: bits(round.updates.keys().map(|key| key.0)),
             receipts: bits(round.receipts.keys().map(|key| key.0)),
             votes: bits(in_view.flat_map(|(_, votes)| votes.keys().copied())),
-            proposal: round.proposals.contains_key(&view),
+            proposal: round.proposals.contains_key(&round.view),
         };
         out.push(Effect::Say { to, slot: self.status_slot(), message: Message::Status(status) });
-    }
-
-    /// The first view for which this member has no certificate: usually the one that it is in. A certificate of a later view
-    /// may have brought it past one, and then it can judge no proposal until it has that one too.
-    fn first_undecided(&self) -> u32 {
-        let round = &self.round;
-        let decided = |view: &u32| round.nullified.contains_key(view) || round.notarized.contains_key(view);
-        (0..round.view).find(|view| !decided(view)).unwrap_or(round.view)
     }
 
     pub(super) fn on_connected(&mut self, member: u16, out: &mut Out) {

@@ -1,12 +1,16 @@
 //! Phases 3 and 4: the aggregator proposes, and every voter recomputes before it votes.
 
-use super::{Effect, Event, Fault, Merge, MergeInput, Out, Payload, State};
+use super::{Effect, Event, Fault, Merge, MergeInput, Out, Payload, Recipient, State};
 use crate::election::fold_seed;
 use crate::envelope::{Kind, Verified};
 use crate::hash::Digest;
 use crate::manifest::PROTOCOL_VERSION;
 use crate::message::{Message, Proposal, RecordBody, UpdateRef};
 use crate::record::{Record, RecordKind, Rule, list_root};
+
+/// Views whose certificates an aggregator sends with its proposal. Too low and, after that many views without a record,
+/// members that missed a certificate depend on others to answer them.
+const VIEWS_JUSTIFIED: u32 = 16;
 
 /// Whether the result of a merge is known.
 enum Outcome {
@@ -53,6 +57,23 @@ impl State {
             slot: self.slot(Kind::Proposal, view),
             message: Message::Proposal(Box::new(proposal)),
         });
+        self.say_justification(view, out);
+    }
+
+    /// Tells everybody how the views before ended. Who was carried past a view, or knows only one of two certificates of it,
+    /// cannot judge the proposal of this view without them.
+    pub(super) fn say_justification(&self, view: u32, out: &mut Out) {
+        for before in view.saturating_sub(VIEWS_JUSTIFIED)..view {
+            for certificate in
+                [self.round.nullified.get(&before), self.round.notarized.get(&before)].into_iter().flatten()
+            {
+                out.push(Effect::Say {
+                    to: Recipient::All,
+                    slot: self.slot(Kind::Certificate, before),
+                    message: Message::Certificate(certificate.clone()),
+                });
+            }
+        }
     }
 
     fn fresh_proposal(&mut self, view: u32, out: &mut Out) -> Option<Proposal> {

@@ -62,6 +62,9 @@ impl State {
         for message in update.chain(receipt).chain(proposal).chain(votes) {
             out.push(Effect::Forward { to, message: message.clone() });
         }
+        if round.proposals.get(&round.view).is_some_and(|p| p.author() == me) {
+            self.say_justification(round.view, out);
+        }
         let Some(before) = round.view.checked_sub(1) else { return };
         let certificate = round.notarized.get(&before).or_else(|| round.nullified.get(&before));
         if let Some(certificate) = certificate {

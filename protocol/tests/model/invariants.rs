@@ -66,9 +66,9 @@ fn nothing_else_later(model: &RoundModel, state: &Global) -> bool {
     let decidable = decidable(model, state);
     let votes = &model.vocabulary.votes;
     let (finalize, notarize) = (decidable & model.masks.finalize, decidable & model.masks.notarize);
-    ones(finalize).map(|i| votes[i]).all(|f| {
-        ones(notarize).map(|i| votes[i]).all(|n| n.view <= f.view || n.record == f.record)
-    })
+    ones(finalize)
+        .map(|i| votes[i])
+        .all(|f| ones(notarize).map(|i| votes[i]).all(|n| n.view <= f.view || n.record == f.record))
 }
 
 fn valid(model: &RoundModel, state: &Global) -> bool {
@@ -83,9 +83,9 @@ fn no_contradiction(model: &RoundModel, state: &Global) -> bool {
         let views = masks.nullify_in.iter().zip(&masks.finalize_in);
         let one_way = views.into_iter().all(|(nullify, finalize)| m.votes & nullify == 0 || m.votes & finalize == 0);
         let proposals = model.masks.notarize_in.iter().enumerate();
-        let one_proposal = proposals.into_iter().all(|(view, _)| {
-            (m.proposals & model.vocabulary.proposals_of(view as u32)).count_ones() <= 1
-        });
+        let one_proposal = proposals
+            .into_iter()
+            .all(|(view, _)| (m.proposals & model.vocabulary.proposals_of(view as u32)).count_ones() <= 1);
         one_of_each && one_way && one_proposal
     })
 }

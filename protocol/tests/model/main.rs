@@ -57,6 +57,7 @@ fn two_views_are_safe_with_restarts_and_a_liar_first() {
 fn three_views_are_safe() {
     let view = std::env::var("BYZ").unwrap().parse().unwrap();
     let values = std::env::var("VALUES").unwrap().parse().unwrap();
-    let setting = Setting { views: 3, byzantine: vec![view], reduced: true, values, wrong: false, ..Setting::default() };
+    let setting =
+        Setting { views: 3, byzantine: vec![view], reduced: true, values, wrong: false, ..Setting::default() };
     explore(&format!("3 views, Byzantine aggregator of view {view}, reduced"), setting);
 }

@@ -46,6 +46,8 @@ pub(crate) struct Setting {
     pub(crate) wrong: bool,
     /// Honest members may restart, any number of times.
     pub(crate) restarts: bool,
+    /// A restarted member still has the notarizations that it had seen; the shipped vote log holds votes only.
+    pub(crate) keeps: bool,
     /// Every state of each member is computed first, whatever happens to it, and those that nobody can tell apart are one
     /// ([`Quotient`]). Without it, members' states are computed when they are reached.
     pub(crate) quotient: bool,
@@ -65,6 +67,7 @@ impl Default for Setting {
             values: 2,
             wrong: true,
             restarts: false,
+            keeps: false,
             quotient: true,
             reduced: false,
             quorum: None,
@@ -259,8 +262,13 @@ impl RoundModel {
             return known;
         }
         let before = &places.locals[number as usize];
-        let after =
-            step(&self.network, &self.vocabulary, self.setting.mutant, before, self.steps[usize::from(index)]);
+        let after = step(
+            &self.network,
+            &self.vocabulary,
+            (self.setting.mutant, self.setting.keeps),
+            before,
+            self.steps[usize::from(index)],
+        );
         let after = self.number(places, after);
         places.next[number as usize][usize::from(index)] = after;
         after

@@ -54,7 +54,10 @@ fn a_quorum_of_two_forks() {
 
 #[test]
 fn two_liars_of_four_fork() {
-    assert!(!fork("two Byzantine of four", Setting { byzantine: vec![0, 1], quotient: false, ..Setting::default() }).is_empty());
+    assert!(
+        !fork("two Byzantine of four", Setting { byzantine: vec![0, 1], quotient: false, ..Setting::default() })
+            .is_empty()
+    );
 }
 
 #[test]

@@ -72,11 +72,11 @@ impl Local {
     }
 }
 
-/// Carries a step out.
+/// Carries a step out. `keeps`: a restarted member still has the notarizations that it had seen.
 pub(crate) fn step(
     network: &Network,
     vocabulary: &Vocabulary,
-    mutant: Option<Mutant>,
+    (mutant, keeps): (Option<Mutant>, bool),
     before: &Local,
     step: Step,
 ) -> Local {
@@ -118,7 +118,9 @@ pub(crate) fn step(
         Step::Restart => {
             let log = if mutant == Some(Mutant::Amnesia) { &[] } else { before.member.log.as_slice() };
             local.member = member.restarted(network, log);
-            (local.decided, local.heard) = (0, 0);
+            local.decided &= if keeps { vocabulary.votes_where(|v| v.kind == Kind::Notarize) } else { 0 };
+            hear_decided(network, vocabulary, local.decided, &mut local.member);
+            local.heard = 0;
         }
     }
     local.updated(vocabulary)
@@ -148,7 +150,7 @@ fn again(network: &Network, vocabulary: &Vocabulary, before: &Local, proposal: &
 }
 
 /// Certificates for everything that a member has seen decided, in the order of the views.
-pub(crate) fn hear_decided(network: &Network, vocabulary: &Vocabulary, decided: u128, member: &mut Member) {
+fn hear_decided(network: &Network, vocabulary: &Vocabulary, decided: u128, member: &mut Member) {
     for (index, vote) in vocabulary.votes.iter().enumerate() {
         if decided & 1 << index != 0 {
             member.hear(network, &network.fabricated(vote.kind, vote.view, vocabulary.digest(*vote)));

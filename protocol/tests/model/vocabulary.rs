@@ -34,8 +34,7 @@ impl Vocabulary {
     /// With `values` different valid records of each Byzantine aggregator, one to three, and with one that is
     /// wrong, if `wrong_ones`.
     pub(crate) fn new(network: &Network, values: usize, wrong_ones: bool) -> Self {
-        let mut this =
-            Self { records: Vec::new(), valid: 0, votes: Vec::new(), proposals: Vec::new(), byzantine: 0 };
+        let mut this = Self { records: Vec::new(), valid: 0, votes: Vec::new(), proposals: Vec::new(), byzantine: 0 };
         let mut wrong = Vec::new();
         // Fresh proposals of every view; their records are all there is to propose again later.
         let mut fresh: Vec<Proposal> = Vec::new();
