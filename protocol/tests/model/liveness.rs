@@ -48,17 +48,17 @@ fn honest_members_decide_after_any_beginning() {
 }
 
 #[test]
-fn honest_members_decide_after_restarts_that_keep_notarizations() {
+fn honest_members_decide_after_restarts_that_keep_what_was_seen() {
     for byzantine in 0..3 {
         walk(byzantine, true, true, 200);
     }
 }
 
-/// Fails as long as the vote log holds votes only: a member that voted to finalize may not nullify, but after a restart
-/// it no longer has the notarization that would bring the others along.
+/// Fails as long as a log holds own statements only: a member that voted to finalize may not nullify, but after a restart it
+/// no longer has the notarization that would bring the others along, and nobody may have the notarized record any more.
 /// `cargo test --release -p fedswarm-protocol --test model -- --ignored after_any_restart`
 #[test]
-#[ignore = "known: notarizations are not kept on disk"]
+#[ignore = "known: neither notarizations nor the records that were voted for are on disk"]
 fn honest_members_decide_after_any_restart() {
     walk(0, true, false, 200);
 }

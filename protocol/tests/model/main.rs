@@ -53,11 +53,8 @@ fn two_views_are_safe_with_restarts_and_a_liar_first() {
 
 /// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views --nocapture`
 #[test]
-#[ignore = "long"]
+#[ignore = "hours, and more than 4 GB"]
 fn three_views_are_safe() {
-    let view = std::env::var("BYZ").unwrap().parse().unwrap();
-    let values = std::env::var("VALUES").unwrap().parse().unwrap();
-    let setting =
-        Setting { views: 3, byzantine: vec![view], reduced: true, values, wrong: false, ..Setting::default() };
-    explore(&format!("3 views, Byzantine aggregator of view {view}, reduced"), setting);
+    let setting = Setting { views: 3, reduced: true, wrong: false, ..Setting::default() };
+    explore("3 views, Byzantine aggregator of view 0, reduced", setting);
 }

@@ -46,7 +46,8 @@ pub(crate) struct Setting {
     pub(crate) wrong: bool,
     /// Honest members may restart, any number of times.
     pub(crate) restarts: bool,
-    /// A restarted member still has the notarizations that it had seen; the shipped vote log holds votes only.
+    /// A restarted member still has the proposals and certificates that it had seen; the shipped log holds its own
+    /// statements only.
     pub(crate) keeps: bool,
     /// Every state of each member is computed first, whatever happens to it, and those that nobody can tell apart are one
     /// ([`Quotient`]). Without it, members' states are computed when they are reached.

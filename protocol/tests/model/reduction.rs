@@ -22,7 +22,7 @@ use crate::vocabulary::{Vocabulary, Vote};
 ///    notarization of a view that it has nullified or voted to finalize;
 /// 6. finalize votes without the record: the record comes with them.
 ///
-/// A mutant that speaks where 4 or 5 says that a member is silent is explored without that reason.
+/// A mutant that speaks where 1, 4 or 5 says that a member is silent is explored without that reason.
 pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting, local: &Local) -> (u128, u128) {
     let view = local.member.machine.position().1;
     let remembered = vocabulary.votes_in(&local.member.log);
@@ -51,7 +51,11 @@ pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting
         let record = vocabulary.proposal(index).0;
         let notarized = || decided(&|v| v.kind == Kind::Notarize && v.record == record);
         let useful = (of == view && !voted) || (of <= view && leads_later && notarized());
-        if all & vocabulary.proposals_of(of) == 0 && (useful || !setting.reduced) {
+        let taken = match setting.mutant {
+            Some(Mutant::DoubleNotarize) => 1 << index,
+            _ => vocabulary.proposals_of(of),
+        };
+        if all & taken == 0 && (useful || !setting.reduced) {
             proposals |= 1 << index;
         }
     }

@@ -5,6 +5,7 @@ use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Input, Timer};
 
 use crate::member::Member;
+use crate::model::ones;
 use crate::network::{Network, ROUND};
 use crate::vocabulary::{Vocabulary, Vote};
 
@@ -72,7 +73,8 @@ impl Local {
     }
 }
 
-/// Carries a step out. `keeps`: a restarted member still has the notarizations that it had seen.
+/// Carries a step out. `keeps`: a restarted member still has the proposals and certificates that it had
+/// seen.
 pub(crate) fn step(
     network: &Network,
     vocabulary: &Vocabulary,
@@ -118,9 +120,13 @@ pub(crate) fn step(
         Step::Restart => {
             let log = if mutant == Some(Mutant::Amnesia) { &[] } else { before.member.log.as_slice() };
             local.member = member.restarted(network, log);
-            local.decided &= if keeps { vocabulary.votes_where(|v| v.kind == Kind::Notarize) } else { 0 };
+            if !keeps {
+                (local.decided, local.heard) = (0, 0);
+            }
+            for index in ones(local.heard) {
+                local.member.hear(network, &vocabulary.proposals[index]);
+            }
             hear_decided(network, vocabulary, local.decided, &mut local.member);
-            local.heard = 0;
         }
     }
     local.updated(vocabulary)
