@@ -213,6 +213,18 @@ impl std::hash::Hash for Verified {
 }
 
 impl Verified {
+    /// A certificate that this member put together itself from votes that were verified one by one.
+    pub(crate) fn assembled(network: &Digest, certificate: Certificate) -> Result<Self, EnvelopeError> {
+        let Certificate { epoch, round, view, .. } = certificate;
+        let slot = Slot { kind: Kind::Certificate, epoch, round, view };
+        let body = codec::encode(&certificate).map_err(|e| EnvelopeError::Body(slot.kind.name(), e))?;
+        let statement =
+            hash("statement", &[signed_bytes(network, &slot, &body).as_slice(), &NOBODY.to_le_bytes()].concat());
+        let bytes = frame(&slot, NOBODY, &UNSIGNED, &body)?;
+        let message = Message::Certificate(certificate);
+        Ok(Self(Arc::new(Checked { slot, author: NOBODY, message, signature: UNSIGNED, statement, bytes })))
+    }
+
     /// What, and for which epoch, round and view.
     #[must_use]
     pub fn slot(&self) -> &Slot {
@@ -545,6 +557,10 @@ pub fn seal_with(
     } else {
         (author, scheme.sign(key, &signed_bytes(network, slot, &body)))
     };
+    frame(slot, author, &signature, &body)
+}
+
+fn frame(slot: &Slot, author: u16, signature: &Signature, body: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
     out.push(slot.kind as u8);
     out.extend_from_slice(&slot.epoch.to_le_bytes());
@@ -552,7 +568,7 @@ pub fn seal_with(
     out.extend_from_slice(&slot.view.to_le_bytes());
     out.extend_from_slice(&author.to_le_bytes());
     out.extend_from_slice(&signature.0);
-    out.extend_from_slice(&body);
+    out.extend_from_slice(body);
     if out.len() > slot.kind.max_bytes() { Err(EnvelopeError::Size(out.len())) } else { Ok(out) }
 }
 

@@ -84,10 +84,13 @@ pub struct Status {
     pub finalized: u64,
     /// Hash of that round's record.
     pub record: Digest,
-    /// Its view of the round in progress.
-    pub view: u32,
     /// Its epoch: which committee it can check messages against.
     pub epoch: u32,
+    /// Its view of the round in progress.
+    pub view: u32,
+    /// The first view that it cannot account for: it knows no nullification of it, and no notarization of it or a later one.
+    /// Its own view if there is none. Without a certificate for each earlier view no proposal can be judged.
+    pub gap: u32,
     /// Authors whose update it knows: the first 64 bits for voters, the rest for the round's contributors in their order.
     pub updates: [u64; 4],
     /// Signers whose receipt it knows.

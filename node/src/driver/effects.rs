@@ -39,6 +39,7 @@ impl Driver {
                 self.inputs.push_back(Input::Message(own));
                 self.publish(slot.kind, bytes).await;
             }
+            Effect::Keep { message } => self.store.keep_statement(message.slot().round, message.bytes())?,
             Effect::Say { to, slot, message } => {
                 let bytes = self.sealed(&slot, &message)?;
                 // What newcomers and rare statements need goes to everybody, connected here or not.

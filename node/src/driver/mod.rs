@@ -393,13 +393,15 @@ impl Driver {
         self.training.store(true, Ordering::Relaxed);
     }
 
-    /// Feeds own statements of the round in progress back, so that this run says the same as the last one.
+    /// Feeds own statements of the round in progress back, so that this run says the same as the last one, then what they
+    /// rest on.
     fn restore(&mut self) -> Result<(), Error> {
         let round = self.state.position().0;
-        for bytes in self.store.statements(round)? {
-            let message = self.verifier.open(&bytes)?;
-            self.inputs.push_back(Input::Message(message));
-        }
+        let statements = self.store.statements(round)?;
+        let messages = statements.iter().map(|bytes| self.verifier.open(bytes)).collect::<Result<Vec<_>, _>>()?;
+        let me = self.state.me();
+        let (own, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(|m| Some(m.author()) == me);
+        self.inputs.extend(own.into_iter().chain(others).map(Input::Message));
         Ok(())
     }
 

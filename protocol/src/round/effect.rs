@@ -202,6 +202,12 @@ pub enum Effect {
         /// What is said.
         message: Message,
     },
+    /// Write somebody else's message to the vote log, before what follows: a vote of this member rests on it. After a restart
+    /// the others may have forgotten it, and without it this member could neither go back on its vote nor bring them along.
+    Keep {
+        /// A proposal that this member votes for, or a certificate.
+        message: Verified,
+    },
     /// Sign if the kind is signed, and send; nothing is kept.
     Say {
         /// To whom.

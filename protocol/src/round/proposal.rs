@@ -51,6 +51,7 @@ impl State {
             slot: self.slot(Kind::Proposal, view),
             message: Message::Proposal(Box::new(proposal)),
         });
+        self.say_certificates(out);
     }
 
     fn fresh_proposal(&mut self, view: u32, out: &mut Out) -> Option<Proposal> {
@@ -119,7 +120,10 @@ impl State {
         let (author, Message::Proposal(proposal)) = (known.message.author(), known.message.message()) else { return };
         match self.judge(view, &known, proposal, out) {
             Verdict::Wait => {}
-            Verdict::Accept(hash) => self.notarize(view, hash, out),
+            Verdict::Accept(hash) => {
+                out.push(Effect::Keep { message: known.message.clone() });
+                self.notarize(view, hash, out);
+            }
             Verdict::Refuse(reason) => {
                 let round = self.round.number;
                 out.emit(Event::ProposalRefused { round, view, leader: author, reason });

@@ -92,6 +92,16 @@ impl State {
         }
     }
 
+    /// Phase 5 and 6: on disk before a vote rests on it, or a view is left because of it.
+    fn keep_certificate(&self, certificate: &Certificate, out: &mut Out) {
+        if self.voter().is_none() || certificate.kind == Kind::Finalize {
+            return;
+        }
+        if let Ok(message) = Verified::assembled(&self.rules.constants.network, certificate.clone()) {
+            out.push(Effect::Keep { message });
+        }
+    }
+
     fn has_certificate(&self, kind: Kind, view: u32) -> bool {
         match kind {
             Kind::Notarize => self.round.notarized.contains_key(&view),
@@ -103,9 +113,11 @@ impl State {
     /// Phases 5 to 7: what a quorum of equal votes brings about.
     pub(super) fn on_certificate(&mut self, certificate: Certificate, out: &mut Out) {
         let view = certificate.view;
-        if self.has_certificate(certificate.kind, view) || view > self.round.view.saturating_add(VIEWS_AHEAD) {
+        // However far ahead: a quorum has been there.
+        if self.has_certificate(certificate.kind, view) {
             return;
         }
+        self.keep_certificate(&certificate, out);
         match certificate.kind {
             // Phase 5: on a notarization, vote to finalize unless this view was nullified; then only a timer is left.
             Kind::Notarize => {
@@ -113,7 +125,7 @@ impl State {
                 self.round.notarized.insert(view, certificate);
                 self.finalize(view, record, out);
                 if view >= self.round.view {
-                    self.enter_view(view + 1, true, out);
+                    self.enter_view(view.saturating_add(1), true, out);
                 }
                 self.try_judge(out);
             }
@@ -121,7 +133,7 @@ impl State {
             Kind::Nullify => {
                 self.round.nullified.insert(view, certificate);
                 if view >= self.round.view {
-                    self.enter_view(view + 1, false, out);
+                    self.enter_view(view.saturating_add(1), false, out);
                 }
                 self.try_judge(out);
             }

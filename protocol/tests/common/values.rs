@@ -226,6 +226,7 @@ impl Draw {
             record: self.digest(),
             epoch: self.u32(),
             view: self.u32(),
+            gap: self.u32(),
             updates: [0; 4].map(|_| self.u64()),
             receipts: self.u64(),
             votes: self.u64(),

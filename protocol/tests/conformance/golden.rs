@@ -224,6 +224,7 @@ fn messages_are_encoded_field_by_field() {
         record: d(1),
         epoch: 6,
         view: 2,
+        gap: 1,
         updates: [3, 7, 8, 9],
         receipts: 4,
         votes: 5,

@@ -113,7 +113,8 @@ impl<'a> Swarm<'a> {
                 }
             }
             Effect::Evidence(proof) => proof.check(&self.world.network()).expect("a proof holds"),
-            Effect::CancelTraining { .. }
+            Effect::Keep { .. }
+            | Effect::CancelTraining { .. }
             | Effect::Penalise { .. }
             | Effect::Emit { .. }
             | Effect::AskChain

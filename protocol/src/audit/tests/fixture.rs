@@ -71,7 +71,7 @@ impl Run {
             schema,
             codec: UpdateCodec::I32,
             founders: secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect(),
-            epoch_length: 3,
+            epoch_length: 4,
             max_weight: MAX_WEIGHT,
             min_inputs: 0,
             sponsor_cap: 2,

@@ -6,6 +6,8 @@ use super::{Depth, Place};
 use crate::codec;
 use crate::envelope::Kind;
 use crate::hash::{Digest, hash};
+use crate::keys::SecretKey;
+use crate::membership::{Invite, Join, Operation, Role};
 use crate::message::{Committed, Message, Receipt};
 use crate::record::{Record, RecordKind};
 use fixture::{Lies, Run};
@@ -77,6 +79,9 @@ fn alterations() -> Vec<Alter> {
         ("seed_following", |r| r.seed_following.0[7] ^= 4),
         ("seed_fold", |r| r.seed_fold.0[7] ^= 4),
         ("skipped_leaders", |r| r.skipped_leaders ^= 4),
+        ("quorum", |r| r.quorum ^= 4),
+        ("misses", |r| r.misses[2] ^= 4),
+        ("closes_epoch", |r| r.closes_epoch ^= true),
     ]
 }
 
@@ -95,6 +100,7 @@ fn an_altered_field_of_a_record_is_named_whatever_its_certificate_says() {
                 "kind" => vec!["model_root", "kind"],
                 "receipts_root" => vec!["body.receipts"],
                 "inputs_root" => vec!["body.inputs"],
+                "ops_root" => vec!["body.operations"],
                 // Not later than the view in which it was certified.
                 "origin_view" => vec!["origin_view"],
                 other => vec![other],
@@ -222,4 +228,28 @@ fn no_bit_of_a_record_or_certificate_can_change() {
             "bit {bit}: the record is to blame"
         );
     }
+}
+
+#[test]
+fn a_changing_membership_is_followed_and_its_operations_are_checked() {
+    let mut run = Run::new("audit");
+    let network = run.manifest.network_id().unwrap();
+    let (ticket, key) = (SecretKey::from_bytes(&[201; 32]), SecretKey::from_bytes(&[202; 32]));
+    let invite = Invite::new(&network, &run.secrets[0], ticket.public(), Role::Contributor, 100);
+    let join = Join::new(&network, invite, &ticket, &key, "newcomer".into());
+    run.push(Lies::default());
+    run.operations = vec![Operation::Join(Box::new(join.clone()))];
+    (0..5).for_each(|_| run.push(Lies::default()));
+    assert_eq!(run.first(), "nothing");
+    let record = &run.rounds[2].committed.record;
+    assert_eq!((record.epoch, run.rounds[1].committed.record.closes_epoch), (1, true));
+    // A newcomer that was never invited, certified all the same.
+    let mut forged = run;
+    let altered = Join { key: SecretKey::from_bytes(&[203; 32]).public(), ..join };
+    let committed = &mut forged.rounds[1].committed;
+    committed.body.operations = vec![Operation::Join(Box::new(altered))];
+    committed.record.ops_root = crate::record::operations_root(&committed.body.operations);
+    let record = committed.record.clone();
+    forged.rounds[1].committed.certificate = forged.certify(&record, 0);
+    assert_eq!(forged.first(), "2: record: body.operations[0]");
 }

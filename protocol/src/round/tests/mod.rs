@@ -240,6 +240,7 @@ impl World {
                     self.queue.push_back((i, Input::Message(self.open(i, &bytes))));
                     self.deliver(i, Recipient::All, &bytes);
                 }
+                Effect::Keep { message } => self.nodes[i].log.push(message.bytes().to_vec()),
                 Effect::Say { to, slot, message } => {
                     let bytes = self.sealed(i, &slot, &message);
                     self.deliver(i, to, &bytes);

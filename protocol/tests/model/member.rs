@@ -1,0 +1,124 @@
+//! One honest member: the shipped machine with what its driver keeps, and the driver's work folded into each step.
+
+use std::collections::VecDeque;
+
+use fedswarm_protocol::envelope::{Kind, Verified};
+use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::round::{Effect, Input, State, Timestamp};
+
+use crate::network::{Network, ROUND};
+
+/// A member between two steps.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Member {
+    pub(crate) index: u16,
+    pub(crate) machine: State,
+    /// Votes and proposals that it signed, and what they rest on, as it has them on disk: by slot.
+    pub(crate) log: Vec<Verified>,
+    /// The record that it holds final, once it does.
+    pub(crate) committed: Option<Digest>,
+    /// It has found fault with an honest member.
+    pub(crate) blames_honest: bool,
+}
+
+impl Member {
+    /// A member that has started, with every update, and the receipts of these members after its own, in this order.
+    pub(crate) fn with_receipts(network: &Network, index: u16, receipts: &[u16]) -> Self {
+        let machine = network.machine(index);
+        let mut member = Self { index, machine, log: Vec::new(), committed: None, blames_honest: false };
+        member.drive(network, Input::Start);
+        member.drive(network, Input::Trained { round: ROUND, header: network.header(index) });
+        member.hear_first_phases(network, receipts);
+        member
+    }
+
+    /// A member that has every update and every receipt: where the exploration begins.
+    pub(crate) fn ready(network: &Network, index: u16) -> Self {
+        let all: Vec<u16> = network.voters().collect();
+        Self::with_receipts(network, index, &all)
+    }
+
+    /// Ends and begins again with this vote log, and hears the updates and receipts from the others.
+    pub(crate) fn restarted(&self, network: &Network, log: &[Verified]) -> Self {
+        let mut member = Self { machine: network.machine(self.index), log: log.to_vec(), ..self.clone() };
+        let first = [network.update(self.index), network.receipt(self.index)];
+        for message in first.iter().chain(log) {
+            member.hear(network, message);
+        }
+        member.drive(network, Input::Start);
+        let all: Vec<u16> = network.voters().collect();
+        member.hear_first_phases(network, &all);
+        member
+    }
+
+    fn hear_first_phases(&mut self, network: &Network, receipts: &[u16]) {
+        let me = self.index;
+        for author in network.voters().filter(|v| *v != me) {
+            self.hear(network, &network.update(author));
+        }
+        for author in receipts.iter().filter(|v| **v != me) {
+            self.hear(network, &network.receipt(*author));
+        }
+    }
+
+    /// Hands a message to the machine.
+    pub(crate) fn hear(&mut self, network: &Network, message: &Verified) {
+        self.drive(network, Input::Message(message.clone()));
+    }
+
+    /// Takes one step with all that follows from it inside the member: merges and fetches are answered, and its own messages
+    /// come back, at once.
+    pub(crate) fn drive(&mut self, network: &Network, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for effect in self.machine.handle(input, Timestamp(0)) {
+                match effect {
+                    Effect::Sign { slot, message } if slot.round == ROUND && slot.view < network.views => {
+                        let signed = network.sign(self.index, &slot, &message);
+                        self.put(network, &signed);
+                        inputs.push_back(Input::Message(signed));
+                    }
+                    Effect::Keep { message } if message.slot().view < network.views => self.put(network, &message),
+                    Effect::Merge { inputs_root, .. } => {
+                        let model_root = Some(hash("merged", inputs_root.as_bytes()));
+                        inputs.push_back(Input::Merged { inputs_root, model_root });
+                    }
+                    Effect::Fetch { author, statement, .. } => {
+                        inputs.push_back(Input::Payload { author, statement, valid: true });
+                    }
+                    Effect::Commit { committed, .. } => self.committed = Some(committed.certificate.record),
+                    Effect::Penalise { member, .. } => {
+                        self.blames_honest |= !network.byzantine.contains(&member);
+                    }
+                    // Timers may fire at any time, so it does not matter when they are set. What is said again, or in
+                    // answer to somebody, says nothing that the network does not hold already: every vote and proposal
+                    // stays deliverable for ever, and a certificate is wherever its votes are.
+                    Effect::Sign { .. }
+                    | Effect::SetTimer { .. }
+                    | Effect::Say { .. }
+                    | Effect::Forward { .. }
+                    | Effect::Train { .. }
+                    | Effect::Keep { .. }
+                    | Effect::AskChain
+                    | Effect::Evidence(_)
+                    | Effect::CancelTraining { .. }
+                    | Effect::Emit { .. }
+                    | Effect::Finished => {}
+                }
+            }
+        }
+    }
+
+    /// Puts a statement on disk, unless it is there or belongs to the phases that are not explored.
+    pub(crate) fn put(&mut self, network: &Network, signed: &Verified) {
+        match signed.slot().kind {
+            Kind::Update => assert_eq!(*signed, network.update(self.index), "a second update"),
+            Kind::Receipt => assert_eq!(*signed, network.receipt(self.index), "a second receipt"),
+            _ if self.log.contains(signed) => {}
+            _ => {
+                self.log.push(signed.clone());
+                self.log.sort_by_key(|m| (m.slot().view, m.slot().kind, m.statement()));
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Fewer states of a member, exactly: those that say the same, and go on to say the same whatever happens, are one.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Places, Summary, UNKNOWN};
+
+/// The states of one honest member that somebody could tell apart by feeding it steps and listening.
+pub(crate) struct Quotient {
+    /// What is visible, by class.
+    pub(crate) summaries: Vec<Summary>,
+    /// Next class, by class and step.
+    pub(crate) next: Vec<Vec<u32>>,
+    /// One state of each class.
+    pub(crate) example: Vec<u32>,
+}
+
+impl Quotient {
+    /// The coarsest bisimulation, by refinement: split by what is visible, then by where steps lead, until nothing splits.
+    /// A step that was left out leads nowhere else.
+    pub(crate) fn of(places: &Places) -> Self {
+        let count = places.summaries.len();
+        let mut class = vec![0u32; count];
+        let mut classes = 0;
+        loop {
+            let mut known: BTreeMap<(Visible, Vec<u32>), u32> = BTreeMap::new();
+            let mut refined = Vec::with_capacity(count);
+            for (number, next) in places.next.iter().enumerate() {
+                let mut leads = vec![class[number]];
+                leads.extend(next.iter().map(|to| if *to == UNKNOWN { class[number] } else { class[*to as usize] }));
+                let fresh = known.len() as u32;
+                refined.push(*known.entry((visible(&places.summaries[number]), leads)).or_insert(fresh));
+            }
+            class = refined;
+            if known.len() == classes {
+                break;
+            }
+            classes = known.len();
+        }
+        let mut this = Self { summaries: Vec::new(), next: Vec::new(), example: Vec::new() };
+        for number in 0..count {
+            // Classes are numbered by their first state, so that class 0 is where everything begins.
+            if class[number] as usize == this.summaries.len() {
+                let leads = |to: &u32| if *to == UNKNOWN { class[number] } else { class[*to as usize] };
+                this.summaries.push(places.summaries[number]);
+                this.next.push(places.next[number].iter().map(leads).collect());
+                this.example.push(number as u32);
+            }
+        }
+        for number in 0..count {
+            let (votes, proposals) = places.summaries[number].open;
+            let open = &mut this.summaries[class[number] as usize].open;
+            *open = (open.0 | votes, open.1 | proposals);
+        }
+        this
+    }
+}
+
+type Visible = (u128, u128, Option<usize>, bool);
+
+fn visible(summary: &Summary) -> Visible {
+    (summary.votes, summary.proposals, summary.committed, summary.blames_honest)
+}

@@ -1,0 +1,24 @@
+//! Prints what an exploration took, as a line for `docs/results/model.md`.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::time::Instant;
+
+use stateright::Checker;
+
+use crate::model::RoundModel;
+
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+pub(crate) fn line(name: &str, checker: &impl Checker<RoundModel>, begin: Instant) {
+    println!(
+        "| {name} | {} | {} | {} | {:?} | {:.1} |",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        checker.model().local_counts(),
+        begin.elapsed().as_secs_f64()
+    );
+}

@@ -1,0 +1,104 @@
+//! Liveness: from a state on, the Byzantine member is silent, nothing is lost, and timers fire when they are due.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use fedswarm_protocol::envelope::{Slot, Verified};
+use fedswarm_protocol::hash::hash;
+use fedswarm_protocol::message::Message;
+use fedswarm_protocol::round::{Effect, Input, Recipient, State, Timer, Timestamp};
+
+use crate::model::{Global, RoundModel};
+use crate::network::{Network, ROUND};
+
+/// Virtual milliseconds within which everybody must hold the record: a few views at their longest.
+const PATIENCE_MS: u64 = 120_000;
+
+struct Calm<'a> {
+    network: &'a Network,
+    machines: Vec<(u16, State)>,
+    queue: VecDeque<(usize, Input)>,
+    timers: BTreeSet<(u64, usize, Timer)>,
+    now: u64,
+}
+
+/// Virtual milliseconds until every honest member holds a final record of the round; nothing if that takes more than
+/// [`PATIENCE_MS`].
+pub(crate) fn decides(model: &RoundModel, state: &Global) -> Option<u64> {
+    let members = model.honest.iter().enumerate();
+    let machines = members.map(|(place, index)| (*index, model.local(place, state[place]).member.machine)).collect();
+    let (queue, timers) = (VecDeque::new(), BTreeSet::new());
+    let mut calm = Calm { network: &model.network, machines, queue, timers, now: 0 };
+    calm.arm();
+    calm.run()
+}
+
+impl Calm<'_> {
+    /// The timers that are armed: one that has fired already changes nothing when it fires again.
+    fn arm(&mut self) {
+        for (place, (_, machine)) in self.machines.iter().enumerate() {
+            let (round, view) = machine.position();
+            if round != ROUND {
+                continue;
+            }
+            let timers = &self.network.rules(0).timers;
+            let interval = timers.leader_ms << view.min(6);
+            self.timers.insert((timers.resend_ms, place, Timer::Resend { round }));
+            self.timers.insert((interval, place, Timer::Repropose { round, view }));
+            self.timers.insert((2 * interval, place, Timer::View { round, view }));
+        }
+    }
+
+    fn run(&mut self) -> Option<u64> {
+        loop {
+            if self.machines.iter().all(|(_, machine)| machine.head().round >= ROUND) {
+                return Some(self.now);
+            }
+            if let Some((place, input)) = self.queue.pop_front() {
+                self.step(place, input);
+            } else if let Some((at, place, timer)) = self.timers.pop_first() {
+                self.now = at;
+                self.step(place, Input::Timer(timer));
+            }
+            if self.now > PATIENCE_MS || self.timers.is_empty() && self.queue.is_empty() {
+                return None;
+            }
+        }
+    }
+
+    fn step(&mut self, place: usize, input: Input) {
+        let (index, machine) = &mut self.machines[place];
+        let index = *index;
+        for effect in machine.handle(input, Timestamp(self.now)) {
+            match effect {
+                Effect::Sign { slot, message } => {
+                    let signed = self.network.sign(index, &slot, &message);
+                    self.queue.push_back((place, Input::Message(signed.clone())));
+                    self.send(place, Recipient::All, &signed);
+                }
+                Effect::Say { to, slot, message } => self.say(place, index, to, &slot, &message),
+                Effect::Forward { to, message } => self.send(place, to, &message),
+                Effect::Merge { inputs_root, .. } => {
+                    let model_root = Some(hash("merged", inputs_root.as_bytes()));
+                    self.queue.push_back((place, Input::Merged { inputs_root, model_root }));
+                }
+                Effect::SetTimer { timer, after_ms } => {
+                    self.timers.insert((self.now + after_ms, place, timer));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn say(&mut self, place: usize, index: u16, to: Recipient, slot: &Slot, message: &Message) {
+        let said = self.network.sign(index, slot, message);
+        self.send(place, to, &said);
+    }
+
+    fn send(&mut self, from: usize, to: Recipient, message: &Verified) {
+        for (place, (index, _)) in self.machines.iter().enumerate() {
+            if place != from && (to == Recipient::All || to == Recipient::One(*index)) {
+                self.queue.push_back((place, Input::Message(message.clone())));
+            }
+        }
+    }
+}
