@@ -21,9 +21,10 @@ fn fork(name: &str, setting: Setting) -> Vec<String> {
 
 fn mutant(mutant: Mutant, byzantine: u32) -> Vec<String> {
     let setting = Setting { byzantine: vec![byzantine], mutant: Some(mutant), reduced: true, ..Setting::default() };
-    // What a forgetful member may have said is no longer bounded by what its machine knows: too much to compute first.
+    // What these may have said is not bounded by what their machine knows: too much to compute first.
     let restarts = mutant == Mutant::Amnesia;
-    let setting = Setting { restarts, quotient: !restarts, ..setting };
+    let quotient = !restarts && mutant != Mutant::DoubleNotarize;
+    let setting = Setting { restarts, quotient, ..setting };
     fork(&format!("{mutant:?}"), setting)
 }
 

@@ -39,7 +39,8 @@ pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting
             Kind::Notarize => over && (said_here(Kind::Nullify) || said_here(Kind::Finalize)),
             _ => true,
         };
-        !held && (setting.mutant.is_some() || !other_is_final) && !(setting.reduced && nothing_to_say)
+        let impossible = setting.mutant.is_none() && other_is_final;
+        !(held || impossible || setting.reduced && nothing_to_say)
     });
     let leads_later = (view..network.views).any(|v| network.leader(v) == local.member.index);
     let voted = said(&|v| v.view == view && matches!(v.kind, Kind::Notarize | Kind::Nullify));
