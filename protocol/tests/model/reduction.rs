@@ -53,7 +53,7 @@ pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting
         let notarized = || decided(&|v| v.kind == Kind::Notarize && v.record == record);
         let useful = (of == view && !voted) || (of <= view && leads_later && notarized());
         let taken = match setting.mutant {
-            Some(Mutant::DoubleNotarize) => 1 << index,
+            Some(Mutant::DoubleNotarize) if of == 0 => 1 << index,
             _ => vocabulary.proposals_of(of),
         };
         if all & taken == 0 && (useful || !setting.reduced) {
