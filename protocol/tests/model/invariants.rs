@@ -9,6 +9,9 @@ use crate::vocabulary::Vocabulary;
 /// Agreement; the name by which mutants look for forks.
 pub(crate) const AGREEMENT: &str = "I1 agreement";
 
+/// Rule (a) at work.
+pub(crate) const ONE_NOTARIZATION: &str = "I2 one notarization in a view";
+
 /// Sets of votes that the invariants are about.
 pub(crate) struct Masks {
     pub(crate) finalize: u128,
@@ -108,7 +111,7 @@ fn some(model: &RoundModel, state: &Global, kind: Kind, view: u32) -> bool {
 pub(crate) fn properties(setting: &Setting) -> Vec<Property<RoundModel>> {
     let mut all = vec![
         Property::always(AGREEMENT, agreement),
-        Property::always("I2 one notarization in a view", one_notarization),
+        Property::always(ONE_NOTARIZATION, one_notarization),
         Property::always("I3 no view is both nullified and finalized", not_both),
         Property::always("I4 after a finalization nothing else is notarized", nothing_else_later),
         Property::always("I5 what is notarized is what honest members recompute", valid),

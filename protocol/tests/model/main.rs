@@ -53,7 +53,7 @@ fn two_views_are_safe_with_restarts_and_a_liar_first() {
 
 /// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views --nocapture`
 #[test]
-#[ignore = "hours, and more than 4 GB"]
+#[ignore = "long: never run to the end"]
 fn three_views_are_safe() {
     let setting = Setting { views: 3, reduced: true, wrong: false, ..Setting::default() };
     explore("3 views, Byzantine aggregator of view 0, reduced", setting);

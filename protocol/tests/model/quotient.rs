@@ -37,18 +37,18 @@ impl Quotient {
             classes = known.len();
         }
         let mut this = Self { summaries: Vec::new(), next: Vec::new(), example: Vec::new() };
-        for number in 0..count {
+        for (number, &own) in class.iter().enumerate() {
             // Classes are numbered by their first state, so that class 0 is where everything begins.
-            if class[number] as usize == this.summaries.len() {
-                let leads = |to: &u32| if *to == UNKNOWN { class[number] } else { class[*to as usize] };
+            if own as usize == this.summaries.len() {
+                let leads = |to: &u32| if *to == UNKNOWN { own } else { class[*to as usize] };
                 this.summaries.push(places.summaries[number]);
                 this.next.push(places.next[number].iter().map(leads).collect());
                 this.example.push(number as u32);
             }
         }
-        for number in 0..count {
-            let (votes, proposals) = places.summaries[number].open;
-            let open = &mut this.summaries[class[number] as usize].open;
+        for (summary, own) in places.summaries.iter().zip(&class) {
+            let (votes, proposals) = summary.open;
+            let open = &mut this.summaries[*own as usize].open;
             *open = (open.0 | votes, open.1 | proposals);
         }
         this

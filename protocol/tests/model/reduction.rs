@@ -39,7 +39,8 @@ pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting
             Kind::Notarize => over && (said_here(Kind::Nullify) || said_here(Kind::Finalize)),
             _ => true,
         };
-        !held && (setting.mutant.is_some() || !other_is_final) && !(setting.reduced && nothing_to_say)
+        let impossible = setting.mutant.is_none() && other_is_final;
+        !(held || impossible || setting.reduced && nothing_to_say)
     });
     let leads_later = (view..network.views).any(|v| network.leader(v) == local.member.index);
     let voted = said(&|v| v.view == view && matches!(v.kind, Kind::Notarize | Kind::Nullify));
@@ -52,7 +53,7 @@ pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting
         let notarized = || decided(&|v| v.kind == Kind::Notarize && v.record == record);
         let useful = (of == view && !voted) || (of <= view && leads_later && notarized());
         let taken = match setting.mutant {
-            Some(Mutant::DoubleNotarize) => 1 << index,
+            Some(Mutant::DoubleNotarize) if of == 0 => 1 << index,
             _ => vocabulary.proposals_of(of),
         };
         if all & taken == 0 && (useful || !setting.reduced) {
