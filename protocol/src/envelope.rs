@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 use crate::hash::{Digest, hash};
-use crate::keys::{PublicKey, SecretKey, Signature};
+use crate::keys::{Ed25519, PublicKey, Scheme, SecretKey, Signature};
 use crate::manifest::MAX_VOTERS;
 use crate::message::{Message, Receipt, UpdateRef};
 
@@ -238,20 +238,28 @@ impl Verifier {
     /// # Errors
     /// [`EnvelopeError`]; nothing of the message may then be used.
     pub fn open(&self, bytes: &[u8]) -> Result<Verified, EnvelopeError> {
+        self.open_by(&Ed25519, bytes)
+    }
+
+    /// As [`Verifier::open`], with signatures checked by `scheme`.
+    ///
+    /// # Errors
+    /// As [`Verifier::open`].
+    pub fn open_by(&self, scheme: &impl Scheme, bytes: &[u8]) -> Result<Verified, EnvelopeError> {
         let (slot, author, signature, body) = split(bytes)?;
         let name = slot.kind.name();
         let key = self.voters.get(usize::from(author)).ok_or(EnvelopeError::Author(author))?;
         let signed = signed_bytes(&self.network, &slot, body);
         let proves_itself = matches!(slot.kind, Kind::Certificate | Kind::Committed);
-        if !proves_itself && !key.verifies(&signed, &signature) {
+        if !proves_itself && !scheme.holds(key, &signed, &signature) {
             return Err(EnvelopeError::Signature(name));
         }
-        let message = self.decode(&slot, body)?;
+        let message = self.decode(scheme, &slot, body)?;
         let statement = hash("statement", &[signed.as_slice(), &author.to_le_bytes()].concat());
         Ok(Verified(Arc::new(Checked { slot, author, message, signature, statement, bytes: bytes.to_vec() })))
     }
 
-    fn decode(&self, slot: &Slot, body: &[u8]) -> Result<Message, EnvelopeError> {
+    fn decode(&self, scheme: &impl Scheme, slot: &Slot, body: &[u8]) -> Result<Message, EnvelopeError> {
         let name = slot.kind.name();
         let wrong = |e| EnvelopeError::Body(name, e);
         let message = match slot.kind {
@@ -280,7 +288,7 @@ impl Verifier {
                     codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
                 let here =
                     (certificate.epoch, certificate.round, certificate.view) == (slot.epoch, slot.round, slot.view);
-                if !here || !certificate.is_valid(&self.network, &self.voters) {
+                if !here || !certificate.is_valid_by(scheme, &self.network, &self.voters) {
                     return Err(EnvelopeError::Signature(name));
                 }
                 Message::Certificate(certificate)
@@ -290,14 +298,19 @@ impl Verifier {
                     codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
                 self.check_list(name, &committed.body.receipts)?;
                 self.check_list(name, &committed.body.inputs)?;
-                self.check_committed(slot, &committed)?;
+                self.check_committed(scheme, slot, &committed)?;
                 Message::Committed(committed)
             }
         };
         Ok(message)
     }
 
-    fn check_committed(&self, slot: &Slot, committed: &crate::message::Committed) -> Result<(), EnvelopeError> {
+    fn check_committed(
+        &self,
+        scheme: &impl Scheme,
+        slot: &Slot,
+        committed: &crate::message::Committed,
+    ) -> Result<(), EnvelopeError> {
         let name = slot.kind.name();
         let (record, certificate) = (&committed.record, &committed.certificate);
         let hash = record.hash().map_err(|e| EnvelopeError::Body(name, e))?;
@@ -308,7 +321,7 @@ impl Verifier {
             && (slot.epoch, slot.round) == (record.epoch, record.round)
             && record.receipts_root == crate::record::list_root("receipts", &committed.body.receipts)
             && record.inputs_root == crate::record::list_root("inputs", &committed.body.inputs);
-        if consistent && certificate.is_valid(&self.network, &self.voters) {
+        if consistent && certificate.is_valid_by(scheme, &self.network, &self.voters) {
             Ok(())
         } else {
             Err(EnvelopeError::Signature(name))
@@ -333,6 +346,20 @@ pub fn seal(
     author: u16,
     body: &Message,
 ) -> Result<Vec<u8>, EnvelopeError> {
+    seal_by(|signed| key.sign(signed), network, slot, author, body)
+}
+
+/// As [`seal`], with the signature made by `sign`.
+///
+/// # Errors
+/// As [`seal`].
+pub fn seal_by(
+    sign: impl FnOnce(&[u8]) -> Signature,
+    network: &Digest,
+    slot: &Slot,
+    author: u16,
+    body: &Message,
+) -> Result<Vec<u8>, EnvelopeError> {
     let body = match body {
         Message::Update(m) => codec::encode(m),
         Message::Receipt(m) => codec::encode(m),
@@ -345,7 +372,7 @@ pub fn seal(
     .map_err(|e| EnvelopeError::Body(slot.kind.name(), e))?;
     let signature = match slot.kind {
         Kind::Certificate | Kind::Committed => Signature([0; 64]),
-        _ => key.sign(&signed_bytes(network, slot, &body)),
+        _ => sign(&signed_bytes(network, slot, &body)),
     };
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
     out.push(slot.kind as u8);

@@ -44,6 +44,22 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// What a signature is checked by. Nodes use [`Ed25519`]; a simulation of thousands of runs may use something cheaper.
+pub trait Scheme {
+    /// True if the holder of `key` signed `message`.
+    fn holds(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool;
+}
+
+/// The real thing: [`PublicKey::verifies`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ed25519;
+
+impl Scheme for Ed25519 {
+    fn holds(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+        key.verifies(message, signature)
+    }
+}
+
 /// An ed25519 signature.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signature(pub [u8; 64]);
