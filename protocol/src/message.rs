@@ -79,6 +79,9 @@ pub struct Status {
     pub record: Digest,
     /// Its view of the round in progress.
     pub view: u32,
+    /// The first view that it cannot account for: it knows no nullification of it, and no notarization of it or a later one.
+    /// Its own view if there is none. Without a certificate for each earlier view no proposal can be judged.
+    pub gap: u32,
     /// Authors whose update it knows.
     pub updates: u64,
     /// Signers whose receipt it knows.

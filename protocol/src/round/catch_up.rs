@@ -7,6 +7,10 @@ use crate::message::{Committed, Message, Status};
 /// Views whose certificates one answer carries. Too low and a member that is many views behind asks more often.
 const CERTIFICATES_PER_ANSWER: usize = 16;
 
+/// Own votes of views without a certificate that one answer carries. Too low and a certificate that everybody has forgotten
+/// takes longer to be made anew.
+const VOTES_PER_ANSWER: usize = 32;
+
 /// A voter as a bit; none for an index that no voter has.
 fn bit(index: u16) -> u64 {
     1u64.checked_shl(index.into()).unwrap_or(0)
@@ -96,6 +100,7 @@ impl State {
             finalized: self.head.round,
             record: self.head_hash,
             view: round.view,
+            gap: self.gap(),
             updates: bits(round.updates.keys().map(|key| key.0)),
             receipts: bits(round.receipts.keys().map(|key| key.0)),
             votes: bits(in_view.flat_map(|(_, votes)| votes.keys().copied())),
@@ -148,13 +153,39 @@ impl State {
         for message in updates.chain(receipts).chain(proposal).chain(votes) {
             out.push(Effect::Forward { to, message: message.clone() });
         }
-        // Every certificate in between: a proposal needs all nullifications before it.
-        for view in (status.view..round.view).take(CERTIFICATES_PER_ANSWER) {
-            for certificate in [round.nullified.get(&view), round.notarized.get(&view)].into_iter().flatten() {
+        // Every certificate since the first view that it cannot account for: a proposal needs all nullifications before it.
+        // Where this member has none either, its own votes: if all have forgotten a certificate, all make it anew.
+        let (mut sent, mut mine) = (0, 0);
+        for view in status.gap..round.view {
+            let certificates = [round.nullified.get(&view), round.notarized.get(&view)];
+            for certificate in certificates.into_iter().flatten() {
+                if sent == CERTIFICATES_PER_ANSWER {
+                    return;
+                }
+                sent += 1;
                 let slot = self.slot(Kind::Certificate, view);
                 out.push(Effect::Say { to, slot, message: Message::Certificate(certificate.clone()) });
             }
+            if certificates == [None, None] && view != status.view && mine < VOTES_PER_ANSWER {
+                for message in self.votes_of_mine(view) {
+                    mine += 1;
+                    out.push(Effect::Forward { to, message: message.clone() });
+                }
+            }
         }
+    }
+
+    /// Own votes of a view.
+    fn votes_of_mine(&self, view: u32) -> impl Iterator<Item = &Verified> {
+        let kinds = [Kind::Notarize, Kind::Nullify, Kind::Finalize];
+        kinds.into_iter().filter_map(move |kind| self.round.votes.get(&(kind, view))?.get(&self.rules.me?))
+    }
+
+    /// The first view that this member cannot account for, or its own view.
+    fn gap(&self) -> u32 {
+        let round = &self.round;
+        let first = round.notarized.last_key_value().map_or(0, |(view, _)| view + 1);
+        (first..round.view).find(|view| !round.nullified.contains_key(view)).unwrap_or(round.view)
     }
 
     fn status_slot(&self) -> Slot {

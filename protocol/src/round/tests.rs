@@ -468,3 +468,60 @@ fn a_member_that_lost_messages_is_sent_what_it_lacks_and_nothing_else() {
         .collect();
     assert_eq!(kinds, [(Kind::Update, 1)]);
 }
+
+/// A world in which everybody passed views 0 and 1, whose aggregators said nothing.
+fn in_view_two() -> World {
+    let mut world = World::new(4, 1);
+    for i in 0..4 {
+        world.lost.insert((i, Kind::Proposal));
+    }
+    while world.states.iter().any(|s| s.position().1 < 2) {
+        match world.queue.pop_front() {
+            Some((i, input)) => world.step(i, input),
+            None => {
+                let (at, i, timer) = world.timers.pop_first().unwrap();
+                world.now = at;
+                world.step(i, Input::Timer(timer));
+            }
+        }
+    }
+    world
+}
+
+#[test]
+fn a_certificate_that_a_jump_left_out_is_asked_for_and_made_anew_if_all_forgot_it() {
+    let world = in_view_two();
+    let nullified = world.states[0].round.nullified[&1].clone();
+    let fresh = |i: usize| State::new(world.states[i].rules.clone(), None);
+    let message = |i: usize, slot: &Slot, message: &Message| {
+        Input::Message(world.verifier.open(&world.sealed(i, slot, message)).unwrap())
+    };
+    // Two members come back with their vote logs, hear of view 1's nullification first, and jump over view 0.
+    let mut back = [fresh(2), fresh(3)];
+    for (state, log) in back.iter_mut().zip(&world.logs[2..]) {
+        for bytes in log {
+            state.handle(Input::Message(world.verifier.open(bytes).unwrap()), Timestamp(0));
+        }
+        state.handle(Input::Start, Timestamp(0));
+        let slot = Slot { kind: Kind::Certificate, epoch: 0, round: 1, view: 1 };
+        state.handle(message(0, &slot, &Message::Certificate(nullified.clone())), Timestamp(0));
+        assert_eq!(state.position(), (1, 2));
+    }
+    assert!(world.states[0].round.nullified[&0].votes.iter().any(|(voter, _)| *voter == 2), "member 2 voted");
+    let ask = back[1].handle(Input::Connected { member: 0 }, Timestamp(0));
+    let [Effect::Say { slot, message: status, .. }] = ask.as_slice() else { panic!("{ask:?}") };
+    assert!(matches!(status, Message::Status(s) if (s.gap, s.view) == (0, 2)), "{status:?}");
+    // Who has the certificate sends it.
+    let mut other = world.states[0].clone();
+    other.handle(Input::Connected { member: 3 }, Timestamp(0));
+    let answer = other.handle(message(3, slot, status), Timestamp(0));
+    let sends = |effect: &Effect| matches!(effect, Effect::Say { message: Message::Certificate(c), .. } if c.view == 0);
+    assert!(answer.iter().any(sends), "{answer:?}");
+    // Who has forgotten it as well sends the vote that is needed to make it anew.
+    let answer = back[0].handle(message(3, slot, status), Timestamp(0));
+    let votes = |effect: &Effect| match effect {
+        Effect::Forward { message, .. } => (message.slot().kind, message.slot().view) == (Kind::Nullify, 0),
+        _ => false,
+    };
+    assert!(answer.iter().any(votes), "{answer:?}");
+}

@@ -1,6 +1,7 @@
 //! Timers decide nothing by themselves: they make a member speak, and a quorum decides.
 
 use super::{Effect, Out, Recipient, State, Timer};
+use crate::certificate::Certificate;
 use crate::envelope::Kind;
 use crate::message::Message;
 
@@ -62,11 +63,24 @@ impl State {
         for message in update.chain(receipt).chain(proposal).chain(votes) {
             out.push(Effect::Forward { to, message: message.clone() });
         }
-        let Some(before) = round.view.checked_sub(1) else { return };
-        let certificate = round.notarized.get(&before).or_else(|| round.nullified.get(&before));
-        if let Some(certificate) = certificate {
+        for certificate in self.certificates_to_repeat() {
             let slot = self.slot(Kind::Certificate, certificate.view);
             out.push(Effect::Say { to, slot, message: Message::Certificate(certificate.clone()) });
         }
+    }
+
+    /// The certificate that led into this view; of its aggregator also those that justify its proposal, since a voter that
+    /// lacks one of them cannot judge it.
+    fn certificates_to_repeat(&self) -> Vec<&Certificate> {
+        let round = &self.round;
+        let Some(before) = round.view.checked_sub(1) else { return Vec::new() };
+        let led_here = round.notarized.get(&before).or_else(|| round.nullified.get(&before));
+        if !round.proposed.contains(&round.view) {
+            return led_here.into_iter().collect();
+        }
+        let notarized = round.notarized.range(..round.view).next_back();
+        let first = notarized.map_or(0, |(view, _)| view + 1);
+        let nullified = round.nullified.range(first..round.view).map(|(_, certificate)| certificate);
+        notarized.map(|(_, certificate)| certificate).into_iter().chain(nullified).collect()
     }
 }
