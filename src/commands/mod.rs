@@ -8,6 +8,7 @@ pub(crate) mod network;
 pub(crate) mod predict;
 pub(crate) mod run;
 pub(crate) mod simulate;
+pub(crate) mod soak;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -49,6 +49,8 @@ pub struct Core {
     pub listening: bool,
     /// What machines told, if somebody does: node, milliseconds on its clock, event.
     pub told: Vec<(usize, u64, fedswarm_protocol::round::Event)>,
+    /// The records that each node has on disk, if somebody wants to know.
+    pub records: Vec<Vec<fedswarm_protocol::message::Committed>>,
 }
 
 impl Core {

@@ -9,8 +9,7 @@ use super::options::{Disks, Faults, Links, Options, Waits, Work};
 use super::rng::Rng;
 
 /// Members and how many of a thousand worlds have so many.
-const SIZES: [(u16, u64); 9] =
-    [(1, 20), (3, 120), (4, 380), (5, 180), (7, 190), (10, 85), (16, 18), (31, 5), (64, 2)];
+const SIZES: [(u16, u64); 9] = [(1, 20), (3, 120), (4, 380), (5, 180), (7, 190), (10, 85), (16, 18), (31, 5), (64, 2)];
 
 /// Rounds of a drawn world.
 pub const ROUNDS: u64 = 100;

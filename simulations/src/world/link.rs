@@ -48,7 +48,14 @@ impl Links {
         }
         let count = nodes * nodes;
         let options = options.clone();
-        Self { options, nodes, base_us, walls: vec![0; count], clogged_until: vec![0; count], uplink_free: vec![0; nodes] }
+        Self {
+            options,
+            nodes,
+            base_us,
+            walls: vec![0; count],
+            clogged_until: vec![0; count],
+            uplink_free: vec![0; nodes],
+        }
     }
 
     /// Sends one message now; `reliable` for what a transport repeats by itself.
@@ -94,7 +101,8 @@ impl Links {
         let back = holder * self.nodes + asker;
         let wait = self.clogged_until[there].max(self.clogged_until[back]).saturating_sub(now);
         let sent = self.send_up(now, holder, bytes as usize)?.saturating_sub(now);
-        let mut time = wait + sent + self.base_us[there] + self.base_us[back] + rng.below(2 * self.options.jitter_us + 1);
+        let mut time =
+            wait + sent + self.base_us[there] + self.base_us[back] + rng.below(2 * self.options.jitter_us + 1);
         while rng.chance(self.options.loss) {
             time += REPEAT_US;
         }

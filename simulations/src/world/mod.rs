@@ -33,6 +33,8 @@ pub mod tally;
 pub mod work;
 
 mod phases;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -109,7 +111,10 @@ impl World {
         let mut vices: Vec<Option<Vice>> = vec![None; count];
         for (member, vice) in &options.vices {
             let place = vices.get_mut(usize::from(*member)).ok_or_else(|| {
-                WorldError::Options(format!("vices: there is no member {member}; they are numbered from 0 to {}", count - 1))
+                WorldError::Options(format!(
+                    "vices: there is no member {member}; they are numbered from 0 to {}",
+                    count - 1
+                ))
             })?;
             *place = Some(*vice);
         }
@@ -156,6 +161,7 @@ impl World {
             traffic: (0, 0),
             listening: false,
             told: Vec::new(),
+            records: vec![Vec::new(); nodes.len()],
         };
         for twins in core.places.clone() {
             if let [first, second] = twins[..] {

@@ -105,7 +105,15 @@ pub struct Links {
 
 impl Default for Links {
     fn default() -> Self {
-        Self { latency_us: (1_000, 3_000), jitter_us: 500, tail: 0.0, tail_us: 0, loss: 0.0, duplicate: 0.0, bytes_per_s: 0 }
+        Self {
+            latency_us: (1_000, 3_000),
+            jitter_us: 500,
+            tail: 0.0,
+            tail_us: 0,
+            loss: 0.0,
+            duplicate: 0.0,
+            bytes_per_s: 0,
+        }
     }
 }
 
@@ -149,7 +157,13 @@ pub struct Work {
 
 impl Default for Work {
     fn default() -> Self {
-        Self { train_us: (20_000, 100_000), stragglers: 0.0, slowdown: (1, 50), merge_us: (500, 3_000), payload_bytes: 100_000 }
+        Self {
+            train_us: (20_000, 100_000),
+            stragglers: 0.0,
+            slowdown: (1, 50),
+            merge_us: (500, 3_000),
+            payload_bytes: 100_000,
+        }
     }
 }
 

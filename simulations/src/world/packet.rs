@@ -38,7 +38,8 @@ impl Packet {
     #[must_use]
     pub fn of(message: &Verified, keys: &Keys) -> Self {
         let statement = first_word(&message.statement());
-        let signature = message.signature().0.iter().rev().fold(0u64, |word, byte| word.rotate_left(8) ^ u64::from(*byte));
+        let signature =
+            message.signature().0.iter().rev().fold(0u64, |word, byte| word.rotate_left(8) ^ u64::from(*byte));
         let heading = Some((*message.slot(), message.author()));
         let content =
             if keys.real { Content::Bytes(message.bytes().to_vec()) } else { Content::Checked(message.clone()) };

@@ -9,14 +9,22 @@ use super::outcome::Outcome;
 /// Events that one run may have. Too low and large networks do not get to their last round; it bounds a run that spins.
 const MOST_EVENTS: u64 = 200_000_000;
 
+/// How long [`World::settle`] takes, in microseconds.
+const SETTLE_US: u64 = 10_000_000;
+
 impl World {
     /// Runs both phases. Stops at the first broken invariant.
     pub fn run(&mut self) -> Outcome {
+        self.run_watched(&mut |_| true)
+    }
+
+    /// As [`World::run`]; `watch` sees the world after every event, and ends the run with false.
+    pub fn run_watched(&mut self, watch: &mut dyn FnMut(&mut Self) -> bool) -> Outcome {
         let options = self.core.options.clone();
         let faulty = options.rounds.saturating_sub(options.rounds_after);
         let until = 1_000 * options.faults_ms;
         while self.core.monitor.height() < faulty && self.core.now < until {
-            if !self.go_on() {
+            if !self.go_on(watch) {
                 return self.outcome(&options, 0, 0);
             }
         }
@@ -24,12 +32,12 @@ impl World {
         if options.rounds_after > 0 {
             self.heal();
         }
-        let longest = self.live(&options);
+        let longest = self.live(&options, watch);
         self.outcome(&options, at_healing, longest)
     }
 
-    fn go_on(&mut self) -> bool {
-        let more = self.step();
+    fn go_on(&mut self, watch: &mut dyn FnMut(&mut Self) -> bool) -> bool {
+        let more = self.step() && watch(self);
         self.core.monitor.broken().is_none() && more && self.core.log.count() < MOST_EVENTS
     }
 
@@ -65,7 +73,7 @@ impl World {
     }
 
     /// Rounds must go on: each of the rest within the bound. The longest that one took, in microseconds.
-    fn live(&mut self, options: &Options) -> u64 {
+    fn live(&mut self, options: &Options, watch: &mut dyn FnMut(&mut Self) -> bool) -> u64 {
         let core: Vec<usize> = self
             .nodes
             .iter()
@@ -77,7 +85,7 @@ impl World {
         let (mut since, mut longest) = (self.core.now, 0);
         for round in self.core.monitor.height() + 1..=options.rounds {
             while self.behind(&core, round) {
-                if !self.go_on() {
+                if !self.go_on(watch) {
                     return longest;
                 }
                 if self.core.now - since > bound && self.healed {
@@ -100,6 +108,12 @@ impl World {
             since = self.core.now;
         }
         longest
+    }
+
+    /// Lets what is under way end: a few seconds of virtual time.
+    pub fn settle(&mut self) {
+        let until = self.core.now + SETTLE_US;
+        while self.core.now < until && self.step() {}
     }
 
     fn behind(&self, core: &[usize], round: u64) -> bool {

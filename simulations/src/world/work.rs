@@ -67,7 +67,8 @@ impl Abstract {
 
 impl Work for Abstract {
     fn train(&mut self, round: u64, base: Digest, model: &Blob) -> Option<(UpdateHeader, Blob)> {
-        let parts = [self.me.to_le_bytes().as_slice(), &self.variant.to_le_bytes(), &round.to_le_bytes(), &base.0].concat();
+        let parts =
+            [self.me.to_le_bytes().as_slice(), &self.variant.to_le_bytes(), &round.to_le_bytes(), &base.0].concat();
         let root = hash("virtual payload", &parts);
         let header = UpdateHeader {
             base,

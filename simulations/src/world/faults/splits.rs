@@ -97,10 +97,8 @@ impl Splits {
     }
 
     fn between(&mut self, count: usize, apart: impl Fn(usize, usize) -> bool) {
-        self.walls = (0..count)
-            .flat_map(|a| (0..count).map(move |b| (a, b)))
-            .filter(|(a, b)| a != b && apart(*a, *b))
-            .collect();
+        self.walls =
+            (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b && apart(*a, *b)).collect();
     }
 
     fn raise(&mut self, core: &mut Core) {

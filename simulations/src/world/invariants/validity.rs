@@ -66,7 +66,10 @@ impl Monitor {
                 return Err(("I5 validity", format!("nobody signed update {key:?}")));
             };
             if header.base != *parent {
-                return Err(("I11 every update starts from the parent", format!("{key:?} starts from {:?}", header.base)));
+                return Err((
+                    "I11 every update starts from the parent",
+                    format!("{key:?} starts from {:?}", header.base),
+                ));
             }
             if is_bad(header) && self.recomputes {
                 return Err(("I5 validity", format!("the payload of {key:?} is not what its header says")));

@@ -84,6 +84,9 @@ impl Node {
             Some(Write::Record(committed)) => {
                 core.monitor.committed(self.id, &committed, core.now);
                 core.log.note_digest(&committed.certificate.record);
+                if core.listening {
+                    core.records[self.id].push((*committed).clone());
+                }
                 self.fetches.retain(|_, fetch| !matches!(fetch.purpose, Purpose::Payload(..)));
                 self.payloads.clear();
                 core.blobs[self.id].prune(committed.record.round);
