@@ -24,6 +24,7 @@ impl Driver {
                 self.failed = true;
                 self.network.shutdown().await;
             }
+            Effect::Keep { round, messages } => self.kept.extend(messages.into_iter().map(|bytes| (round, bytes))),
             Effect::Sign { slot, message } => {
                 let bytes = seal(&self.secret, &self.verifier.network, &slot, self.me, &message)?;
                 // Persist before publish: what is on the wire is on disk.
@@ -62,9 +63,10 @@ impl Driver {
         Ok(())
     }
 
-    fn keep(&self, slot: &Slot, bytes: &[u8]) -> Result<(), Error> {
+    fn keep(&mut self, slot: &Slot, bytes: &[u8]) -> Result<(), Error> {
         if slot.kind != Kind::Update {
-            return self.store.keep_statement(slot.round, bytes);
+            let kept = std::mem::take(&mut self.kept);
+            return self.store.keep_with(slot.round, bytes, &kept);
         }
         let checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.store.keep_update(slot.round, bytes, checkpoint.as_deref())

@@ -217,6 +217,7 @@ pub async fn start(
         lobby: config.min_peers.saturating_sub(1),
         crash_before: config.crash_before,
         checkpoint: Arc::default(),
+        kept: Vec::new(),
     };
     tokio::spawn(driver.run(network_events, report_queue, stopped));
     Ok((handle, event_queue))
@@ -261,6 +262,8 @@ struct Driver {
     crash_before: Option<CrashPoint>,
     /// The private state behind the update that is about to be signed.
     checkpoint: Arc<Mutex<Option<Vec<u8>>>>,
+    /// What the next statement rests on, by round: it goes to the disk with that.
+    kept: Vec<(u64, Vec<u8>)>,
 }
 
 impl Driver {

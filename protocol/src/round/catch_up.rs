@@ -2,7 +2,7 @@
 
 use super::{Effect, Event, LATER_PER_AUTHOR, Out, Recipient, State};
 use crate::envelope::{Kind, Slot, Verified};
-use crate::message::{Committed, Message, Status};
+use crate::message::{Committed, Message, Status, UpdateRef};
 
 /// Views whose certificates one answer carries. Too low and a member that is many views behind asks more often.
 const CERTIFICATES_PER_ANSWER: usize = 16;
@@ -105,6 +105,7 @@ impl State {
             receipts: bits(round.receipts.keys().map(|key| key.0)),
             votes: bits(in_view.flat_map(|(_, votes)| votes.keys().copied())),
             proposal: round.proposals.contains_key(&round.view),
+            wanted: self.wanted(),
         };
         out.push(Effect::Say { to, slot: self.status_slot(), message: Message::Status(status) });
     }
@@ -144,8 +145,11 @@ impl State {
     fn answer(&self, to: Recipient, status: &Status, out: &mut Out) {
         let round = &self.round;
         let lacks = |set: u64, index: u16| set & bit(index) == 0;
-        let updates = round.updates.iter().filter(|(key, _)| lacks(status.updates, key.0)).map(|(_, u)| &u.message);
-        let receipts = round.receipts.iter().filter(|(key, _)| lacks(status.receipts, key.0)).map(|(_, r)| r);
+        let wants = |key: &UpdateRef| status.wanted.contains(key);
+        let lacks_update = |key: &UpdateRef| lacks(status.updates, key.0) || wants(key);
+        let lacks_receipt = |key: &UpdateRef| lacks(status.receipts, key.0) || wants(key);
+        let updates = round.updates.iter().filter(|(key, _)| lacks_update(key)).map(|(_, u)| &u.message);
+        let receipts = round.receipts.iter().filter(|(key, _)| lacks_receipt(key)).map(|(_, r)| r);
         let proposal = round.proposals.get(&status.view).filter(|_| !status.proposal);
         let own = self.rules.me.filter(|me| lacks(status.votes, *me));
         let in_view = round.votes.iter().filter(|((_, view), _)| *view == status.view);

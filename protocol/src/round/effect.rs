@@ -163,6 +163,14 @@ pub enum Effect {
         /// What to merge.
         inputs: Vec<MergeInput>,
     },
+    /// Write these messages to the vote log no later than the next statement, in the same transaction: it rests on them, and
+    /// a member that comes back must still be able to show them. They are fed in after a restart like own statements.
+    Keep {
+        /// The round that they belong to.
+        round: u64,
+        /// Their bytes.
+        messages: Vec<Vec<u8>>,
+    },
     /// Sign, write to the vote log, sync it to disk, only then send to all, and feed back as [`super::Input::Message`].
     Sign {
         /// Where the statement stands.

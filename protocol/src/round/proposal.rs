@@ -235,6 +235,19 @@ impl State {
         }
     }
 
+    /// The receipts and updates that this view's proposal rests on and that are not here.
+    pub(super) fn wanted(&self) -> Vec<UpdateRef> {
+        let round = &self.round;
+        let Some(message) = round.proposals.get(&round.view) else { return Vec::new() };
+        let Message::Proposal(proposal) = message.message() else { return Vec::new() };
+        if proposal.notarized_in.is_some() {
+            return Vec::new();
+        }
+        let receipts = proposal.body.receipts.iter().filter(|key| !round.receipts.contains_key(*key));
+        let updates = proposal.body.inputs.iter().filter(|key| !round.updates.contains_key(*key));
+        receipts.chain(updates).copied().collect()
+    }
+
     /// A record that some proposal of this round carried, with its body.
     pub(super) fn known_record(&self, hash: &Digest) -> Option<(Record, RecordBody)> {
         self.round.proposals.values().find_map(|message| match message.message() {

@@ -29,6 +29,8 @@ struct World {
     /// Does a member's training never end?
     untrained: BTreeSet<usize>,
     logs: Vec<Vec<Vec<u8>>>,
+    /// What those rest on.
+    kept: Vec<Vec<Vec<u8>>>,
     events: Vec<(usize, Event)>,
     faults: BTreeMap<(usize, u16), Vec<Fault>>,
     committed: Vec<BTreeMap<u64, Digest>>,
@@ -81,6 +83,7 @@ impl World {
             lost: BTreeSet::new(),
             untrained: BTreeSet::new(),
             logs: vec![Vec::new(); count],
+            kept: vec![Vec::new(); count],
             events: Vec::new(),
             faults: BTreeMap::new(),
             committed: vec![BTreeMap::new(); count],
@@ -145,6 +148,7 @@ impl World {
                     let model_root = Some(hash("model", &parts));
                     self.queue.push_back((i, Input::Merged { inputs_root, model_root }));
                 }
+                Effect::Keep { messages, .. } => self.kept[i].extend(messages),
                 Effect::Sign { slot, message } => {
                     let bytes = self.sealed(i, &slot, &message);
                     self.logs[i].push(bytes.clone());
@@ -200,7 +204,7 @@ impl World {
         self.states[i] = State::new(rules, head);
         self.queue.retain(|(to, _)| *to != i);
         self.timers.retain(|(_, to, _)| *to != i);
-        for bytes in self.logs[i].clone() {
+        for bytes in self.kept[i].iter().chain(&self.logs[i]).cloned().collect::<Vec<_>>() {
             let message = self.verifier.open(&bytes).unwrap();
             self.step(i, Input::Message(message));
         }
@@ -524,4 +528,63 @@ fn a_certificate_that_a_jump_left_out_is_asked_for_and_made_anew_if_all_forgot_i
         _ => false,
     };
     assert!(answer.iter().any(votes), "{answer:?}");
+}
+
+#[test]
+fn an_update_that_was_receipted_is_not_forgotten_when_its_author_is_gone_and_its_holders_restart() {
+    let mut world = World::new(4, 1);
+    for i in 0..4 {
+        world.lost.insert((i, Kind::Proposal));
+    }
+    while let Some((i, input)) = world.queue.pop_front() {
+        world.step(i, input);
+    }
+    assert!(world.states.iter().all(|s| s.round.receipts.len() == 4), "everybody has every receipt");
+    world.lost.clear();
+    world.down.insert(3);
+    for i in 0..3 {
+        world.restart(i);
+    }
+    assert!(world.run_to(1));
+    assert!(world.agreed());
+    assert_eq!(world.states[0].head().inputs, 4);
+}
+
+#[test]
+fn a_finalize_vote_is_kept_with_its_notarization_and_a_notarize_vote_with_its_proposal() {
+    let mut world = World::new(4, 1);
+    assert!(world.run_to(1));
+    let proposer = usize::from(world.states[0].head().proposer);
+    for (i, kept) in world.kept.iter().enumerate() {
+        let kinds: Vec<Kind> = kept.iter().map(|bytes| world.verifier.open(bytes).unwrap().slot().kind).collect();
+        assert!(kinds.contains(&Kind::Certificate), "{kinds:?}");
+        assert_eq!(kinds.contains(&Kind::Proposal), i != proposer, "{kinds:?}");
+    }
+}
+
+#[test]
+fn a_third_statement_of_an_equivocator_is_taken_if_a_proposal_rests_on_it() {
+    let mut world = World::new(4, 1);
+    world.untrained.insert(3);
+    let base = world.states[0].head_hash();
+    let slot = Slot { kind: Kind::Update, epoch: 0, round: 1, view: 0 };
+    let statement = |world: &World, samples: u32| {
+        world.sealed(3, &slot, &Message::Update(UpdateHeader { samples, ..world.header(3, base) }))
+    };
+    // Member 2 is told two other things than members 0 and 1, who then force an input that it does not know.
+    for samples in [1, 2] {
+        let bytes = statement(&world, samples);
+        world.deliver(3, Recipient::One(2), &bytes);
+    }
+    let third = statement(&world, 3);
+    for to in [0, 1] {
+        world.deliver(3, Recipient::One(to), &third);
+    }
+    while let Some((i, input)) = world.queue.pop_front() {
+        world.step(i, input);
+    }
+    world.down.insert(3);
+    assert!(world.run_to(1), "three honest members of four go on");
+    assert!(world.agreed());
+    assert_eq!(world.states[2].head().inputs, 4);
 }

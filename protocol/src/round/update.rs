@@ -29,6 +29,8 @@ impl State {
         match self.updates_of(author).count() {
             0 => {}
             n if n < STATEMENTS_PER_SLOT => out.penalise(author, Fault::Equivocation),
+            // One more statement of an equivocator: only if a proposal rests on it.
+            _ if self.wanted().contains(&key) => {}
             _ => return,
         }
         let own = self.rules.me == Some(author);
@@ -78,6 +80,10 @@ impl State {
         self.round.receipt_sent = true;
         let items: Vec<UpdateRef> = self.receiptable().collect();
         out.emit(Event::ReceiptPublished { round: self.round.number, updates: items.len() });
+        // The promise to serve a payload is worth nothing without the header that it belongs to.
+        let others = items.iter().filter(|key| self.rules.me != Some(key.0));
+        let headers = others.filter_map(|key| self.round.updates.get(key)).map(|u| u.message.bytes().to_vec());
+        out.keep(self.round.number, headers.collect());
         out.push(Effect::Sign { slot: self.slot(Kind::Receipt, 0), message: Message::Receipt(Receipt { items }) });
     }
 

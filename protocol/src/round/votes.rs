@@ -2,8 +2,9 @@
 
 use super::{Effect, Fault, Out, OwnVotes, Recipient, State, VIEWS_AHEAD};
 use crate::certificate::Certificate;
-use crate::envelope::{Kind, Slot, Verified};
+use crate::envelope::{Kind, Slot, Verified, seal_by};
 use crate::hash::Digest;
+use crate::keys::Signature;
 use crate::message::Message;
 
 impl State {
@@ -16,6 +17,10 @@ impl State {
         let own = self.round.own.entry(view).or_default();
         if own.notarize.is_none() && !own.nullify && self.rules.me.is_some() {
             own.notarize = Some(record);
+            // Whoever votes for a record holds it: it may be for this member alone to bring it to the others.
+            if let Some(proposal) = self.round.proposals.get(&view).filter(|p| self.rules.me != Some(p.author())) {
+                out.keep(self.round.number, vec![proposal.bytes().to_vec()]);
+            }
             out.push(Effect::Sign { slot: self.slot(Kind::Notarize, view), message: Message::Vote(record) });
         }
     }
@@ -101,6 +106,11 @@ impl State {
         if self.has_certificate(certificate.kind, view) {
             return;
         }
+        // The way into the next view, and what a finalize vote rests on: without them, those who came back could neither
+        // finish this view nor leave it.
+        if certificate.kind != Kind::Finalize {
+            out.keep(self.round.number, self.certificate_bytes(&certificate).into_iter().collect());
+        }
         match certificate.kind {
             // Phase 5: on a notarization, vote to finalize unless this view was nullified; then only a timer is left.
             Kind::Notarize => {
@@ -131,5 +141,12 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// A certificate as a message; it proves itself, so there is no signature.
+    fn certificate_bytes(&self, certificate: &Certificate) -> Option<Vec<u8>> {
+        let slot = self.slot(Kind::Certificate, certificate.view);
+        let message = Message::Certificate(certificate.clone());
+        seal_by(|_| Signature([0; 64]), &self.rules.network, &slot, self.rules.me?, &message).ok()
     }
 }
