@@ -8,8 +8,17 @@ use super::packet::Packet;
 /// Something on its way to the disk.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// A statement of this member, and the private state behind it if it is an update.
-    Statement(u64, Packet, Option<Blob>),
+    /// A statement of this member.
+    Statement {
+        /// Its round.
+        round: u64,
+        /// The statement.
+        packet: Packet,
+        /// The private state behind it, if it is an update.
+        checkpoint: Option<Blob>,
+        /// What it rests on.
+        kept: Vec<(u64, Packet)>,
+    },
     /// A certified record.
     Record(Box<Committed>),
 }
@@ -50,7 +59,8 @@ impl Disk {
     pub fn finish(&mut self) -> Option<Write> {
         let write = self.pending.take()?;
         match &write {
-            Write::Statement(round, packet, checkpoint) => {
+            Write::Statement { round, packet, checkpoint, kept } => {
+                self.statements.extend(kept.iter().cloned());
                 self.statements.push((*round, packet.clone()));
                 if checkpoint.is_some() {
                     self.checkpoint.clone_from(checkpoint);

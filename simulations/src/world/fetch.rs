@@ -61,6 +61,10 @@ impl Fetch {
 
     /// Tries the next holder; `node` asks, in its present life.
     pub fn attempt(&mut self, number: u64, node: usize, life: u32, core: &mut Core) {
+        if core.blobs[node].holds(&self.root) {
+            // Stored before a restart.
+            return core.after(0, node, life, What::Fetched(number, node));
+        }
         let turn = self.tries;
         self.tries += 1;
         let holder = (!self.holders.is_empty()).then(|| self.holders[turn % self.holders.len()]);

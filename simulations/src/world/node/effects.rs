@@ -30,10 +30,13 @@ impl Node {
                 self.payloads.insert(key, number);
             }
             Effect::Merge { inputs_root, base, inputs, .. } => self.merge(inputs_root, base, inputs, core),
+            Effect::Keep { round, messages } => self.keep.extend(messages.into_iter().map(|bytes| (round, bytes))),
             Effect::Sign { slot, message } => {
                 let Some(packet) = self.sealed(&slot, &message, core) else { return };
                 let checkpoint = (slot.kind == Kind::Update).then(|| self.checkpoint.take()).flatten();
-                self.write(Write::Statement(slot.round, packet, checkpoint), core);
+                let kept = std::mem::take(&mut self.keep);
+                let kept = kept.into_iter().map(|(round, bytes)| (round, Packet::of_bytes(bytes))).collect();
+                self.write(Write::Statement { round: slot.round, packet, checkpoint, kept }, core);
             }
             Effect::Say { to, slot, message } => {
                 let Some(packet) = self.sealed(&slot, &message, core) else { return };
@@ -75,7 +78,7 @@ impl Node {
     /// The write under way is durable: only now is it sent.
     pub(super) fn written(&mut self, core: &mut Core) {
         match self.disk.finish() {
-            Some(Write::Statement(_, packet, _)) => {
+            Some(Write::Statement { packet, .. }) => {
                 let Some(own) = packet.open(&core.keys) else { return };
                 core.monitor.said(self.me, &own, core.now);
                 self.inbox.push_back(Input::Message(own));

@@ -1,30 +1,15 @@
-//! From the network to the machine: drop what is known or out of date, verify, and only then let it in.
+//! From the network to the machine: drop what is out of date, verify, and only then let it in.
+//!
+//! What was seen before is let in again: the machine knows what it holds, and what it had no room for, or no use yet, it may
+//! need when it comes again.
 
 use fedswarm_protocol::envelope::Kind;
 use fedswarm_protocol::round::Input;
 
-use super::{MAX_SEEN, Node, SeenSet};
+use super::Node;
 use crate::world::adversaries::Voice;
 use crate::world::core::Core;
 use crate::world::packet::Packet;
-
-/// What was seen in this round and the one before.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    round: u64,
-    now: SeenSet,
-    before: SeenSet,
-}
-
-impl Seen {
-    fn is_new(&mut self, packet: &Packet, round: u64) -> bool {
-        if round != self.round || self.now.len() >= MAX_SEEN {
-            self.round = round;
-            self.before = std::mem::take(&mut self.now);
-        }
-        !self.before.contains(&packet.id()) && self.now.insert(packet.id())
-    }
-}
 
 impl Node {
     /// Its adversary's turn, if it has one.
@@ -49,9 +34,6 @@ impl Node {
         };
         let own = author == self.me && slot.kind != Kind::Certificate && slot.kind != Kind::Committed;
         if about_the_past || own {
-            return;
-        }
-        if slot.kind != Kind::Status && !self.seen.is_new(packet, round) {
             return;
         }
         if let Some(message) = packet.open(&core.keys) {

@@ -3,7 +3,7 @@
 mod effects;
 mod hearing;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fedswarm_protocol::hash::Digest;
@@ -55,8 +55,9 @@ pub struct Node {
     training: Option<Training>,
     checkpoint: Option<Blob>,
     numbers: u64,
-    seen: hearing::Seen,
     clock_ms: i64,
+    /// Messages of others that go to the disk with the next statement.
+    keep: Vec<(u64, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for Node {
@@ -90,8 +91,8 @@ impl Node {
             training: None,
             checkpoint: None,
             numbers: 0,
-            seen: hearing::Seen::default(),
             clock_ms: 0,
+            keep: Vec::new(),
         }
     }
 
@@ -123,8 +124,10 @@ impl Node {
         core.up[self.id] = true;
         for packet in self.disk.statements(self.state.position().0) {
             if let Some(message) = packet.open(&core.keys) {
-                // It may have reached the disk and nobody else; it will now.
-                core.monitor.said(self.me, &message, core.now);
+                if message.author() == self.me {
+                    // It may have reached the disk and nobody else; it will now.
+                    core.monitor.said(self.me, &message, core.now);
+                }
                 self.inbox.push_back(Input::Message(message));
             }
         }
@@ -146,11 +149,11 @@ impl Node {
         self.life += 1;
         self.inbox.clear();
         self.todo.clear();
+        self.keep.clear();
         self.timers.clear();
         self.forget_work();
         self.training = None;
         self.checkpoint = None;
-        self.seen = hearing::Seen::default();
         core.tally.crashes += 1;
         core.tally.cut_writes += u64::from(self.disk.crash(tail));
     }
@@ -282,10 +285,3 @@ impl Node {
         }
     }
 }
-
-/// Packets remembered as seen in a round, as in a real node.
-const MAX_SEEN: usize = 64 * 1024;
-
-/// Packets of this round and the one before that were looked at already. Only ever asked whether one is in it, so that the
-/// order of a hash set cannot matter.
-type SeenSet = HashSet<u64>;
