@@ -279,7 +279,7 @@ def record():
 def encodings():
     header = b"".join(digest(k) for k in (1, 2, 3, 4)) + struct.pack("<IIIQ", 16, 2, 100, 7)
     receipt = refs([(0, digest(1)), (3, digest(2))])
-    status = struct.pack("<Q", 9) + digest(1) + struct.pack("<IIIQQQQQQ?", 6, 2, 1, 3, 7, 8, 9, 4, 5, True)
+    status = struct.pack("<Q", 9) + digest(1) + struct.pack("<IIIQQQQQQ?", 6, 2, 1, 3, 7, 8, 9, 4, 5, True) + refs([(2, digest(3))])
     votes = struct.pack("<Q", 2) + b"".join(struct.pack("<H", v) + bytes([v]) * 64 for v in (1, 2))
     # Finalize is the sixth kind in the order of declaration.
     certificate = struct.pack("<IIQI", 5, 1, 2, 3) + digest(4) + votes

@@ -57,7 +57,7 @@ pub(crate) struct ScenarioFlags {
     /// Do not train every peer alone for comparison.
     #[arg(long)]
     no_local_baseline: bool,
-    /// How bytes travel: tcp, quic or memory [default: tcp].
+    /// How bytes travel: tcp, quic, memory, or virtual for simulated nodes, network and time [default: tcp].
     #[arg(long, value_name = "KIND")]
     transport: Option<Transport>,
     /// How updates are packed: i32, f16 or int8 [default: i32].

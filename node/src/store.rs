@@ -99,15 +99,27 @@ impl Store {
     /// # Errors
     /// [`Error::Store`]; the statement must then not be sent.
     pub fn keep_statement(&self, round: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.keep_with(round, bytes, &[])
+    }
+
+    /// Makes a statement durable together with the messages that it rests on; they come before it.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; the statement must then not be sent.
+    pub fn keep_with(&self, round: u64, bytes: &[u8], rests_on: &[(u64, Vec<u8>)]) -> Result<(), Error> {
         match &self.0 {
             Kind::Memory(memory) => {
                 let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
                 memory.statements.retain(|(r, _)| *r + 1 >= round);
+                memory.statements.extend_from_slice(rests_on);
                 memory.statements.push((round, bytes.to_vec()));
                 Ok(())
             }
             Kind::Disk(database) => {
                 let write = database.begin_write()?;
+                for (round, bytes) in rests_on {
+                    insert_statement(&write, *round, bytes)?;
+                }
                 insert_statement(&write, round, bytes)?;
                 write.commit()?;
                 Ok(())
@@ -385,6 +397,15 @@ mod tests {
         assert_eq!(store.statements(3).unwrap(), (0..12u8).map(|i| vec![i]).collect::<Vec<_>>());
         assert_eq!(store.statements(4).unwrap(), [vec![99]]);
         assert!(store.head().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_a_statement_rests_on_comes_back_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.redb");
+        Store::open(&path, &[1; 32], &[2; 32]).unwrap().keep_with(3, b"vote", &[(3, b"proof".to_vec())]).unwrap();
+        let store = Store::open(&path, &[1; 32], &[2; 32]).unwrap();
+        assert_eq!(store.statements(3).unwrap(), [b"proof".to_vec(), b"vote".to_vec()]);
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub struct Status {
     pub votes: u64,
     /// Whether it knows its view's proposal.
     pub proposal: bool,
+    /// The receipts and updates that this proposal rests on and that it does not have.
+    pub wanted: Vec<UpdateRef>,
 }
 
 /// Any message, decoded.

@@ -1,5 +1,6 @@
 //! Swarms on one machine: what to run ([`scenario`]), what came out ([`results`]), how to look at it
-//! ([`report`], [`table`], [`progress`]), and how to compare many runs fairly ([`compare`], [`stats`]).
+//! ([`report`], [`table`], [`progress`]), how to compare many runs fairly ([`compare`], [`stats`]), and swarms in virtual
+//! time, with faults and liars ([`world`]).
 //!
 //! Nothing here decides how a peer learns or how peers agree: this crate describes a run, starts it and reports on it.
 
@@ -13,5 +14,6 @@ pub mod scenario;
 pub mod stats;
 pub mod swarm;
 pub mod table;
+pub mod world;
 
 pub use error::Error;

@@ -15,7 +15,9 @@ use crate::flags::ScenarioFlags;
   fedswarm simulate
   fedswarm simulate --nodes 20 --rounds 20 --method fedmoe --dirichlet 0.5 --out runs/half
   fedswarm simulate simulations/scenarios/bundled.toml --transport quic
-  fedswarm simulate --data DIR --partition FILE.json --rounds 20 --json")]
+  fedswarm simulate --data DIR --partition FILE.json --rounds 20 --json
+  fedswarm simulate simulations/scenarios/virtual_crashes.toml
+  fedswarm simulate --soak --seeds 1..2000")]
 pub(crate) struct Args {
     #[command(flatten)]
     scenario: ScenarioFlags,
@@ -25,9 +27,14 @@ pub(crate) struct Args {
     /// Fixes everything random [default: 1].
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    #[command(flatten)]
+    soak: super::soak::Args,
 }
 
 pub(crate) fn run(args: &Args, json: bool, began: Instant) -> Result<(), Failure> {
+    if args.soak.is_asked_for() {
+        return super::soak::run(&args.soak, json);
+    }
     let scenario = args.scenario.scenario(args.method.clone(), args.seed)?;
     scenario.validate()?;
     let runtime = crate::runtime()?;

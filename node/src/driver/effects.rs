@@ -39,7 +39,9 @@ impl Driver {
                 self.inputs.push_back(Input::Message(own));
                 self.publish(slot.kind, bytes).await;
             }
-            Effect::Keep { message } => self.store.keep_statement(message.slot().round, message.bytes())?,
+            Effect::Keep { round, messages } => {
+                self.kept.extend(messages.into_iter().map(|message| (round, message.bytes().to_vec())));
+            }
             Effect::Say { to, slot, message } => {
                 let bytes = self.sealed(&slot, &message)?;
                 // What newcomers and rare statements need goes to everybody, connected here or not.
@@ -113,9 +115,10 @@ impl Driver {
         (round + 1).saturating_sub(KEEP_EPOCHS * u64::from(self.manifest.epoch_length))
     }
 
-    fn keep(&self, slot: &Slot, bytes: &[u8]) -> Result<(), Error> {
+    fn keep(&mut self, slot: &Slot, bytes: &[u8]) -> Result<(), Error> {
         if slot.kind != Kind::Update {
-            return self.store.keep_statement(slot.round, bytes);
+            let kept = std::mem::take(&mut self.kept);
+            return self.store.keep_with(slot.round, bytes, &kept);
         }
         let checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.store.keep_update(slot.round, bytes, checkpoint.as_deref())

@@ -75,13 +75,17 @@ impl Driver {
         if about_the_past || Some(author) == self.state.me() && !slot.kind.proves_itself() {
             return Acceptance::Ignore;
         }
-        // A status is said again and again, and each time an answer is wanted.
-        if slot.kind != Kind::Status && !self.seen.is_new(bytes, round) {
+        if let Some(message) = self.seen.get(bytes) {
+            self.inputs.push_back(Input::Message(message));
             return Acceptance::Ignore;
         }
         match self.verifier.open(bytes) {
             Ok(message) => {
                 tracing::trace!(kind = slot.kind.name(), author, round = slot.round, "received");
+                // No two statuses are the same for long.
+                if slot.kind != Kind::Status {
+                    self.seen.remember(&message, round);
+                }
                 self.inputs.push_back(Input::Message(message));
                 Acceptance::Accept
             }

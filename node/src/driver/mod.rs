@@ -295,6 +295,7 @@ pub async fn start(
         archive: config.archive,
         crash_before: config.crash_before,
         checkpoint: Arc::default(),
+        kept: Vec::new(),
     };
     tokio::spawn(driver.run(network_events, report_queue, request_queue, stopped));
     Ok((handle, event_queue))
@@ -347,6 +348,8 @@ struct Driver {
     crash_before: Option<CrashPoint>,
     /// The private state behind the update that is about to be signed.
     checkpoint: Arc<Mutex<Option<Vec<u8>>>>,
+    /// What the next statement rests on, by round: it goes to the disk with that.
+    kept: Vec<(u64, Vec<u8>)>,
 }
 
 impl Driver {

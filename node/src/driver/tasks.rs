@@ -1,10 +1,11 @@
 //! Background work: fetching and merging.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fedswarm_network::{BlobId, Network, NodeId};
+use fedswarm_protocol::envelope::Verified;
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::merge::WeightedMean;
 use fedswarm_protocol::message::UpdateHeader;
@@ -19,28 +20,35 @@ use crate::{Error, payload};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// Messages remembered as seen in a round. Too low and a signature is checked twice; it bounds what replays can make us hold.
-const MAX_SEEN: usize = 64 * 1024;
+/// Messages of a round that are remembered as checked. Too low and a signature is checked twice; it bounds what replays can
+/// make us hold (at most 16 KiB each).
+const MAX_SEEN: usize = 8 * 1024;
 
 /// Who is said to hold an update; grows while it is being fetched.
 pub(super) type Holders = Arc<Mutex<Vec<NodeId>>>;
 
-/// Messages of this round and the one before that were looked at already.
+/// Messages of this round and the one before whose signatures were checked already. They are let in again all the same: the
+/// machine knows what it holds, and what it had no room for, or no use, it may need when it comes again.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     round: u64,
-    now: HashSet<Digest>,
-    before: HashSet<Digest>,
+    now: HashMap<Digest, Verified>,
+    before: HashMap<Digest, Verified>,
 }
 
 impl Seen {
-    pub(super) fn is_new(&mut self, bytes: &[u8], round: u64) -> bool {
+    /// The message in these bytes, if they were checked before.
+    pub(super) fn get(&self, bytes: &[u8]) -> Option<Verified> {
+        let id = hash("seen", bytes);
+        self.now.get(&id).or_else(|| self.before.get(&id)).cloned()
+    }
+
+    pub(super) fn remember(&mut self, message: &Verified, round: u64) {
         if round != self.round || self.now.len() >= MAX_SEEN {
             self.round = round;
             self.before = std::mem::take(&mut self.now);
         }
-        let id = hash("seen", bytes);
-        !self.before.contains(&id) && self.now.insert(id)
+        self.now.insert(hash("seen", message.bytes()), message.clone());
     }
 }
 
@@ -63,7 +71,14 @@ impl Driver {
         tokio::spawn(async move {
             let (id, len) = (BlobId(header.wire_root), u64::from(header.wire_len));
             let mine = *round.borrow();
-            let Some(wire) = fetch_until(&network, id, len, &holders, round).await else { return };
+            // It may have been stored before a restart, and nobody else may have it.
+            let wire = match blobs.get(&id) {
+                Some(blob) => blob.bytes.clone(),
+                None => match fetch_until(&network, id, len, &holders, round).await {
+                    Some(wire) => wire,
+                    None => return,
+                },
+            };
             let checked = tokio::task::spawn_blocking(move || {
                 let checked = payload::check(&manifest, &header, &wire);
                 checked.map(|_| blobs.insert(wire, mine))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Effect, Event, LATER_PER_AUTHOR, Out, Payload, Recipient, State};
 use crate::envelope::{Kind, Slot, Verified};
 use crate::membership::{Closing, Committee};
-use crate::message::{Committed, Message, RecordBody, Status};
+use crate::message::{Committed, Message, RecordBody, Status, UpdateRef};
 
 /// Views whose certificates one answer carries. Too low and a member that is many views behind asks more often.
 const CERTIFICATES_PER_ANSWER: usize = 16;
@@ -184,6 +184,7 @@ impl State {
             receipts: bits(round.receipts.keys().map(|key| key.0)),
             votes: bits(in_view.flat_map(|(_, votes)| votes.keys().copied())),
             proposal: round.proposals.contains_key(&round.view),
+            wanted: self.wanted(),
         };
         out.push(Effect::Say { to, slot: self.status_slot(), message: Message::Status(status) });
     }
@@ -223,9 +224,11 @@ impl State {
     fn answer(&self, to: Recipient, status: &Status, out: &mut Out) {
         let round = &self.round;
         let lacks = |set: u64, place: u16| set & bit(place) == 0;
-        let updates = round.updates.iter().filter(|(key, _)| !has(&status.updates, self.bit_of(key.0)));
-        let updates = updates.map(|(_, update)| &update.message);
-        let receipts = round.receipts.iter().filter(|(key, _)| lacks(status.receipts, key.0)).map(|(_, r)| r);
+        let wants = |key: &UpdateRef| status.wanted.contains(key);
+        let lacks_update = |key: &UpdateRef| !has(&status.updates, self.bit_of(key.0)) || wants(key);
+        let lacks_receipt = |key: &UpdateRef| lacks(status.receipts, key.0) || wants(key);
+        let updates = round.updates.iter().filter(|(key, _)| lacks_update(key)).map(|(_, update)| &update.message);
+        let receipts = round.receipts.iter().filter(|(key, _)| lacks_receipt(key)).map(|(_, r)| r);
         let proposal = round.proposals.get(&status.view).filter(|_| !status.proposal).map(|known| &known.message);
         let own = self.me.filter(|me| lacks(status.votes, *me));
         let in_view = round.votes.iter().filter(|((_, view), _)| *view == status.view);

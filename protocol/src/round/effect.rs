@@ -202,11 +202,14 @@ pub enum Effect {
         /// What is said.
         message: Message,
     },
-    /// Write somebody else's message to the vote log, before what follows: a vote of this member rests on it. After a restart
-    /// the others may have forgotten it, and without it this member could neither go back on its vote nor bring them along.
+    /// Write these messages to the vote log no later than the next statement, in the same transaction: it rests on them. After
+    /// a restart the others may have forgotten them, and without them this member could neither go back on its vote nor
+    /// bring the others along. They are fed in after own statements.
     Keep {
-        /// A proposal that this member votes for, or a certificate.
-        message: Verified,
+        /// The round that they belong to.
+        round: u64,
+        /// The messages.
+        messages: Vec<Verified>,
     },
     /// Sign if the kind is signed, and send; nothing is kept.
     Say {

@@ -381,6 +381,12 @@ impl Out {
         self.effects.push(Effect::Emit { at: self.now, event });
     }
 
+    fn keep(&mut self, round: u64, messages: Vec<Verified>) {
+        if !messages.is_empty() {
+            self.effects.push(Effect::Keep { round, messages });
+        }
+    }
+
     fn timer(&mut self, timer: Timer, after_ms: u64) {
         self.effects.push(Effect::SetTimer { timer, after_ms });
     }

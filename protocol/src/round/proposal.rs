@@ -120,10 +120,7 @@ impl State {
         let (author, Message::Proposal(proposal)) = (known.message.author(), known.message.message()) else { return };
         match self.judge(view, &known, proposal, out) {
             Verdict::Wait => {}
-            Verdict::Accept(hash) => {
-                out.push(Effect::Keep { message: known.message.clone() });
-                self.notarize(view, hash, out);
-            }
+            Verdict::Accept(hash) => self.notarize(view, hash, out),
             Verdict::Refuse(reason) => {
                 let round = self.round.number;
                 out.emit(Event::ProposalRefused { round, view, leader: author, reason });
@@ -223,6 +220,19 @@ impl State {
             self.try_propose(out);
             self.try_judge(out);
         }
+    }
+
+    /// The receipts and updates that this view's proposal rests on and that are not here.
+    pub(super) fn wanted(&self) -> Vec<UpdateRef> {
+        let round = &self.round;
+        let Some(known) = round.proposals.get(&round.view) else { return Vec::new() };
+        let Message::Proposal(proposal) = known.message.message() else { return Vec::new() };
+        if proposal.notarized_in.is_some() {
+            return Vec::new();
+        }
+        let receipts = proposal.body.receipts.iter().filter(|key| !round.receipts.contains_key(*key));
+        let updates = proposal.body.inputs.iter().filter(|key| !round.updates.contains_key(*key));
+        receipts.chain(updates).copied().collect()
     }
 
     /// A record that some proposal of this round carried, with its body.

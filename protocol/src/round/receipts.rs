@@ -18,7 +18,8 @@ impl State {
         }
         let mut known = self.round.receipts.range((author, Digest::ZERO)..=(author, Digest([0xff; 32])));
         let first = known.next().map(|(_, receipt)| receipt.clone());
-        if known.count() + 1 >= STATEMENTS_PER_SLOT {
+        // One more statement of an equivocator is taken only if a proposal rests on it.
+        if known.count() + 1 >= STATEMENTS_PER_SLOT && !self.wanted().contains(&key) {
             return;
         }
         if let Some(first) = first {

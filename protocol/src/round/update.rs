@@ -30,7 +30,8 @@ impl State {
         }
         let mut known = self.updates_of(author);
         let first = known.next().map(|(_, update)| (update.payload == Payload::Held, update.message.clone()));
-        if known.count() + 1 >= STATEMENTS_PER_SLOT {
+        // One more statement of an equivocator is taken only if a proposal rests on it.
+        if known.count() + 1 >= STATEMENTS_PER_SLOT && !self.wanted().contains(&key) {
             return;
         }
         let second = first.is_some();
@@ -88,6 +89,10 @@ impl State {
         }
         self.round.receipt_sent = true;
         let items: Vec<UpdateRef> = self.receiptable().collect();
+        // The promise to serve a payload is worth nothing without the header that it belongs to.
+        let others = items.iter().filter(|key| self.me != Some(key.0));
+        let headers = others.filter_map(|key| self.round.updates.get(key)).map(|update| update.message.clone());
+        out.keep(self.round.number, headers.collect());
         out.emit(Event::ReceiptPublished { round: self.round.number, updates: items.len() });
         out.push(Effect::Sign { slot: self.slot(Kind::Receipt, 0), message: Message::Receipt(Receipt { items }) });
     }

@@ -17,6 +17,10 @@ impl State {
         let own = self.round.own.entry(view).or_default();
         if own.notarize.is_none() && !own.nullify && votes {
             own.notarize = Some(record);
+            // Whoever votes for a record holds it: it may be for this member alone to bring it to the others.
+            if let Some(known) = self.round.proposals.get(&view).filter(|p| self.me != Some(p.message.author())) {
+                out.keep(self.round.number, vec![known.message.clone()]);
+            }
             out.push(Effect::Sign { slot: self.slot(Kind::Notarize, view), message: Message::Vote(record) });
         }
     }
@@ -97,9 +101,8 @@ impl State {
         if self.voter().is_none() || certificate.kind == Kind::Finalize {
             return;
         }
-        if let Ok(message) = Verified::assembled(&self.rules.constants.network, certificate.clone()) {
-            out.push(Effect::Keep { message });
-        }
+        let message = Verified::assembled(&self.rules.constants.network, certificate.clone());
+        out.keep(self.round.number, message.into_iter().collect());
     }
 
     fn has_certificate(&self, kind: Kind, view: u32) -> bool {

@@ -231,6 +231,7 @@ impl Draw {
             receipts: self.u64(),
             votes: self.u64(),
             proposal: self.coin(),
+            wanted: self.list(4),
         }
     }
 

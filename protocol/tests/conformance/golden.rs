@@ -229,6 +229,7 @@ fn messages_are_encoded_field_by_field() {
         receipts: 4,
         votes: 5,
         proposal: true,
+        wanted: vec![(2, d(3))],
     };
     assert_eq!(encoded(codec::encode(&status)), want.status);
     let votes = vec![(1, Signature([1; 64])), (2, Signature([2; 64]))];

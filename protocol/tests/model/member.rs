@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use fedswarm_protocol::envelope::{Kind, Verified};
 use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Input, State, Timestamp};
 
 use crate::network::{Network, ROUND};
@@ -78,7 +79,16 @@ impl Member {
                         self.put(network, &signed);
                         inputs.push_back(Input::Message(signed));
                     }
-                    Effect::Keep { message } if message.slot().view < network.views => self.put(network, &message),
+                    Effect::Keep { messages, .. } => {
+                        // Whose votes made a certificate does not matter: one stands for all.
+                        for message in messages.iter().filter(|m| m.slot().view < network.views) {
+                            let one = match message.message() {
+                                Message::Certificate(c) => network.fabricated(c.kind, c.view, c.record),
+                                _ => message.clone(),
+                            };
+                            self.put(network, &one);
+                        }
+                    }
                     Effect::Merge { inputs_root, .. } => {
                         let model_root = Some(hash("merged", inputs_root.as_bytes()));
                         inputs.push_back(Input::Merged { inputs_root, model_root });
@@ -98,7 +108,6 @@ impl Member {
                     | Effect::Say { .. }
                     | Effect::Forward { .. }
                     | Effect::Train { .. }
-                    | Effect::Keep { .. }
                     | Effect::AskChain
                     | Effect::Evidence(_)
                     | Effect::CancelTraining { .. }
@@ -112,6 +121,7 @@ impl Member {
     /// Puts a statement on disk, unless it is there or belongs to the phases that are not explored.
     pub(crate) fn put(&mut self, network: &Network, signed: &Verified) {
         match signed.slot().kind {
+            Kind::Update if signed.author() != self.index => {}
             Kind::Update => assert_eq!(*signed, network.update(self.index), "a second update"),
             Kind::Receipt => assert_eq!(*signed, network.receipt(self.index), "a second receipt"),
             _ if self.log.contains(signed) => {}

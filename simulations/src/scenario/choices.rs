@@ -164,7 +164,7 @@ macro_rules! named {
 
 named!(
     /// How the peers' bytes travel.
-    Transport, "a transport", "choose tcp, quic or memory", {
+    Transport, "a transport", "choose tcp, quic, memory or virtual", {
         /// TCP over the loopback interface, with Noise and Yamux.
         #[default]
         Tcp = "tcp",
@@ -172,6 +172,8 @@ named!(
         Quic = "quic",
         /// Inside the process, for many peers on a small machine.
         Memory = "memory",
+        /// Not at all: nodes, network and clock are simulated, and the seed fixes everything.
+        Virtual = "virtual",
     }
 );
 

@@ -16,6 +16,7 @@ mod load;
 mod overrides;
 mod timers;
 mod validate;
+mod virtual_time;
 
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use choices::{Cap, Codec, Data, Device, Partition, Transport};
 pub use overrides::Overrides;
 pub use timers::Timers;
+pub use virtual_time::VirtualTime;
 
 use crate::Error;
 
@@ -83,6 +85,9 @@ pub struct Scenario {
     pub out: Option<PathBuf>,
     /// Waiting times.
     pub timers: Timers,
+    /// What the virtual world is like; for the transport `virtual` only.
+    #[serde(rename = "virtual", skip_serializing_if = "Option::is_none")]
+    pub virtual_time: Option<VirtualTime>,
 }
 
 impl Default for Scenario {
@@ -108,6 +113,7 @@ impl Default for Scenario {
             threads: None,
             out: None,
             timers: Timers::default(),
+            virtual_time: None,
         }
     }
 }

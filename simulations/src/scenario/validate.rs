@@ -42,6 +42,9 @@ impl Scenario {
         if let Some(threads) = self.threads {
             require(threads >= 1, "threads", "--threads", threads, "at least 1; leave it out to use every core")?;
         }
+        if let Some(virtual_time) = &self.virtual_time {
+            virtual_time.validate(self)?;
+        }
         self.timers.validate()
     }
 

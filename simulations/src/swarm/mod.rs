@@ -5,6 +5,9 @@ mod baseline;
 mod inputs;
 mod observe;
 mod prepare;
+#[cfg(test)]
+mod virtual_tests;
+mod virtual_time;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,6 +80,11 @@ pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Prog
         None
     };
     let mut seen = observe::Observer::new(&prepared, alone, began);
+    if scenario.transport == crate::scenario::Transport::Virtual {
+        let results = virtual_time::run(&prepared, seen, options, progress)?;
+        progress.finished(&results.summary);
+        return Ok(results);
+    }
     let kept = options.keep_inputs.map(|limit| Inputs::begin(&out, limit)).transpose()?;
     let mut swarm = start(&prepared, &trainers, kept.as_ref()).await?;
     let watched = watch(&mut swarm, &mut seen, scenario, options, progress).await;
@@ -107,6 +115,9 @@ async fn start(prepared: &Prepared, trainers: &Trainers, kept: Option<&Inputs>) 
         crate::scenario::Transport::Memory => TransportKind::Memory,
         crate::scenario::Transport::Tcp => TransportKind::Tcp,
         crate::scenario::Transport::Quic => TransportKind::Quic,
+        crate::scenario::Transport::Virtual => {
+            return Err(Error::Run("nothing real carries the bytes of a virtual swarm".to_owned()));
+        }
     };
     let keys = tempfile::tempdir().map_err(|e| Error::Run(format!("no temporary folder: {e}")))?;
     let config = fedswarm_bootstrap::Config::new(keys.path().join("bootstrap.key"), vec![transport.any_port()]);

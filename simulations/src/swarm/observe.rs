@@ -28,6 +28,8 @@ struct Seen {
 /// Follows a run.
 pub(super) struct Observer {
     began: Instant,
+    /// In virtual time: seconds since the world began.
+    virtual_now: Option<f64>,
     /// When the first node was started, in seconds since the run began: loading data and training alone come before.
     started: f64,
     nodes: usize,
@@ -46,6 +48,7 @@ impl Observer {
         let rounds = prepared.scenario.rounds;
         Self {
             began,
+            virtual_now: None,
             started: began.elapsed().as_secs_f64(),
             nodes: prepared.setups.len(),
             rounds,
@@ -72,9 +75,21 @@ impl Observer {
         self.finished.len() == self.nodes
     }
 
+    /// From now on this is the time, in seconds.
+    pub(super) const fn set_virtual_now(&mut self, seconds: f64) {
+        if self.virtual_now.is_none() {
+            self.started = seconds;
+        }
+        self.virtual_now = Some(seconds);
+    }
+
+    fn now(&self) -> f64 {
+        self.virtual_now.unwrap_or_else(|| self.began.elapsed().as_secs_f64())
+    }
+
     /// Takes an event in; true if it is progress.
     pub(super) fn take(&mut self, node: usize, event: NodeEvent) -> bool {
-        let now = self.began.elapsed().as_secs_f64();
+        let now = self.now();
         match event {
             NodeEvent::Peer { id, connected } => {
                 if connected {

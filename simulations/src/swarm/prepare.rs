@@ -157,8 +157,8 @@ fn network(
         codec: scenario.codec.to_string().parse().map_err(Error::Run)?,
         genesis_seed: init_digest(scenario.seed),
         rounds: scenario.rounds,
-        min_inputs: 0,
         sponsor_cap: fedswarm_node::founding::SPONSOR_CAP,
+        min_inputs: scenario.virtual_time.as_ref().map_or(0, |world| world.min_inputs),
         timers: Timers {
             collect_ms: timers.t_collect_ms,
             round_ms: timers.t_round_ms,

@@ -240,7 +240,9 @@ impl World {
                     self.queue.push_back((i, Input::Message(self.open(i, &bytes))));
                     self.deliver(i, Recipient::All, &bytes);
                 }
-                Effect::Keep { message } => self.nodes[i].log.push(message.bytes().to_vec()),
+                Effect::Keep { messages, .. } => {
+                    self.nodes[i].log.extend(messages.iter().map(|message| message.bytes().to_vec()));
+                }
                 Effect::Say { to, slot, message } => {
                     let bytes = self.sealed(i, &slot, &message);
                     self.deliver(i, to, &bytes);

@@ -1,0 +1,134 @@
+//! What a virtual world is like, as a scenario says it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Scenario, Transport};
+use crate::Error;
+use crate::world::adversaries::Vice;
+use crate::world::options::{Disks, Faults, Links, Options, Work};
+use fedswarm_protocol::certificate::Quorum;
+
+/// The table `[virtual]`. Absent, the world is calm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VirtualTime {
+    /// Fewest updates that make a merge; 0 for half of the peers. All peers makes runs comparable.
+    pub min_inputs: u16,
+    /// Of the rounds, how many are left for after the healing.
+    pub rounds_after: u64,
+    /// The longest that the faults may last, in milliseconds of virtual time.
+    pub faults_ms: u64,
+    /// Whether every node checks real signatures.
+    pub real_signatures: bool,
+    /// The network.
+    pub links: Links,
+    /// The disks.
+    pub disks: Disks,
+    /// How long training and merging take, in virtual time.
+    pub work: Work,
+    /// What goes wrong by itself.
+    pub faults: Faults,
+    /// Who goes wrong on purpose: pairs such as `[3, "liar"]`.
+    pub vices: Vec<(u16, Vice)>,
+    /// Whether liars go on lying after the healing.
+    pub lie_on: bool,
+}
+
+impl Default for VirtualTime {
+    fn default() -> Self {
+        let calm = Options::default();
+        Self {
+            min_inputs: 0,
+            rounds_after: 0,
+            faults_ms: calm.faults_ms,
+            real_signatures: false,
+            links: calm.links,
+            disks: calm.disks,
+            work: calm.work,
+            faults: calm.faults,
+            vices: Vec::new(),
+            lie_on: false,
+        }
+    }
+}
+
+impl VirtualTime {
+    /// The world that a scenario describes; its manifest's own numbers are filled in later.
+    #[must_use]
+    pub fn options(&self, seed: u64, members: u16, rounds: u64) -> Options {
+        let Self { min_inputs, rounds_after, faults_ms, real_signatures, links, disks, work, faults, vices, lie_on } =
+            self.clone();
+        Options {
+            seed,
+            members,
+            rounds,
+            rounds_after,
+            min_inputs,
+            faults_ms,
+            real_signatures,
+            links,
+            disks,
+            work,
+            faults,
+            vices,
+            lie_on,
+            ..Options::default()
+        }
+    }
+
+    pub(super) fn validate(&self, scenario: &Scenario) -> Result<(), Error> {
+        let refuse = |field: &'static str, is: String, should: String| {
+            Err(Error::Setting { field, flag: "scenario file only", is, should })
+        };
+        if scenario.transport != Transport::Virtual {
+            let should = "left out, or used with transport = \"virtual\"".to_owned();
+            return refuse("virtual", format!("set for transport {}", scenario.transport), should);
+        }
+        let nodes = scenario.nodes.unwrap_or(super::DEFAULT_NODES);
+        if usize::from(self.min_inputs) > nodes {
+            return refuse("virtual.min_inputs", self.min_inputs.to_string(), format!("at most {nodes}, the peers"));
+        }
+        if self.rounds_after > scenario.rounds {
+            let should = format!("at most {}, the rounds", scenario.rounds);
+            return refuse("virtual.rounds_after", self.rounds_after.to_string(), should);
+        }
+        let f = Quorum::of(nodes).faulty;
+        let mut liars: Vec<u16> = self.vices.iter().map(|(member, _)| *member).collect();
+        liars.sort_unstable();
+        liars.dedup();
+        if liars.len() != self.vices.len() || liars.last().is_some_and(|last| usize::from(*last) >= nodes) {
+            let should = format!("one vice for each of some peers, numbered 0 to {}", nodes - 1);
+            return refuse("virtual.vices", format!("{:?}", self.vices), should);
+        }
+        if liars.len() > f {
+            let should = format!("at most {f} of {nodes} peers: with more there is no agreement to test");
+            return refuse("virtual.vices", format!("{} peers", liars.len()), should);
+        }
+        let probabilities = [
+            ("virtual.links.loss", self.links.loss),
+            ("virtual.links.duplicate", self.links.duplicate),
+            ("virtual.links.tail", self.links.tail),
+            ("virtual.disks.error", self.disks.error),
+            ("virtual.disks.crash_in_write", self.disks.crash_in_write),
+            ("virtual.disks.lost_tail", self.disks.lost_tail),
+            ("virtual.disks.corrupt", self.disks.corrupt),
+            ("virtual.work.stragglers", self.work.stragglers),
+            ("virtual.faults.split", self.faults.split),
+            ("virtual.faults.heal", self.faults.heal),
+            ("virtual.faults.clog", self.faults.clog),
+            ("virtual.faults.crash", self.faults.crash),
+            ("virtual.faults.restart", self.faults.restart),
+            ("virtual.faults.jump", self.faults.jump),
+            ("virtual.faults.leave", self.faults.leave),
+        ];
+        for (field, value) in probabilities {
+            if !(0.0..=1.0).contains(&value) {
+                return refuse(field, value.to_string(), "a probability, 0 to 1".to_owned());
+            }
+        }
+        if self.links.loss > 0.9 {
+            return refuse("virtual.links.loss", self.links.loss.to_string(), "at most 0.9".to_owned());
+        }
+        Ok(())
+    }
+}

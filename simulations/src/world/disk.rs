@@ -1,0 +1,114 @@
+//! What survives a crash.
+
+use fedswarm_protocol::message::Committed;
+
+use super::blobs::Blob;
+use super::packet::Packet;
+
+/// Something on its way to the disk.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A statement of this member.
+    Statement {
+        /// Its round.
+        round: u64,
+        /// The statement.
+        packet: Packet,
+        /// The private state behind it, if it is an update.
+        checkpoint: Option<Blob>,
+        /// What it rests on.
+        kept: Vec<(u64, Packet)>,
+    },
+    /// A certified record.
+    Record(Box<Committed>),
+}
+
+/// What became of the write that a crash cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// It never reached the disk, or reached it torn, which its checksum tells: there is nothing of it.
+    Lost,
+    /// It reached the disk; only nobody was told.
+    Kept,
+}
+
+/// A node's disk: whole writes in the order in which they were made.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    head: Option<Box<Committed>>,
+    statements: Vec<(u64, Packet)>,
+    checkpoint: Option<Blob>,
+    pending: Option<Write>,
+    /// True once its contents are damaged beyond what a checksum repairs: the node must not use it again.
+    pub corrupt: bool,
+}
+
+impl Disk {
+    /// Starts a write; only one is under way at a time.
+    pub fn begin(&mut self, write: Write) {
+        self.pending = Some(write);
+    }
+
+    /// True while a write is under way.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// The write is durable.
+    pub fn finish(&mut self) -> Option<Write> {
+        let write = self.pending.take()?;
+        match &write {
+            Write::Statement { round, packet, checkpoint, kept } => {
+                self.statements.extend(kept.iter().cloned());
+                self.statements.push((*round, packet.clone()));
+                if checkpoint.is_some() {
+                    self.checkpoint.clone_from(checkpoint);
+                }
+            }
+            Write::Record(committed) => {
+                self.statements.retain(|(round, _)| *round >= committed.record.round);
+                self.head = Some(committed.clone());
+            }
+        }
+        Some(write)
+    }
+
+    /// The write failed; nothing of it is there.
+    pub fn fail(&mut self) {
+        self.pending = None;
+    }
+
+    /// The node crashed; true if a write was cut off.
+    pub fn crash(&mut self, tail: Tail) -> bool {
+        let cut_off = self.pending.is_some();
+        match tail {
+            Tail::Lost => self.pending = None,
+            Tail::Kept => drop(self.finish()),
+        }
+        cut_off
+    }
+
+    /// The last certified record.
+    #[must_use]
+    pub fn head(&self) -> Option<&Committed> {
+        self.head.as_deref()
+    }
+
+    /// Own statements of a round, in the order in which they were made.
+    #[must_use]
+    pub fn statements(&self, round: u64) -> Vec<Packet> {
+        self.statements.iter().filter(|(r, _)| *r == round).map(|(_, packet)| packet.clone()).collect()
+    }
+
+    /// The member's private state as of its last update.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Option<&Blob> {
+        self.checkpoint.as_ref()
+    }
+
+    /// Forgets synced statements: what no disk may do. For a test that the invariants notice it.
+    pub fn forget_statements(&mut self) {
+        self.statements.clear();
+    }
+}

@@ -1,0 +1,177 @@
+//! What happens at some moment, and the queue of it.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use fedswarm_protocol::hash::{Digest, hash};
+
+use super::packet::Packet;
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A packet arrives.
+    Packet(Packet),
+    /// A timer of the node fires.
+    Timer(u64),
+    /// The write under way is durable.
+    Written,
+    /// Training is done.
+    Trained(u64),
+    /// A fetch is tried.
+    Fetch(u64),
+    /// A fetch that found a holder (a node) ends.
+    Fetched(u64, usize),
+    /// A merge is done.
+    Merged(u64),
+    /// A member can be reached.
+    Connected(u16),
+    /// The node comes back.
+    Start,
+    /// Faults and adversaries have their turn; belongs to no node.
+    Tick,
+}
+
+impl What {
+    const fn tag(&self) -> u8 {
+        match self {
+            Self::Packet(_) => 0,
+            Self::Timer(_) => 1,
+            Self::Written => 2,
+            Self::Trained(_) => 3,
+            Self::Fetch(_) => 4,
+            Self::Fetched(..) => 5,
+            Self::Merged(_) => 6,
+            Self::Connected(_) => 7,
+            Self::Start => 8,
+            Self::Tick => 9,
+        }
+    }
+
+    fn word(&self) -> u64 {
+        match self {
+            Self::Packet(packet) => packet.id(),
+            Self::Timer(x) | Self::Trained(x) | Self::Fetch(x) | Self::Fetched(x, _) | Self::Merged(x) => *x,
+            Self::Connected(member) => u64::from(*member),
+            Self::Written | Self::Start | Self::Tick => 0,
+        }
+    }
+}
+
+/// Something that happens at a node.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Microseconds since the world began.
+    pub at: u64,
+    /// Which came first into the queue, among equals.
+    pub order: u64,
+    /// The node.
+    pub node: u32,
+    /// Which life of the node it was meant for; what belongs to an earlier one is dropped. Packets and starts have no such
+    /// bound.
+    pub life: u32,
+    /// What.
+    pub what: What,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Event {}
+
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Event {
+    /// The heap gives the greatest: the earliest must be that.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+/// All that is to come, by time.
+#[derive(Debug, Default)]
+pub struct Queue {
+    heap: BinaryHeap<Event>,
+    count: u64,
+}
+
+impl Queue {
+    /// Adds an event.
+    pub fn push(&mut self, at: u64, node: usize, life: u32, what: What) {
+        self.count += 1;
+        self.heap.push(Event { at, order: self.count, node: node as u32, life, what });
+    }
+
+    /// The next event.
+    pub fn pop(&mut self) -> Option<Event> {
+        self.heap.pop()
+    }
+
+    /// How many are to come.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// True if nothing is to come.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
+
+/// Bytes that the log gathers before it hashes them.
+const LOG_BUFFER: usize = 8 * 1024;
+
+/// A hash over all that happened: two runs of one seed must have the same.
+#[derive(Debug, Default)]
+pub struct Log {
+    chain: Digest,
+    buffer: Vec<u8>,
+    count: u64,
+}
+
+impl Log {
+    /// Takes an event in.
+    pub fn note(&mut self, event: &Event) {
+        self.count += 1;
+        self.buffer.extend_from_slice(&event.at.to_le_bytes());
+        self.buffer.extend_from_slice(&event.node.to_le_bytes());
+        self.buffer.push(event.what.tag());
+        self.buffer.extend_from_slice(&event.what.word().to_le_bytes());
+        if self.buffer.len() >= LOG_BUFFER {
+            self.fold();
+        }
+    }
+
+    /// Takes any word in, such as the hash of a record.
+    pub fn note_digest(&mut self, digest: &Digest) {
+        self.buffer.extend_from_slice(digest.as_bytes());
+    }
+
+    fn fold(&mut self) {
+        self.buffer.extend_from_slice(self.chain.as_bytes());
+        self.chain = hash("event log", &self.buffer);
+        self.buffer.clear();
+    }
+
+    /// Events so far.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The hash so far.
+    #[must_use]
+    pub fn digest(&mut self) -> Digest {
+        self.fold();
+        self.chain
+    }
+}

@@ -1,0 +1,31 @@
+//! Nodes crash at any moment and come back with what is on their disk; a damaged disk keeps them out for good.
+
+use super::Hardship;
+use crate::world::core::Core;
+use crate::world::disk::Tail;
+use crate::world::node::Node;
+
+pub(super) struct Crashes;
+
+impl Hardship for Crashes {
+    fn tick(&mut self, core: &mut Core, nodes: &mut [Node]) {
+        if core.rng.chance(core.options.faults.crash) {
+            let place = core.rng.index(nodes.len());
+            if core.up[place] {
+                let lost = core.rng.chance(core.options.disks.lost_tail);
+                nodes[place].crash(if lost { Tail::Lost } else { Tail::Kept }, core);
+                if core.spare > 0 && core.rng.chance(core.options.disks.corrupt) {
+                    core.spare -= 1;
+                    core.tally.corrupt += 1;
+                    nodes[place].disk.corrupt = true;
+                }
+            }
+        }
+        for node in nodes.iter_mut() {
+            if !core.up[node.id] && !core.away[node.id] && core.rng.chance(core.options.faults.restart) {
+                // A node with a damaged disk is tried, too: it must refuse.
+                node.start(core);
+            }
+        }
+    }
+}

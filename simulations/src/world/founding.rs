@@ -1,0 +1,63 @@
+//! The network of a world: keys, manifest, rules.
+
+use std::sync::Arc;
+
+use fedswarm_protocol::blob;
+use fedswarm_protocol::envelope::Verifier;
+use fedswarm_protocol::hash::hash;
+use fedswarm_protocol::keys::{PublicKey, SecretKey};
+use fedswarm_protocol::manifest::{Founder, Manifest, ManifestError, PROTOCOL_VERSION, TaskSpec, Timers};
+use fedswarm_protocol::round::Rules;
+use fedswarm_protocol::tensor::{Schema, TensorSpec};
+use fedswarm_protocol::update::UpdateCodec;
+
+use super::options::Options;
+use super::rng::Rng;
+
+/// A network whose members train nothing: keys in the order of the members, and its manifest.
+///
+/// # Errors
+/// Options that make no manifest, such as no members.
+pub fn found(options: &Options) -> Result<(Vec<SecretKey>, Manifest), ManifestError> {
+    let mut rng = Rng::new("keys", options.seed);
+    let mut secrets: Vec<SecretKey> = (0..options.members)
+        .map(|_| {
+            let mut bytes = [0; 32];
+            bytes.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&rng.bits().to_le_bytes()));
+            SecretKey::from_bytes(&bytes)
+        })
+        .collect();
+    secrets.sort_by_key(SecretKey::public);
+    let schema = Schema { tensors: vec![TensorSpec::new("w", &[4], 4)] };
+    let genesis_seed = hash("virtual genesis", &options.seed.to_le_bytes());
+    let waits = &options.timers;
+    let manifest = Manifest {
+        version: PROTOCOL_VERSION,
+        name: "world".to_owned(),
+        method: "none".to_owned(),
+        task: TaskSpec { channels: 1, height: 1, width: 1, classes: vec!["a".to_owned(), "b".to_owned()] },
+        genesis_root: blob::root(&schema.genesis(&genesis_seed).to_bytes()),
+        genesis_seed,
+        schema,
+        codec: UpdateCodec::I32,
+        founders: secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect(),
+        epoch_length: options.epoch_length,
+        max_weight: 1_000,
+        min_inputs: options.min_inputs,
+        rounds: options.rounds,
+        timers: Timers {
+            collect_ms: waits.collect_ms,
+            round_ms: waits.round_ms,
+            leader_ms: waits.leader_ms,
+            resend_ms: waits.resend_ms,
+        },
+    };
+    manifest.check()?;
+    Ok((secrets, manifest))
+}
+
+/// What bytes are checked against.
+pub(super) fn verifier(rules: &Rules, manifest: &Manifest) -> Arc<Verifier> {
+    let voters: Vec<PublicKey> = manifest.founders.iter().map(|founder| founder.key).collect();
+    Arc::new(Verifier { network: rules.network, voters })
+}

@@ -1,0 +1,220 @@
+//! What must hold at every moment, whatever happens: the invariants I1 to I11 of the design, section 2.8, checked on every
+//! statement, record and restart. The monitor sees the whole world; no node does.
+
+mod ballots;
+mod validity;
+
+use std::collections::BTreeMap;
+
+use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::envelope::{Kind, Slot, Verified};
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::message::{Committed, Message, UpdateHeader, UpdateRef};
+use fedswarm_protocol::record::Record;
+use fedswarm_protocol::round::{Event, Fault, Rules};
+use serde::Serialize;
+
+use ballots::Ballots;
+
+/// Rounds behind the last final one for which statements are remembered. Too low and a late record cannot be checked.
+const KEEP_ROUNDS: u64 = 4;
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Break {
+    /// Which, such as `I1 agreement`.
+    pub rule: &'static str,
+    /// What happened.
+    pub what: String,
+    /// Milliseconds of virtual time.
+    pub at_ms: u64,
+}
+
+/// Watches a world.
+#[derive(Debug)]
+pub struct Monitor {
+    quorum: Quorum,
+    rules: Rules,
+    /// True for members that lie; nothing is expected of them.
+    liars: Vec<bool>,
+    /// Members behind nodes.
+    members: Vec<u16>,
+    ballots: Ballots,
+    updates: BTreeMap<(u64, UpdateRef), UpdateHeader>,
+    receipts: BTreeMap<(u64, UpdateRef), Vec<UpdateRef>>,
+    said: BTreeMap<(u64, Slot, u16), Digest>,
+    finals: BTreeMap<u64, (Digest, Record)>,
+    heads: Vec<u64>,
+    /// Views beyond the first in which rounds became final, and honest proposals that were refused.
+    pub late_views: u64,
+    /// Whether a record's model can be recomputed here: only abstract ones.
+    recomputes: bool,
+    broken: Option<Break>,
+}
+
+impl Monitor {
+    /// For a network and the members behind its nodes.
+    #[must_use]
+    pub fn new(rules: &Rules, members: Vec<u16>, liars: Vec<bool>, recomputes: bool) -> Self {
+        let mut finals = BTreeMap::new();
+        finals.insert(0, (rules.genesis_hash, rules.genesis.clone()));
+        Self {
+            quorum: rules.quorum,
+            rules: rules.clone(),
+            liars,
+            heads: vec![0; members.len()],
+            members,
+            ballots: Ballots::default(),
+            updates: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            said: BTreeMap::new(),
+            finals,
+            late_views: 0,
+            recomputes,
+            broken: None,
+        }
+    }
+
+    /// The first invariant that did not hold.
+    #[must_use]
+    pub const fn broken(&self) -> Option<&Break> {
+        self.broken.as_ref()
+    }
+
+    /// The last final round, of all nodes.
+    #[must_use]
+    pub fn height(&self) -> u64 {
+        self.finals.last_key_value().map_or(0, |(round, _)| *round)
+    }
+
+    /// The last final record.
+    #[must_use]
+    pub fn last(&self) -> Option<&(Digest, Record)> {
+        self.finals.last_key_value().map(|(_, last)| last)
+    }
+
+    /// A round's final record.
+    #[must_use]
+    pub fn record(&self, round: u64) -> Option<&(Digest, Record)> {
+        self.finals.get(&round)
+    }
+
+    /// An invariant does not hold.
+    pub fn report(&mut self, rule: &'static str, at_us: u64, what: String) {
+        if self.broken.is_none() {
+            self.broken = Some(Break { rule, what, at_ms: at_us / 1_000 });
+        }
+    }
+
+    fn is_liar(&self, member: u16) -> bool {
+        self.liars.get(usize::from(member)).copied().unwrap_or(true)
+    }
+
+    /// A statement was made public by the holder of its author's key.
+    pub fn said(&mut self, member: u16, message: &Verified, now: u64) {
+        let (slot, author) = (*message.slot(), message.author());
+        let key = (author, message.statement());
+        match message.message() {
+            Message::Update(header) => drop(self.updates.insert((slot.round, key), header.clone())),
+            Message::Receipt(receipt) => drop(self.receipts.insert((slot.round, key), receipt.items.clone())),
+            Message::Vote(record) => {
+                if let Err((rule, what)) = self.ballots.cast(&slot, author, *record, self.quorum.quorum) {
+                    self.report(rule, now, what);
+                }
+            }
+            _ => {}
+        }
+        if matches!(slot.kind, Kind::Status | Kind::Certificate | Kind::Committed) || self.is_liar(member) {
+            return;
+        }
+        let first = *self.said.entry((slot.round, slot, author)).or_insert_with(|| message.statement());
+        if first != message.statement() {
+            let what = format!("honest member {author} said two things in {slot:?}");
+            self.report("I7 no honest equivocation", now, what);
+        }
+    }
+
+    /// A node made a record final.
+    pub fn committed(&mut self, node: usize, committed: &Committed, now: u64) {
+        let member = self.members[node];
+        if self.is_liar(member) {
+            return;
+        }
+        let (round, hash) = (committed.record.round, committed.certificate.record);
+        if round <= self.heads[node] {
+            let what = format!("node {node} made round {round} final after round {}", self.heads[node]);
+            self.report("I8 the final height only grows", now, what);
+        }
+        self.heads[node] = round;
+        match self.finals.get(&round) {
+            Some((first, _)) if *first == hash => {}
+            Some((first, _)) => {
+                let what = format!("round {round}: {first:?} and, at node {node}, {hash:?}");
+                self.report("I1 agreement", now, what);
+            }
+            None => {
+                if let Err((rule, what)) = self.check_record(committed) {
+                    self.report(rule, now, format!("round {round}: {what}"));
+                }
+                self.late_views += u64::from(committed.certificate.view > 0);
+                self.finals.insert(round, (hash, committed.record.clone()));
+                self.forget(round);
+            }
+        }
+    }
+
+    fn forget(&mut self, round: u64) {
+        let Some(oldest) = round.checked_sub(KEEP_ROUNDS) else { return };
+        self.updates = self.updates.split_off(&(oldest, (0, Digest::ZERO)));
+        self.receipts = self.receipts.split_off(&(oldest, (0, Digest::ZERO)));
+        let first = Slot { kind: Kind::Update, epoch: 0, round: 0, view: 0 };
+        self.said = self.said.split_off(&(oldest, first, 0));
+        self.ballots.forget(oldest);
+    }
+
+    /// A node came back with this record at its head.
+    pub fn restarted(&mut self, node: usize, head: u64, now: u64) {
+        if !self.is_liar(self.members[node]) && head < self.heads[node] {
+            let what = format!("node {node} had made round {} final and came back at {head}", self.heads[node]);
+            self.report("I8 the final height only grows", now, what);
+        }
+    }
+
+    /// A node counts a fault of a member.
+    pub fn penalised(&mut self, by: usize, member: u16, fault: Fault, now: u64) {
+        if fault == Fault::Stale || self.is_liar(self.members[by]) || self.is_liar(member) {
+            return;
+        }
+        let what = format!("node {by} blames honest member {member}: {fault:?}");
+        self.report("I7 nobody honest is blamed", now, what);
+    }
+
+    /// A machine tells something.
+    pub fn emitted(&mut self, node: usize, event: &Event, now: u64) {
+        if let Event::Fork { round, records } = event {
+            if !self.is_liar(self.members[node]) {
+                self.report("I1 agreement", now, format!("node {node} saw a fork in round {round}: {records:?}"));
+            }
+        }
+    }
+
+    /// A blob that a node was to merge is not there any more.
+    pub fn lost_blob(&mut self, node: usize, now: u64) {
+        if !self.is_liar(self.members[node]) {
+            self.report("a held payload stays", now, format!("node {node} misses a blob that it had stored"));
+        }
+    }
+
+    /// How much a node has waiting must stay bounded.
+    pub fn waiting(&mut self, node: usize, waiting: usize, now: u64) {
+        let most = MOST_WAITING_PER_MEMBER * usize::from(self.rules.voters) + MOST_WAITING;
+        if waiting > most {
+            let what = format!("node {node} has {waiting} things waiting, more than {most}");
+            self.report("L3 queues are bounded", now, what);
+        }
+    }
+}
+
+/// Bounds for [`Monitor::waiting`]: two statements of each kind, fetches and merges for each member, and some timers.
+const MOST_WAITING_PER_MEMBER: usize = 64;
+const MOST_WAITING: usize = 512;

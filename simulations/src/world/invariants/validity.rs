@@ -1,0 +1,89 @@
+//! Whether a final record is what its inputs give, worked out anew from what was said.
+
+use std::collections::BTreeMap;
+
+use fedswarm_protocol::message::{Committed, UpdateRef};
+use fedswarm_protocol::record::{RecordKind, epoch_of};
+
+use super::Monitor;
+use super::ballots::Broken;
+use crate::world::work::{abstract_model, is_bad};
+
+impl Monitor {
+    /// Checks the first commit of a round.
+    pub(super) fn check_record(&self, committed: &Committed) -> Result<(), Broken> {
+        let (record, body, certificate) = (&committed.record, &committed.body, &committed.certificate);
+        let round = record.round;
+        let Some((parent_hash, parent)) = self.finals.get(&(round - 1)) else {
+            return Err(("I1 agreement", "its parent was never final anywhere".to_owned()));
+        };
+        if record.parent != *parent_hash || record.epoch != epoch_of(round, self.rules.epoch_length) {
+            return Err(("I1 agreement", format!("it follows {:?}, not {parent_hash:?}", record.parent)));
+        }
+        if record.members_root != self.rules.members_root || record.next_members_root != self.rules.members_root {
+            return Err(("I9 one set of members", format!("members {:?}", record.members_root)));
+        }
+        let voters = || certificate.votes.iter().map(|(voter, _)| *voter);
+        let cast = self.ballots.finalized(round, certificate.view, &certificate.record, voters());
+        if !cast || voters().count() < self.quorum.quorum {
+            let what = format!("its certificate names voters {:?}", voters().collect::<Vec<_>>());
+            return Err(("I10 a quorum decides", what));
+        }
+        let forced = self.forced(round, &body.receipts)?;
+        if forced != body.inputs || body.receipts.len() != self.quorum.quorum {
+            return Err(("I6 receipts force the inputs", format!("{:?} instead of {forced:?}", body.inputs)));
+        }
+        self.check_inputs(committed, parent_hash, &parent.model_root)
+    }
+
+    /// Updates that more than `f` of these receipts list, without authors that have two.
+    fn forced(&self, round: u64, receipts: &[UpdateRef]) -> Result<Vec<UpdateRef>, Broken> {
+        let mut counts: BTreeMap<UpdateRef, usize> = BTreeMap::new();
+        for key in receipts {
+            let Some(items) = self.receipts.get(&(round, *key)) else {
+                return Err(("I6 receipts force the inputs", format!("nobody signed receipt {key:?}")));
+            };
+            for item in items {
+                *counts.entry(*item).or_default() += 1;
+            }
+        }
+        counts.retain(|_, count| *count > self.quorum.faulty);
+        let mut authors: BTreeMap<u16, usize> = BTreeMap::new();
+        counts.keys().for_each(|(author, _)| *authors.entry(*author).or_default() += 1);
+        Ok(counts.into_keys().filter(|(author, _)| authors[author] == 1).collect())
+    }
+
+    fn check_inputs(
+        &self,
+        committed: &Committed,
+        parent: &fedswarm_protocol::hash::Digest,
+        base: &fedswarm_protocol::hash::Digest,
+    ) -> Result<(), Broken> {
+        let (record, inputs) = (&committed.record, &committed.body.inputs);
+        let mut parts = Vec::with_capacity(inputs.len());
+        for key in inputs {
+            let Some(header) = self.updates.get(&(record.round, *key)) else {
+                return Err(("I5 validity", format!("nobody signed update {key:?}")));
+            };
+            if header.base != *parent {
+                return Err((
+                    "I11 every update starts from the parent",
+                    format!("{key:?} starts from {:?}", header.base),
+                ));
+            }
+            if is_bad(header) && self.recomputes {
+                return Err(("I5 validity", format!("the payload of {key:?} is not what its header says")));
+            }
+            parts.push((key.0, header.payload_root, header.samples.min(self.rules.max_weight)));
+        }
+        let empty = inputs.is_empty() || inputs.len() < self.rules.fewest_inputs;
+        if empty != (record.kind == RecordKind::Empty) && self.recomputes {
+            return Err(("I5 validity", format!("{:?} with {} inputs", record.kind, inputs.len())));
+        }
+        let model = if empty { *base } else { abstract_model(base, parts.into_iter()) };
+        if self.recomputes && model != record.model_root {
+            return Err(("I5 validity", format!("model {:?} instead of {model:?}", record.model_root)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! Carrying out effects: the one place that knows them all.
+
+use fedswarm_protocol::envelope::{Kind, Slot};
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::message::Message;
+use fedswarm_protocol::round::{Effect, Input, MergeInput, Recipient};
+
+use super::{Node, Training};
+use crate::world::adversaries::Voice;
+use crate::world::core::Core;
+use crate::world::disk::Write;
+use crate::world::event::What;
+use crate::world::fetch::{Fetch, MergeJob, Purpose};
+use crate::world::packet::Packet;
+
+impl Node {
+    pub(super) fn carry_out(&mut self, effect: Effect, core: &mut Core) {
+        match effect {
+            Effect::Train { round, base, model_root, holders } => self.train(round, base, model_root, holders, core),
+            Effect::CancelTraining { .. } => self.training = None,
+            Effect::Fetch { author, statement, header, holders } => {
+                if let Some(fetch) = self.payloads.get(&(author, statement)).and_then(|n| self.fetches.get_mut(n)) {
+                    fetch.holders = holders;
+                    return;
+                }
+                let bytes = core.options.work.payload_bytes;
+                let key = (author, statement);
+                let fetch = Fetch::new(header.wire_root, bytes, holders, Purpose::Payload(key, Box::new(header)));
+                let number = self.start_fetch(fetch, core);
+                self.payloads.insert(key, number);
+            }
+            Effect::Merge { inputs_root, base, inputs, .. } => self.merge(inputs_root, base, inputs, core),
+            Effect::Keep { round, messages } => self.keep.extend(messages.into_iter().map(|bytes| (round, bytes))),
+            Effect::Sign { slot, message } => {
+                let Some(packet) = self.sealed(&slot, &message, core) else { return };
+                let checkpoint = (slot.kind == Kind::Update).then(|| self.checkpoint.take()).flatten();
+                let kept = std::mem::take(&mut self.keep);
+                let kept = kept.into_iter().map(|(round, bytes)| (round, Packet::of_bytes(bytes))).collect();
+                self.write(Write::Statement { round: slot.round, packet, checkpoint, kept }, core);
+            }
+            Effect::Say { to, slot, message } => {
+                let Some(packet) = self.sealed(&slot, &message, core) else { return };
+                self.utter(to, &packet, core);
+            }
+            Effect::Forward { to, message } => {
+                let packet = Packet::of(&message, &core.keys);
+                self.utter(to, &packet, core);
+            }
+            Effect::SetTimer { timer, after_ms } => {
+                self.timers.retain(|_, known| known.round() >= timer.round());
+                let number = self.number();
+                self.timers.insert(number, timer);
+                let micros = i64::try_from(after_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+                // A fast clock says that the time is over too early.
+                let drifted = micros.saturating_sub(micros / 1_000_000 * self.drift_ppm);
+                core.after(drifted.unsigned_abs(), self.id, self.life, What::Timer(number));
+            }
+            Effect::Commit(committed) => self.write(Write::Record(committed), core),
+            Effect::Penalise { member, fault } => core.monitor.penalised(self.id, member, fault, core.now),
+            Effect::Emit { at, event } => {
+                core.monitor.emitted(self.id, &event, core.now);
+                if core.listening {
+                    core.told.push((self.id, at.0, event));
+                }
+            }
+            Effect::Finished => self.finish(core),
+        }
+    }
+
+    fn sealed(&self, slot: &Slot, message: &Message, core: &Core) -> Option<Packet> {
+        let bytes = core.keys.seal(self.me, self.me, slot, message)?;
+        if core.keys.real {
+            return Some(Packet::of_bytes(bytes));
+        }
+        Some(Packet::of(&core.keys.open(&bytes)?, &core.keys))
+    }
+
+    /// The write under way is durable: only now is it sent.
+    pub(super) fn written(&mut self, core: &mut Core) {
+        match self.disk.finish() {
+            Some(Write::Statement { packet, .. }) => {
+                let Some(own) = packet.open(&core.keys) else { return };
+                core.monitor.said(self.me, &own, core.now);
+                self.inbox.push_back(Input::Message(own));
+                self.utter(Recipient::All, &packet, core);
+            }
+            Some(Write::Record(committed)) => {
+                core.monitor.committed(self.id, &committed, core.now);
+                core.log.note_digest(&committed.certificate.record);
+                if core.listening {
+                    core.records[self.id].push((*committed).clone());
+                }
+                self.fetches.retain(|_, fetch| !matches!(fetch.purpose, Purpose::Payload(..)));
+                self.payloads.clear();
+                core.blobs[self.id].prune(committed.record.round);
+            }
+            None => {}
+        }
+    }
+
+    /// Says something, unless its adversary will not have it.
+    fn utter(&mut self, to: Recipient, packet: &Packet, core: &mut Core) {
+        if let Some(mut adversary) = self.adversary.take() {
+            let honest = adversary.says(&mut Voice::new(core, self), to, packet);
+            self.adversary = Some(adversary);
+            if !honest {
+                core.tally.lies += 1;
+                return;
+            }
+        }
+        match to {
+            Recipient::All => core.send_all(self.id, packet),
+            Recipient::One(member) => core.send(self.id, member, packet),
+        }
+    }
+
+    fn train(&mut self, round: u64, base: Digest, model: Digest, holders: Vec<u16>, core: &mut Core) {
+        let number = self.number();
+        self.training = Some(Training { number, round, base, model });
+        if core.blobs[self.id].holds(&model) {
+            return self.begin_training(number, core);
+        }
+        let holders = if holders.is_empty() { self.everybody() } else { holders };
+        let bytes = core.options.work.payload_bytes;
+        self.start_fetch(Fetch::new(model, bytes, holders, Purpose::Train(number)), core);
+    }
+
+    fn everybody(&self) -> Vec<u16> {
+        (0..self.rules.voters).filter(|member| *member != self.me).collect()
+    }
+
+    pub(super) fn begin_training(&mut self, number: u64, core: &mut Core) {
+        let Some(training) = self.training.filter(|t| t.number == number) else { return };
+        core.blobs[self.id].keep(&training.model, training.round.saturating_sub(1));
+        let range = core.options.work.train_us;
+        let delay = core.draw(range).saturating_mul(self.slowdown);
+        core.after(delay, self.id, self.life, What::Trained(number));
+    }
+
+    pub(super) fn trained(&mut self, number: u64, core: &mut Core) {
+        let Some(training) = self.training.take_if(|t| t.number == number) else { return };
+        let Some(model) = core.blobs[self.id].get(&training.model).cloned() else { return };
+        let Some((header, payload)) = self.work.train(training.round, training.base, &model) else { return };
+        self.checkpoint = self.work.checkpoint();
+        core.blobs[self.id].insert(header.wire_root, training.round, payload);
+        self.inbox.push_back(Input::Trained { round: training.round, header });
+    }
+
+    fn merge(&mut self, inputs_root: Digest, base: Digest, inputs: Vec<MergeInput>, core: &mut Core) {
+        let wires: Option<Vec<_>> = inputs
+            .into_iter()
+            .map(|input| self.state.wire_root(input.author, &input.statement).map(|root| (input, root)))
+            .collect();
+        let Some(inputs) = wires else { return };
+        let job = MergeJob { inputs_root, base, inputs };
+        if core.blobs[self.id].holds(&base) {
+            return self.begin_merge(job, core);
+        }
+        let (bytes, holders) = (core.options.work.payload_bytes, self.everybody());
+        self.start_fetch(Fetch::new(base, bytes, holders, Purpose::Merge(Box::new(job))), core);
+    }
+
+    pub(super) fn begin_merge(&mut self, job: MergeJob, core: &mut Core) {
+        let number = self.number();
+        self.merges.insert(number, job);
+        let range = core.options.work.merge_us;
+        let delay = core.draw(range);
+        core.after(delay, self.id, self.life, What::Merged(number));
+    }
+
+    pub(super) fn merged(&mut self, number: u64, core: &mut Core) {
+        let Some(job) = self.merges.remove(&number) else { return };
+        let blobs = &core.blobs[self.id];
+        let inputs: Option<Vec<_>> =
+            job.inputs.into_iter().map(|(input, root)| blobs.get(&root).map(|blob| (input, blob.clone()))).collect();
+        let (Some(inputs), Some(base)) = (inputs, blobs.get(&job.base)) else {
+            return core.monitor.lost_blob(self.id, core.now);
+        };
+        let result = self.work.merge((&job.base, base), &inputs);
+        let model_root = result.as_ref().map(|(root, _)| *root);
+        if let Some((root, model)) = result {
+            core.blobs[self.id].insert(root, self.state.position().0, model);
+        }
+        self.inbox.push_back(Input::Merged { inputs_root: job.inputs_root, model_root });
+    }
+
+    fn finish(&mut self, core: &mut Core) {
+        let (round, root) = (self.state.head().round, self.state.head().model_root);
+        if let Some(model) = core.blobs[self.id].get(&root).cloned() {
+            core.blobs[self.id].keep(&root, round);
+            return self.work.finish(round, &model);
+        }
+        let (bytes, holders) = (core.options.work.payload_bytes, self.everybody());
+        self.start_fetch(Fetch::new(root, bytes, holders, Purpose::Finish(round)), core);
+    }
+}

@@ -1,0 +1,94 @@
+//! Training and merging: abstract here, real in a swarm that learns.
+
+use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::message::UpdateHeader;
+use fedswarm_protocol::round::{MergeInput, Rules};
+
+use super::blobs::Blob;
+
+/// What a node's learner does. Called at the virtual moment at which the work is done.
+pub trait Work {
+    /// Trains from a certified state: the header to sign and the payload behind it. Nothing if training failed.
+    fn train(&mut self, round: u64, base: Digest, model: &Blob) -> Option<(UpdateHeader, Blob)>;
+
+    /// Whether a payload is what its header says.
+    fn check(&self, header: &UpdateHeader, payload: &Blob) -> bool;
+
+    /// Merges payloads onto a base: the root of the result and its bytes. Nothing if the result leaves its range.
+    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Digest, Blob)>;
+
+    /// The private state behind the last training.
+    fn checkpoint(&self) -> Option<Blob> {
+        None
+    }
+
+    /// The node was restarted: all that is not in the checkpoint is gone.
+    fn restart(&mut self, _checkpoint: Option<&Blob>) {}
+
+    /// The last round's state is certified and here.
+    fn finish(&mut self, _round: u64, _model: &Blob) {}
+}
+
+/// The model that abstract payloads merge to.
+#[must_use]
+pub fn abstract_model(base: &Digest, inputs: impl Iterator<Item = (u16, Digest, u32)>) -> Digest {
+    let mut bytes = base.as_bytes().to_vec();
+    for (author, payload, weight) in inputs {
+        bytes.extend_from_slice(&author.to_le_bytes());
+        bytes.extend_from_slice(payload.as_bytes());
+        bytes.extend_from_slice(&weight.to_le_bytes());
+    }
+    hash("virtual model", &bytes)
+}
+
+/// The payload root that marks a payload as not what its header says.
+#[must_use]
+pub fn is_bad(header: &UpdateHeader) -> bool {
+    header.payload_root != header.wire_root
+}
+
+/// Training that takes time and learns nothing.
+#[derive(Debug)]
+pub struct Abstract {
+    me: u16,
+    variant: u64,
+    schema: Digest,
+    codec: fedswarm_protocol::update::UpdateCodec,
+    wire_len: u32,
+}
+
+impl Abstract {
+    /// For a member; two variants of one member train to different payloads.
+    #[must_use]
+    pub const fn new(rules: &Rules, me: u16, variant: u64) -> Self {
+        Self { me, variant, schema: rules.schema, codec: rules.codec, wire_len: rules.wire_len }
+    }
+}
+
+impl Work for Abstract {
+    fn train(&mut self, round: u64, base: Digest, model: &Blob) -> Option<(UpdateHeader, Blob)> {
+        let parts =
+            [self.me.to_le_bytes().as_slice(), &self.variant.to_le_bytes(), &round.to_le_bytes(), &base.0].concat();
+        let root = hash("virtual payload", &parts);
+        let header = UpdateHeader {
+            base,
+            schema: self.schema,
+            payload_root: root,
+            wire_root: root,
+            wire_len: self.wire_len,
+            codec: self.codec,
+            samples: 10 + u32::from(self.me),
+            norm2_q: 0,
+        };
+        Some((header, model.clone()))
+    }
+
+    fn check(&self, header: &UpdateHeader, _payload: &Blob) -> bool {
+        !is_bad(header)
+    }
+
+    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Digest, Blob)> {
+        let parts = inputs.iter().map(|(input, _)| (input.author, input.payload_root, input.weight));
+        Some((abstract_model(base.0, parts), base.1.clone()))
+    }
+}
