@@ -79,7 +79,8 @@ impl Core {
         }
     }
 
-    fn send_to_node(&mut self, from: usize, to: usize, packet: &Packet) {
+    /// Sends a packet from a node to a node.
+    pub fn send_to_node(&mut self, from: usize, to: usize, packet: &Packet) {
         let bytes = packet.bytes().len();
         self.traffic.0 += 1;
         self.traffic.1 += bytes as u64;
@@ -89,13 +90,13 @@ impl Core {
         }
         let passage = self.links.pass(self.now, from, to, bytes, &mut self.rng);
         match passage.first {
-            Some(delay) => self.after(delay, to, 0, What::Packet(packet.clone())),
+            Some(delay) => self.after(delay, to, 0, What::Packet(packet.clone(), from)),
             None if passage.walled => self.tally.walled += 1,
             None => self.tally.lost += 1,
         }
         if let Some(delay) = passage.copy {
             self.tally.copied += 1;
-            self.after(delay, to, 0, What::Packet(packet.clone()));
+            self.after(delay, to, 0, What::Packet(packet.clone(), from));
         }
     }
 

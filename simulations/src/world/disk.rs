@@ -1,5 +1,8 @@
 //! What survives a crash.
 
+use std::sync::Arc;
+
+use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::Committed;
 
 use super::blobs::Blob;
@@ -19,8 +22,8 @@ pub enum Write {
         /// What it rests on.
         kept: Vec<(u64, Packet)>,
     },
-    /// A certified record.
-    Record(Box<Committed>),
+    /// A certified record, and the committee that it makes, if it closes its epoch.
+    Record(Arc<Committed>, Option<Arc<Committee>>),
 }
 
 /// What became of the write that a crash cut off.
@@ -35,7 +38,11 @@ pub enum Tail {
 /// A node's disk: whole writes in the order in which they were made.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    head: Option<Box<Committed>>,
+    head: Option<Arc<Committed>>,
+    /// Of the round after the head; nothing in the first epoch.
+    committee: Option<Arc<Committee>>,
+    /// Records that close an epoch.
+    closing: Vec<Arc<Committed>>,
     statements: Vec<(u64, Packet)>,
     checkpoint: Option<Blob>,
     pending: Option<Write>,
@@ -66,9 +73,13 @@ impl Disk {
                     self.checkpoint.clone_from(checkpoint);
                 }
             }
-            Write::Record(committed) => {
+            Write::Record(committed, next) => {
                 self.statements.retain(|(round, _)| *round >= committed.record.round);
-                self.head = Some(committed.clone());
+                self.head = Some(Arc::clone(committed));
+                if let Some(next) = next {
+                    self.committee = Some(Arc::clone(next));
+                    self.closing.push(Arc::clone(committed));
+                }
             }
         }
         Some(write)
@@ -91,8 +102,21 @@ impl Disk {
 
     /// The last certified record.
     #[must_use]
-    pub fn head(&self) -> Option<&Committed> {
-        self.head.as_deref()
+    pub const fn head(&self) -> Option<&Arc<Committed>> {
+        self.head.as_ref()
+    }
+
+    /// The committee of the round after it; nothing in the first epoch.
+    #[must_use]
+    pub const fn committee(&self) -> Option<&Arc<Committee>> {
+        self.committee.as_ref()
+    }
+
+    /// The first few records that close an epoch, from this one on.
+    #[must_use]
+    pub fn closing(&self, epoch: u32, most: usize) -> Vec<Committed> {
+        let records = self.closing.iter().filter(|c| c.record.epoch >= epoch);
+        records.take(most).map(|c| c.as_ref().clone()).collect()
     }
 
     /// Own statements of a round, in the order in which they were made.

@@ -10,8 +10,8 @@ use super::packet::Packet;
 /// What happens.
 #[derive(Clone, Debug)]
 pub enum What {
-    /// A packet arrives.
-    Packet(Packet),
+    /// A packet arrives from a node.
+    Packet(Packet, usize),
     /// A timer of the node fires.
     Timer(u64),
     /// The write under way is durable.
@@ -35,7 +35,7 @@ pub enum What {
 impl What {
     const fn tag(&self) -> u8 {
         match self {
-            Self::Packet(_) => 0,
+            Self::Packet(..) => 0,
             Self::Timer(_) => 1,
             Self::Written => 2,
             Self::Trained(_) => 3,
@@ -50,7 +50,7 @@ impl What {
 
     fn word(&self) -> u64 {
         match self {
-            Self::Packet(packet) => packet.id(),
+            Self::Packet(packet, _) => packet.id(),
             Self::Timer(x) | Self::Trained(x) | Self::Fetch(x) | Self::Fetched(x, _) | Self::Merged(x) => *x,
             Self::Connected(member) => u64::from(*member),
             Self::Written | Self::Start | Self::Tick => 0,

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use fedswarm_protocol::blob;
-use fedswarm_protocol::envelope::Verifier;
 use fedswarm_protocol::hash::hash;
-use fedswarm_protocol::keys::{PublicKey, SecretKey};
+use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, ManifestError, PROTOCOL_VERSION, TaskSpec, Timers};
-use fedswarm_protocol::round::Rules;
 use fedswarm_protocol::tensor::{Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
@@ -44,6 +42,7 @@ pub fn found(options: &Options) -> Result<(Vec<SecretKey>, Manifest), ManifestEr
         epoch_length: options.epoch_length,
         max_weight: 1_000,
         min_inputs: options.min_inputs,
+        sponsor_cap: 2,
         rounds: options.rounds,
         timers: Timers {
             collect_ms: waits.collect_ms,
@@ -54,10 +53,4 @@ pub fn found(options: &Options) -> Result<(Vec<SecretKey>, Manifest), ManifestEr
     };
     manifest.check()?;
     Ok((secrets, manifest))
-}
-
-/// What bytes are checked against.
-pub(super) fn verifier(rules: &Rules, manifest: &Manifest) -> Arc<Verifier> {
-    let voters: Vec<PublicKey> = manifest.founders.iter().map(|founder| founder.key).collect();
-    Arc::new(Verifier { network: rules.network, voters })
 }

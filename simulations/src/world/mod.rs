@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Manifest, ManifestError};
+use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::round::Rules;
 
 use adversaries::Vice;
@@ -120,13 +121,15 @@ impl World {
         }
         let mut rng = Rng::new("events", options.seed);
         let (mut nodes, mut places, mut rules_of_one) = (Vec::new(), Vec::new(), None);
+        let committee = Arc::new(Committee::founding(manifest));
         for (member, vice) in vices.iter().enumerate() {
             let rules = Arc::new(Rules::new(manifest, &secrets[member].public())?);
             let copies = if *vice == Some(Vice::Twins) { 2 } else { 1 };
             let mut mine = Vec::new();
             for copy in 0..copies {
                 let id = nodes.len();
-                let mut node = Node::new(id, member as u16, Arc::clone(&rules), work(&rules, member as u16, copy));
+                let learner = work(&rules, member as u16, copy);
+                let mut node = Node::new(id, member as u16, Arc::clone(&rules), Arc::clone(&committee), learner);
                 node.adversary = vice.and_then(Vice::adversary);
                 nodes.push(node);
                 mine.push(id);
@@ -138,7 +141,8 @@ impl World {
         let links = Links::new(&options.links, nodes.len(), &mut rng);
         let members = nodes.iter().map(|node| node.me).collect();
         let liars: Vec<bool> = vices.iter().map(Option::is_some).collect();
-        let spare = rules.quorum.faulty.saturating_sub(options.vices.len());
+        let founders = committee;
+        let spare = founders.quorum().faulty.saturating_sub(options.vices.len());
         let genesis = manifest.schema.genesis(&manifest.genesis_seed).to_bytes();
         let mut blobs = Blobs::default();
         blobs.insert(manifest.genesis_root, 0, genesis.into());
@@ -148,8 +152,8 @@ impl World {
             log: Log::default(),
             rng,
             links,
-            keys: Keys::new(secrets, founding::verifier(&rules, manifest), options.real_signatures),
-            monitor: Monitor::new(&rules, members, liars, recomputes),
+            keys: Keys::new(secrets, rules.constants.network, Arc::clone(&founders), options.real_signatures),
+            monitor: Monitor::new(&rules, founders, members, liars, recomputes),
             tally: Tally::default(),
             up: vec![false; nodes.len()],
             away: vec![false; nodes.len()],
@@ -188,7 +192,7 @@ impl World {
             What::Start => drop(self.nodes[place].start(&mut self.core)),
             what => {
                 let node = &mut self.nodes[place];
-                let meant = matches!(what, What::Packet(_) | What::Connected(_)) || event.life == node.life();
+                let meant = matches!(what, What::Packet(..) | What::Connected(_)) || event.life == node.life();
                 if meant && self.core.up[place] {
                     node.on(what, &mut self.core);
                 }

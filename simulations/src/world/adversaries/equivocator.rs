@@ -14,7 +14,7 @@ pub(super) struct Equivocator;
 impl Adversary for Equivocator {
     fn says(&mut self, voice: &mut Voice<'_>, to: Recipient, packet: &Packet) -> bool {
         let Some(message) = packet.open(&voice.core.keys) else { return true };
-        if message.author() != voice.me() {
+        if voice.place() != Some(message.author()) {
             return true;
         }
         let mut slot = *message.slot();
@@ -70,6 +70,6 @@ fn contradiction(slot: &mut Slot, message: &Message, voice: &mut Voice<'_>) -> O
                 Message::Vote(noise)
             }
         }
-        Message::Status(_) | Message::Certificate(_) | Message::Committed(_) => return None,
+        Message::Status(_) | Message::Certificate(_) | Message::Committed(_) | Message::Operation(_) => return None,
     })
 }

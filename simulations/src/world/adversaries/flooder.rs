@@ -15,14 +15,14 @@ impl Adversary for Flooder {
     fn acts(&mut self, voice: &mut Voice<'_>) {
         let others = voice.others();
         let (round, view) = voice.state().position();
-        let epochs = u64::from(voice.core.options.epoch_length.max(1));
+        let epoch = voice.state().committee().epoch;
         for _ in 0..BURST {
             let ahead = voice.core.rng.below(3);
             let far = voice.core.rng.below(200) as u32;
             let record = hash("lie", &voice.core.rng.bits().to_le_bytes());
             let kind = voice.core.rng.pick(&[Kind::Notarize, Kind::Finalize, Kind::Status]).unwrap_or(Kind::Status);
-            let epoch = u32::try_from((round + ahead) / epochs).unwrap_or(u32::MAX);
-            let slot = Slot { kind, epoch, round: round + ahead, view: view.saturating_add(far) };
+            let view = if kind.has_view() { view.saturating_add(far) } else { 0 };
+            let slot = Slot { kind, epoch, round: round + ahead, view };
             let message = match kind {
                 Kind::Status => Message::Status(Status { finalized: round + ahead, record, ..Status::default() }),
                 _ => Message::Vote(record),

@@ -13,8 +13,7 @@ impl Adversary for Impersonator {
     fn acts(&mut self, voice: &mut Voice<'_>) {
         let (Some(victim), Some(to)) = (voice.somebody(), voice.somebody()) else { return };
         let (round, view) = voice.state().position();
-        let epoch = voice.core.options.epoch_length.max(1);
-        let epoch = u32::try_from(round / u64::from(epoch)).unwrap_or(u32::MAX);
+        let epoch = voice.state().committee().epoch;
         let Some(kind) = voice.core.rng.pick(&[Kind::Notarize, Kind::Nullify, Kind::Finalize]) else { return };
         let forged = hash("lie", &voice.core.rng.bits().to_le_bytes());
         let record = if kind == Kind::Nullify { Digest::ZERO } else { forged };

@@ -18,7 +18,7 @@ pub(super) struct Liar;
 impl Adversary for Liar {
     fn says(&mut self, voice: &mut Voice<'_>, to: Recipient, packet: &Packet) -> bool {
         let Some(message) = packet.open(&voice.core.keys) else { return true };
-        if message.author() != voice.me() || !voice.core.rng.chance(LIES) {
+        if voice.place() != Some(message.author()) || !voice.core.rng.chance(LIES) {
             return true;
         }
         let rng = &mut voice.core.rng;

@@ -132,6 +132,12 @@ impl<'a> Voice<'a> {
         self.node.me
     }
 
+    /// Its place in the committee; nothing once it was evicted.
+    #[must_use]
+    pub fn place(&self) -> Option<u16> {
+        self.node.state().me()
+    }
+
     /// Its machine.
     #[must_use]
     pub const fn state(&self) -> &State {
@@ -152,7 +158,7 @@ impl<'a> Voice<'a> {
 
     /// Signs a message with its own key.
     pub fn sealed(&mut self, slot: &Slot, message: &Message) -> Option<Packet> {
-        let bytes = self.core.keys.seal(self.me(), self.me(), slot, message)?;
+        let bytes = self.core.keys.seal(self.me(), self.place()?, slot, message)?;
         let packet = Packet::of_bytes(bytes);
         match packet.open(&self.core.keys) {
             Some(message) => {
@@ -189,7 +195,10 @@ impl<'a> Voice<'a> {
     pub fn audience(&self, to: Recipient) -> Vec<u16> {
         match to {
             Recipient::All => self.others(),
-            Recipient::One(member) => vec![member],
+            Recipient::Contributors => Vec::new(),
+            Recipient::One(place) => {
+                self.core.keys.member(self.state().committee().epoch, place).into_iter().collect()
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ impl Adversary for StaleBase {
     fn says(&mut self, voice: &mut Voice<'_>, to: Recipient, packet: &Packet) -> bool {
         let Some(message) = packet.open(&voice.core.keys) else { return true };
         let Message::Update(header) = message.message() else { return true };
-        if message.author() != voice.me() {
+        if voice.place() != Some(message.author()) {
             return true;
         }
         let mut stale = header.clone();

@@ -5,10 +5,11 @@ mod ballots;
 mod validity;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use fedswarm_protocol::certificate::Quorum;
 use fedswarm_protocol::envelope::{Kind, Slot, Verified};
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::membership::{Closing, Committee};
 use fedswarm_protocol::message::{Committed, Message, UpdateHeader, UpdateRef};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{Event, Fault, Rules};
@@ -33,13 +34,15 @@ pub struct Break {
 /// Watches a world.
 #[derive(Debug)]
 pub struct Monitor {
-    quorum: Quorum,
     rules: Rules,
+    /// By epoch.
+    committees: BTreeMap<u32, Arc<Committee>>,
     /// True for members that lie; nothing is expected of them.
     liars: Vec<bool>,
     /// Members behind nodes.
     members: Vec<u16>,
-    ballots: Ballots,
+    /// By epoch.
+    ballots: BTreeMap<u32, Ballots>,
     updates: BTreeMap<(u64, UpdateRef), UpdateHeader>,
     receipts: BTreeMap<(u64, UpdateRef), Vec<UpdateRef>>,
     said: BTreeMap<(u64, Slot, u16), Digest>,
@@ -55,16 +58,22 @@ pub struct Monitor {
 impl Monitor {
     /// For a network and the members behind its nodes.
     #[must_use]
-    pub fn new(rules: &Rules, members: Vec<u16>, liars: Vec<bool>, recomputes: bool) -> Self {
+    pub fn new(
+        rules: &Rules,
+        founders: Arc<Committee>,
+        members: Vec<u16>,
+        liars: Vec<bool>,
+        recomputes: bool,
+    ) -> Self {
         let mut finals = BTreeMap::new();
         finals.insert(0, (rules.genesis_hash, rules.genesis.clone()));
         Self {
-            quorum: rules.quorum,
             rules: rules.clone(),
+            committees: BTreeMap::from([(0, founders)]),
             liars,
             heads: vec![0; members.len()],
             members,
-            ballots: Ballots::default(),
+            ballots: BTreeMap::new(),
             updates: BTreeMap::new(),
             receipts: BTreeMap::new(),
             said: BTreeMap::new(),
@@ -118,13 +127,16 @@ impl Monitor {
             Message::Update(header) => drop(self.updates.insert((slot.round, key), header.clone())),
             Message::Receipt(receipt) => drop(self.receipts.insert((slot.round, key), receipt.items.clone())),
             Message::Vote(record) => {
-                if let Err((rule, what)) = self.ballots.cast(&slot, author, *record, self.quorum.quorum) {
+                // A vote of an epoch that nobody has begun cannot be checked by anybody.
+                let quorum = self.committees.get(&slot.epoch).map(|committee| committee.quorum().quorum);
+                let ballots = self.ballots.entry(slot.epoch).or_default();
+                if let Some(Err((rule, what))) = quorum.map(|quorum| ballots.cast(&slot, author, *record, quorum)) {
                     self.report(rule, now, what);
                 }
             }
             _ => {}
         }
-        if matches!(slot.kind, Kind::Status | Kind::Certificate | Kind::Committed) || self.is_liar(member) {
+        if (slot.kind == Kind::Status || slot.kind.proves_itself()) || self.is_liar(member) {
             return;
         }
         let first = *self.said.entry((slot.round, slot, author)).or_insert_with(|| message.statement());
@@ -156,11 +168,23 @@ impl Monitor {
                 if let Err((rule, what)) = self.check_record(committed) {
                     self.report(rule, now, format!("round {round}: {what}"));
                 }
+                if let Some(next) = self.next_committee(committed) {
+                    self.committees.insert(next.epoch, Arc::new(next));
+                }
                 self.late_views += u64::from(committed.certificate.view > 0);
                 self.finals.insert(round, (hash, committed.record.clone()));
                 self.forget(round);
             }
         }
+    }
+
+    /// The committee that a record makes, if it closes its epoch; a record that certifies another one was noticed.
+    fn next_committee(&self, committed: &Committed) -> Option<Committee> {
+        let record = &committed.record;
+        let committee = self.committees.get(&record.epoch).filter(|_| record.closes_epoch)?;
+        let sponsor_cap = self.rules.constants.sponsor_cap;
+        let closing = Closing { round: record.round, misses: &record.misses, sponsor_cap };
+        committee.next(&closing, &committed.body.operations).ok()
     }
 
     fn forget(&mut self, round: u64) {
@@ -169,7 +193,7 @@ impl Monitor {
         self.receipts = self.receipts.split_off(&(oldest, (0, Digest::ZERO)));
         let first = Slot { kind: Kind::Update, epoch: 0, round: 0, view: 0 };
         self.said = self.said.split_off(&(oldest, first, 0));
-        self.ballots.forget(oldest);
+        self.ballots.values_mut().for_each(|ballots| ballots.forget(oldest));
     }
 
     /// A node came back with this record at its head.
@@ -187,6 +211,13 @@ impl Monitor {
         }
         let what = format!("node {by} blames honest member {member}: {fault:?}");
         self.report("I7 nobody honest is blamed", now, what);
+    }
+
+    /// A node holds a proof that the holder of this key said two things.
+    pub fn proved(&mut self, by: usize, member: Option<u16>, now: u64) {
+        if member.is_none_or(|member| !self.is_liar(member)) && !self.is_liar(self.members[by]) {
+            self.report("I7 no proof against an honest key", now, format!("node {by} has one against {member:?}"));
+        }
     }
 
     /// A machine tells something.
@@ -207,7 +238,7 @@ impl Monitor {
 
     /// How much a node has waiting must stay bounded.
     pub fn waiting(&mut self, node: usize, waiting: usize, now: u64) {
-        let most = MOST_WAITING_PER_MEMBER * usize::from(self.rules.voters) + MOST_WAITING;
+        let most = MOST_WAITING_PER_MEMBER * self.liars.len() + MOST_WAITING;
         if waiting > most {
             let what = format!("node {node} has {waiting} things waiting, more than {most}");
             self.report("L3 queues are bounded", now, what);

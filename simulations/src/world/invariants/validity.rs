@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use fedswarm_protocol::derive::evicted_places;
+use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::{Committed, UpdateRef};
-use fedswarm_protocol::record::{RecordKind, epoch_of};
+use fedswarm_protocol::record::RecordKind;
 
 use super::Monitor;
 use super::ballots::Broken;
@@ -17,27 +19,36 @@ impl Monitor {
         let Some((parent_hash, parent)) = self.finals.get(&(round - 1)) else {
             return Err(("I1 agreement", "its parent was never final anywhere".to_owned()));
         };
-        if record.parent != *parent_hash || record.epoch != epoch_of(round, self.rules.epoch_length) {
+        let epoch = parent.epoch + u32::from(parent.closes_epoch);
+        if record.parent != *parent_hash || record.epoch != epoch {
             return Err(("I1 agreement", format!("it follows {:?}, not {parent_hash:?}", record.parent)));
         }
-        if record.members_root != self.rules.members_root || record.next_members_root != self.rules.members_root {
+        let Some(committee) = self.committees.get(&epoch) else {
+            return Err(("I9 one set of members", format!("nobody knows the members of epoch {epoch}")));
+        };
+        let quorum = committee.quorum();
+        let next = self.next_committee(committed).map_or(record.members_root, |next| next.root());
+        if record.members_root != committee.root() || record.next_members_root != next {
             return Err(("I9 one set of members", format!("members {:?}", record.members_root)));
         }
         let voters = || certificate.votes.iter().map(|(voter, _)| *voter);
-        let cast = self.ballots.finalized(round, certificate.view, &certificate.record, voters());
-        if !cast || voters().count() < self.quorum.quorum {
+        let ballots = self.ballots.get(&epoch);
+        let cast = ballots.is_some_and(|b| b.finalized(round, certificate.view, &certificate.record, voters()));
+        if !cast || voters().count() < quorum.quorum {
             let what = format!("its certificate names voters {:?}", voters().collect::<Vec<_>>());
             return Err(("I10 a quorum decides", what));
         }
-        let forced = self.forced(round, &body.receipts)?;
-        if forced != body.inputs || body.receipts.len() != self.quorum.quorum {
+        let mut forced = self.forced(round, &body.receipts, quorum.faulty)?;
+        let evicted = evicted_places(body, committee);
+        forced.retain(|(author, _)| !evicted.contains(author));
+        if forced != body.inputs || body.receipts.len() != quorum.quorum {
             return Err(("I6 receipts force the inputs", format!("{:?} instead of {forced:?}", body.inputs)));
         }
-        self.check_inputs(committed, parent_hash, &parent.model_root)
+        self.check_inputs(committed, parent_hash, &parent.model_root, committee)
     }
 
     /// Updates that more than `f` of these receipts list, without authors that have two.
-    fn forced(&self, round: u64, receipts: &[UpdateRef]) -> Result<Vec<UpdateRef>, Broken> {
+    fn forced(&self, round: u64, receipts: &[UpdateRef], faulty: usize) -> Result<Vec<UpdateRef>, Broken> {
         let mut counts: BTreeMap<UpdateRef, usize> = BTreeMap::new();
         for key in receipts {
             let Some(items) = self.receipts.get(&(round, *key)) else {
@@ -47,7 +58,7 @@ impl Monitor {
                 *counts.entry(*item).or_default() += 1;
             }
         }
-        counts.retain(|_, count| *count > self.quorum.faulty);
+        counts.retain(|_, count| *count > faulty);
         let mut authors: BTreeMap<u16, usize> = BTreeMap::new();
         counts.keys().for_each(|(author, _)| *authors.entry(*author).or_default() += 1);
         Ok(counts.into_keys().filter(|(author, _)| authors[author] == 1).collect())
@@ -58,6 +69,7 @@ impl Monitor {
         committed: &Committed,
         parent: &fedswarm_protocol::hash::Digest,
         base: &fedswarm_protocol::hash::Digest,
+        committee: &Committee,
     ) -> Result<(), Broken> {
         let (record, inputs) = (&committed.record, &committed.body.inputs);
         let mut parts = Vec::with_capacity(inputs.len());
@@ -74,9 +86,9 @@ impl Monitor {
             if is_bad(header) && self.recomputes {
                 return Err(("I5 validity", format!("the payload of {key:?} is not what its header says")));
             }
-            parts.push((key.0, header.payload_root, header.samples.min(self.rules.max_weight)));
+            parts.push((key.0, header.payload_root, self.rules.constants.weight(header.samples)));
         }
-        let empty = inputs.is_empty() || inputs.len() < self.rules.fewest_inputs;
+        let empty = !self.rules.constants.is_enough(inputs.len(), committee);
         if empty != (record.kind == RecordKind::Empty) && self.recomputes {
             return Err(("I5 validity", format!("{:?} with {} inputs", record.kind, inputs.len())));
         }

@@ -1,6 +1,8 @@
 //! Carrying out effects: the one place that knows them all.
 
-use fedswarm_protocol::envelope::{Kind, Slot};
+use std::sync::Arc;
+
+use fedswarm_protocol::envelope::{Kind, NOBODY, Slot};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Input, MergeInput, Recipient};
@@ -19,6 +21,7 @@ impl Node {
             Effect::Train { round, base, model_root, holders } => self.train(round, base, model_root, holders, core),
             Effect::CancelTraining { .. } => self.training = None,
             Effect::Fetch { author, statement, header, holders } => {
+                let holders = self.members(&holders, core);
                 if let Some(fetch) = self.payloads.get(&(author, statement)).and_then(|n| self.fetches.get_mut(n)) {
                     fetch.holders = holders;
                     return;
@@ -30,12 +33,13 @@ impl Node {
                 self.payloads.insert(key, number);
             }
             Effect::Merge { inputs_root, base, inputs, .. } => self.merge(inputs_root, base, inputs, core),
-            Effect::Keep { round, messages } => self.keep.extend(messages.into_iter().map(|bytes| (round, bytes))),
+            Effect::Keep { round, messages } => {
+                self.keep.extend(messages.iter().map(|message| (round, Packet::of(message, &core.keys))));
+            }
             Effect::Sign { slot, message } => {
                 let Some(packet) = self.sealed(&slot, &message, core) else { return };
                 let checkpoint = (slot.kind == Kind::Update).then(|| self.checkpoint.take()).flatten();
                 let kept = std::mem::take(&mut self.keep);
-                let kept = kept.into_iter().map(|(round, bytes)| (round, Packet::of_bytes(bytes))).collect();
                 self.write(Write::Statement { round: slot.round, packet, checkpoint, kept }, core);
             }
             Effect::Say { to, slot, message } => {
@@ -55,8 +59,22 @@ impl Node {
                 let drifted = micros.saturating_sub(micros / 1_000_000 * self.drift_ppm);
                 core.after(drifted.unsigned_abs(), self.id, self.life, What::Timer(number));
             }
-            Effect::Commit(committed) => self.write(Write::Record(committed), core),
-            Effect::Penalise { member, fault } => core.monitor.penalised(self.id, member, fault, core.now),
+            Effect::Commit { committed, next, .. } => {
+                if let Some(next) = &next {
+                    core.keys.learn(Arc::clone(next));
+                }
+                self.write(Write::Record(committed, next), core);
+            }
+            Effect::Penalise { member, fault } => {
+                if let Some(member) = core.keys.member(self.state.committee().epoch, member) {
+                    core.monitor.penalised(self.id, member, fault, core.now);
+                }
+            }
+            Effect::Evidence(proof) => {
+                let member = core.keys.holder(&proof.author);
+                core.monitor.proved(self.id, member, core.now);
+            }
+            Effect::AskChain => self.ask_someone(core),
             Effect::Emit { at, event } => {
                 core.monitor.emitted(self.id, &event, core.now);
                 if core.listening {
@@ -68,7 +86,7 @@ impl Node {
     }
 
     fn sealed(&self, slot: &Slot, message: &Message, core: &Core) -> Option<Packet> {
-        let bytes = core.keys.seal(self.me, self.me, slot, message)?;
+        let bytes = core.keys.seal(self.me, self.state.me().unwrap_or(NOBODY), slot, message)?;
         if core.keys.real {
             return Some(Packet::of_bytes(bytes));
         }
@@ -84,15 +102,18 @@ impl Node {
                 self.inbox.push_back(Input::Message(own));
                 self.utter(Recipient::All, &packet, core);
             }
-            Some(Write::Record(committed)) => {
+            Some(Write::Record(committed, next)) => {
                 core.monitor.committed(self.id, &committed, core.now);
                 core.log.note_digest(&committed.certificate.record);
                 if core.listening {
-                    core.records[self.id].push((*committed).clone());
+                    core.records[self.id].push(committed.as_ref().clone());
                 }
                 self.fetches.retain(|_, fetch| !matches!(fetch.purpose, Purpose::Payload(..)));
                 self.payloads.clear();
                 core.blobs[self.id].prune(committed.record.round);
+                if next.is_some() {
+                    self.look_again(core);
+                }
             }
             None => {}
         }
@@ -110,7 +131,13 @@ impl Node {
         }
         match to {
             Recipient::All => core.send_all(self.id, packet),
-            Recipient::One(member) => core.send(self.id, member, packet),
+            // Everybody here is a voter.
+            Recipient::Contributors => {}
+            Recipient::One(place) => {
+                if let Some(member) = core.keys.member(self.state.committee().epoch, place) {
+                    core.send(self.id, member, packet);
+                }
+            }
         }
     }
 
@@ -120,13 +147,22 @@ impl Node {
         if core.blobs[self.id].holds(&model) {
             return self.begin_training(number, core);
         }
-        let holders = if holders.is_empty() { self.everybody() } else { holders };
+        // Those who certified it: of this epoch or the one before.
+        let epoch = self.state.head().epoch;
+        let holders: Vec<u16> = holders.iter().filter_map(|place| core.keys.member(epoch, *place)).collect();
+        let holders = if holders.is_empty() { self.everybody(core) } else { holders };
         let bytes = core.options.work.payload_bytes;
         self.start_fetch(Fetch::new(model, bytes, holders, Purpose::Train(number)), core);
     }
 
-    fn everybody(&self) -> Vec<u16> {
-        (0..self.rules.voters).filter(|member| *member != self.me).collect()
+    fn everybody(&self, core: &Core) -> Vec<u16> {
+        (0..core.places.len() as u16).filter(|member| *member != self.me).collect()
+    }
+
+    /// The members at these places of the present committee.
+    fn members(&self, places: &[u16], core: &Core) -> Vec<u16> {
+        let epoch = self.state.committee().epoch;
+        places.iter().filter_map(|place| core.keys.member(epoch, *place)).collect()
     }
 
     pub(super) fn begin_training(&mut self, number: u64, core: &mut Core) {
@@ -156,7 +192,7 @@ impl Node {
         if core.blobs[self.id].holds(&base) {
             return self.begin_merge(job, core);
         }
-        let (bytes, holders) = (core.options.work.payload_bytes, self.everybody());
+        let (bytes, holders) = (core.options.work.payload_bytes, self.everybody(core));
         self.start_fetch(Fetch::new(base, bytes, holders, Purpose::Merge(Box::new(job))), core);
     }
 
@@ -190,7 +226,7 @@ impl Node {
             core.blobs[self.id].keep(&root, round);
             return self.work.finish(round, &model);
         }
-        let (bytes, holders) = (core.options.work.payload_bytes, self.everybody());
+        let (bytes, holders) = (core.options.work.payload_bytes, self.everybody(core));
         self.start_fetch(Fetch::new(root, bytes, holders, Purpose::Finish(round)), core);
     }
 }

@@ -3,7 +3,7 @@
 //! What was seen before is let in again: the machine knows what it holds, and what it had no room for, or no use yet, it may
 //! need when it comes again.
 
-use fedswarm_protocol::envelope::Kind;
+use fedswarm_protocol::envelope::{Kind, NOBODY};
 use fedswarm_protocol::round::Input;
 
 use super::Node;
@@ -20,20 +20,29 @@ impl Node {
         }
     }
 
-    pub(super) fn hear(&mut self, packet: &Packet, core: &mut Core) {
+    pub(super) fn hear(&mut self, packet: &Packet, from: usize, core: &mut Core) {
         if let Some(mut adversary) = self.adversary.take() {
             adversary.hears(&mut Voice::new(core, self), packet);
             self.adversary = Some(adversary);
         }
         let Some((slot, author)) = packet.heading() else { return };
         let (round, _) = self.state.position();
+        let epoch = self.state.committee().epoch;
+        if slot.kind == Kind::Status && (slot.epoch != epoch || author == NOBODY) {
+            return self.hear_foreign_status(packet, from, core);
+        }
+        if slot.epoch > epoch {
+            return self.hear_ahead(packet, from, core);
+        }
         let about_the_past = match slot.kind {
-            Kind::Status => false,
+            Kind::Status | Kind::Operation => false,
             Kind::Committed => slot.round < self.state.head().round,
             _ => slot.round < round,
         };
-        let own = author == self.me && slot.kind != Kind::Certificate && slot.kind != Kind::Committed;
-        if about_the_past || own {
+        let own = Some(author) == self.state.me() && slot.epoch == epoch && !slot.kind.proves_itself();
+        // A verifier knows its epoch and the one before.
+        let forgotten = slot.epoch + 1 < epoch && slot.kind != Kind::Operation;
+        if about_the_past || own || forgotten {
             return;
         }
         if let Some(message) = packet.open(&core.keys) {

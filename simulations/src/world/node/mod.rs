@@ -1,5 +1,6 @@
 //! A node: the production machine, and around it a driver in virtual time that does what the real one does.
 
+mod chain;
 mod effects;
 mod hearing;
 
@@ -7,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::UpdateRef;
 use fedswarm_protocol::round::{Effect, Input, Rules, State, Timer, Timestamp};
 
@@ -16,6 +18,7 @@ use super::core::Core;
 use super::disk::{Disk, Tail, Write};
 use super::event::What;
 use super::fetch::{Fetch, MergeJob, Purpose};
+use super::packet::Packet;
 use super::work::Work;
 
 /// A training under way, or waiting for its model.
@@ -44,6 +47,7 @@ pub struct Node {
     /// Its clock gains so many millionths.
     pub drift_ppm: i64,
     rules: Arc<Rules>,
+    founders: Arc<Committee>,
     state: State,
     life: u32,
     inbox: VecDeque<Input>,
@@ -57,7 +61,11 @@ pub struct Node {
     numbers: u64,
     clock_ms: i64,
     /// Messages of others that go to the disk with the next statement.
-    keep: Vec<(u64, Vec<u8>)>,
+    keep: Vec<(u64, Packet)>,
+    /// Packets of epochs that have not begun here, by sender.
+    ahead: Vec<(usize, Packet)>,
+    asked: Vec<(usize, u32, u64)>,
+    answered: Vec<(usize, u32, u64)>,
 }
 
 impl std::fmt::Debug for Node {
@@ -70,7 +78,7 @@ impl std::fmt::Debug for Node {
 impl Node {
     /// A node that has not been started.
     #[must_use]
-    pub fn new(id: usize, me: u16, rules: Arc<Rules>, work: Box<dyn Work>) -> Self {
+    pub fn new(id: usize, me: u16, rules: Arc<Rules>, founders: Arc<Committee>, work: Box<dyn Work>) -> Self {
         Self {
             id,
             me,
@@ -79,8 +87,9 @@ impl Node {
             adversary: None,
             slowdown: 1,
             drift_ppm: 0,
-            state: State::new(Arc::clone(&rules), None),
+            state: State::new(Arc::clone(&rules), None, Arc::clone(&founders)),
             rules,
+            founders,
             life: 0,
             inbox: VecDeque::new(),
             todo: VecDeque::new(),
@@ -93,6 +102,9 @@ impl Node {
             numbers: 0,
             clock_ms: 0,
             keep: Vec::new(),
+            ahead: Vec::new(),
+            asked: Vec::new(),
+            answered: Vec::new(),
         }
     }
 
@@ -111,7 +123,7 @@ impl Node {
     /// Things that wait: inputs, fetches, merges, timers.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.inbox.len() + self.todo.len() + self.fetches.len() + self.merges.len() + self.timers.len()
+        self.ahead.len() + self.inbox.len() + self.todo.len() + self.fetches.len() + self.merges.len() + self.timers.len()
     }
 
     /// Starts, from what is on disk; false if the disk is damaged: such a node must not speak again.
@@ -119,18 +131,18 @@ impl Node {
         if core.up[self.id] || self.disk.corrupt {
             return false;
         }
-        self.state = State::new(Arc::clone(&self.rules), self.disk.head().cloned().map(Box::new));
+        let committee = self.disk.committee().unwrap_or(&self.founders);
+        self.state = State::new(Arc::clone(&self.rules), self.disk.head().cloned(), Arc::clone(committee));
         self.work.restart(self.disk.checkpoint());
         core.up[self.id] = true;
-        for packet in self.disk.statements(self.state.position().0) {
-            if let Some(message) = packet.open(&core.keys) {
-                if message.author() == self.me {
-                    // It may have reached the disk and nobody else; it will now.
-                    core.monitor.said(self.me, &message, core.now);
-                }
-                self.inbox.push_back(Input::Message(message));
-            }
+        let kept = self.disk.statements(self.state.position().0);
+        let messages = kept.iter().filter_map(|packet| packet.open(&core.keys));
+        let (own, others): (Vec<_>, Vec<_>) = messages.partition(|m| Some(m.author()) == self.state.me());
+        for message in &own {
+            // It may have reached the disk and nobody else; it will now.
+            core.monitor.said(self.me, message, core.now);
         }
+        self.inbox.extend(own.into_iter().chain(others).map(Input::Message));
         self.inbox.push_back(Input::Start);
         core.monitor.restarted(self.id, self.state.head().round, core.now);
         let members = core.members();
@@ -150,6 +162,7 @@ impl Node {
         self.inbox.clear();
         self.todo.clear();
         self.keep.clear();
+        self.ahead.clear();
         self.timers.clear();
         self.forget_work();
         self.training = None;
@@ -172,7 +185,7 @@ impl Node {
     /// Something happens at this node.
     pub fn on(&mut self, what: What, core: &mut Core) {
         match what {
-            What::Packet(packet) => self.hear(&packet, core),
+            What::Packet(packet, from) => self.hear(&packet, from, core),
             What::Timer(number) => {
                 if let Some(timer) = self.timers.remove(&number) {
                     self.inbox.push_back(Input::Timer(timer));
@@ -183,7 +196,11 @@ impl Node {
             What::Fetch(number) => self.fetch_again(number, core),
             What::Fetched(number, holder) => self.fetched(number, holder, core),
             What::Merged(number) => self.merged(number, core),
-            What::Connected(member) => self.inbox.push_back(Input::Connected { member }),
+            What::Connected(member) => {
+                if let Some(member) = core.keys.place(self.state.committee(), member) {
+                    self.inbox.push_back(Input::Connected { member });
+                }
+            }
             What::Start | What::Tick => {}
         }
         self.pump(core);

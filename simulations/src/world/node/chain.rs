@@ -1,0 +1,83 @@
+//! Members of other epochs: what is ahead waits, and the records in between are asked for and given, as in a real node.
+
+use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, Verifier};
+use fedswarm_protocol::message::{Committed, Message, Status};
+
+use super::Node;
+use crate::world::core::Core;
+use crate::world::packet::Packet;
+
+/// Packets of later epochs that wait, as in a real node.
+const MAX_AHEAD: usize = 1024;
+
+/// Closing records in one answer, as in a real node.
+const CHAIN_PER_ANSWER: usize = 8;
+
+/// How long until the same question is asked, or answered, again, in microseconds.
+const ASK_AGAIN_US: u64 = 250_000;
+
+/// True once per node, epoch and [`ASK_AGAIN_US`].
+fn once(list: &mut Vec<(usize, u32, u64)>, node: usize, epoch: u32, now: u64) -> bool {
+    list.retain(|(_, _, at)| now.saturating_sub(*at) < ASK_AGAIN_US);
+    let first = !list.iter().any(|(n, e, _)| (*n, *e) == (node, epoch));
+    if first {
+        list.push((node, epoch, now));
+    }
+    first
+}
+
+impl Node {
+    pub(super) fn hear_ahead(&mut self, packet: &Packet, from: usize, core: &mut Core) {
+        if self.ahead.len() < MAX_AHEAD {
+            self.ahead.push((from, packet.clone()));
+        }
+        self.ask_chain(from, core);
+    }
+
+    /// A new epoch: what waited for it can be looked at.
+    pub(super) fn look_again(&mut self, core: &mut Core) {
+        for (from, packet) in std::mem::take(&mut self.ahead) {
+            self.hear(&packet, from, core);
+        }
+    }
+
+    pub(super) fn ask_chain(&mut self, of: usize, core: &mut Core) {
+        let epoch = self.state.committee().epoch;
+        if !once(&mut self.asked, of, epoch, core.now) {
+            return;
+        }
+        let head = self.state.head();
+        let status = Status { finalized: head.round, record: self.state.head_hash(), epoch, ..Status::default() };
+        let slot = Slot { kind: Kind::Status, epoch, round: head.round + 1, view: 0 };
+        if let Some(bytes) = core.keys.seal(self.me, NOBODY, &slot, &Message::Status(status)) {
+            core.send_to_node(self.id, of, &Packet::of_bytes(bytes));
+        }
+    }
+
+    /// This key has no place: whoever comes to mind is asked.
+    pub(super) fn ask_someone(&mut self, core: &mut Core) {
+        let others: Vec<usize> = (0..core.up.len()).filter(|node| *node != self.id).collect();
+        if let Some(of) = core.rng.pick(&others) {
+            self.ask_chain(of, core);
+        }
+    }
+
+    pub(super) fn hear_foreign_status(&mut self, packet: &Packet, from: usize, core: &mut Core) {
+        let Some(status) = Verifier::anonymous_status(packet.bytes()) else { return };
+        if status.epoch > self.state.committee().epoch {
+            return self.ask_chain(from, core);
+        }
+        if !once(&mut self.answered, from, status.epoch, core.now) {
+            return;
+        }
+        let mut records: Vec<Committed> = self.disk.closing(status.epoch, CHAIN_PER_ANSWER);
+        records.extend(self.state.proof().map(|proof| proof.as_ref().clone()));
+        for committed in records.into_iter().filter(|c| c.record.round > status.finalized) {
+            let record = &committed.record;
+            let slot = Slot { kind: Kind::Committed, epoch: record.epoch, round: record.round, view: 0 };
+            if let Some(bytes) = core.keys.seal(self.me, NOBODY, &slot, &Message::Committed(Box::new(committed))) {
+                core.send_to_node(self.id, from, &Packet::of_bytes(bytes));
+            }
+        }
+    }
+}
