@@ -250,6 +250,7 @@ def record():
         root(),  # network
         struct.pack("<I", 5),  # epoch
         struct.pack("<Q", 23),  # round
+        struct.pack("<H", 3),  # quorum
         root(),  # parent
         struct.pack("<I", 2),  # origin_view
         struct.pack("<H", 3),  # proposer
@@ -269,6 +270,8 @@ def record():
         root(),  # seed_following
         root(),  # seed_fold
         struct.pack("<Q", 0b101),  # skipped_leaders
+        struct.pack("<Q3B", 3, 1, 0, 2),  # misses
+        b"\x01",  # closes_epoch
     ]
     return b"".join(parts)
 
@@ -276,7 +279,7 @@ def record():
 def encodings():
     header = b"".join(digest(k) for k in (1, 2, 3, 4)) + struct.pack("<IIIQ", 16, 2, 100, 7)
     receipt = refs([(0, digest(1)), (3, digest(2))])
-    status = struct.pack("<Q", 9) + digest(1) + struct.pack("<IQQQ?", 2, 3, 4, 5, True)
+    status = struct.pack("<Q", 9) + digest(1) + struct.pack("<II4QQQ?", 2, 6, 3, 0, 0, 7, 4, 5, True)
     votes = struct.pack("<Q", 2) + b"".join(struct.pack("<H", v) + bytes([v]) * 64 for v in (1, 2))
     # Finalize is the sixth kind in the order of declaration.
     certificate = struct.pack("<IIQI", 5, 1, 2, 3) + digest(4) + votes

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Kind, Slot, signed_bytes};
 use crate::hash::Digest;
-use crate::keys::{PublicKey, Signature};
+use crate::keys::{Ed25519, PublicKey, Scheme, Signature};
 
 /// The numbers that follow from how many voters there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +57,12 @@ impl Certificate {
     /// Checks that a quorum of different voters signed exactly this.
     #[must_use]
     pub fn is_valid(&self, network: &Digest, voters: &[PublicKey]) -> bool {
+        self.is_valid_with(network, voters, &Ed25519)
+    }
+
+    /// [`Certificate::is_valid`] with another signature scheme, for simulations.
+    #[must_use]
+    pub fn is_valid_with(&self, network: &Digest, voters: &[PublicKey], scheme: &dyn Scheme) -> bool {
         let quorum = Quorum::of(voters.len()).quorum;
         let nullify_is_about_nothing = (self.kind == Kind::Nullify) == (self.record == Digest::ZERO);
         if !self.kind.is_vote() || !nullify_is_about_nothing {
@@ -68,7 +74,7 @@ impl Certificate {
         let slot = Slot { kind: self.kind, epoch: self.epoch, round: self.round, view: self.view };
         let message = signed_bytes(network, &slot, self.record.as_bytes());
         self.votes.iter().all(|(voter, signature)| {
-            voters.get(usize::from(*voter)).is_some_and(|key| key.verifies(&message, signature))
+            voters.get(usize::from(*voter)).is_some_and(|key| scheme.verifies(key, &message, signature))
         })
     }
 }

@@ -17,12 +17,17 @@ pub fn fold_seed(seed: &Digest, inputs_root: &Digest, round: u64) -> Digest {
     hash("seed", &[seed.as_bytes().as_slice(), inputs_root.as_bytes(), &round.to_le_bytes()].concat())
 }
 
-/// The voters of an epoch in the order in which they aggregate.
+/// A list of voters in the order in which they aggregate during an epoch.
 #[must_use]
-pub fn order(seed: &Digest, voters: u16) -> Vec<u16> {
-    let mut order: Vec<u16> = (0..voters).collect();
-    Stream::new("election", &[seed.as_bytes()]).shuffle(&mut order);
-    order
+pub fn order(seed: &Digest, mut voters: Vec<u16>) -> Vec<u16> {
+    Stream::new("election", &[seed.as_bytes()]).shuffle(&mut voters);
+    voters
+}
+
+/// Turns in one round after which the same voters come again: more skipped views tell nothing new.
+#[must_use]
+pub fn most_turns(order: &[u16]) -> u32 {
+    u32::try_from(order.len()).unwrap_or(u32::MAX)
 }
 
 /// The aggregator of a round and view.
@@ -42,7 +47,7 @@ mod tests {
 
     #[test]
     fn every_run_of_n_slots_holds_every_voter_once() {
-        let order = order(&Digest([3; 32]), 7);
+        let order = order(&Digest([3; 32]), (0..7).collect());
         for start in 0..20 {
             let mut seen: Vec<_> = (0..7).filter_map(|v| leader(&order, start, v)).collect();
             seen.sort_unstable();
@@ -52,8 +57,9 @@ mod tests {
 
     #[test]
     fn seeds_change_the_order_and_views_change_the_leader() {
-        assert_ne!(order(&Digest([1; 32]), 20), order(&Digest([2; 32]), 20));
-        let order = order(&Digest([1; 32]), 4);
+        let all = || (0..20).collect();
+        assert_ne!(order(&Digest([1; 32]), all()), order(&Digest([2; 32]), all()));
+        let order = order(&Digest([1; 32]), (0..4).collect());
         assert_ne!(leader(&order, 5, 0), leader(&order, 5, 1));
         assert_eq!(leader(&order, u64::MAX, u32::MAX), leader(&order, u64::MAX % 4, u32::MAX % 4));
         assert_eq!(leader(&[], 0, 0), None);

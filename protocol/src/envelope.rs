@@ -12,11 +12,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Certificate;
 use crate::codec::{self, CodecError};
 use crate::hash::{Digest, hash};
-use crate::keys::{PublicKey, SecretKey, Signature};
+use crate::keys::{Ed25519, PublicKey, Scheme, SecretKey, Signature};
 use crate::manifest::MAX_VOTERS;
-use crate::message::{Message, Receipt, UpdateRef};
+use crate::membership::{Committee, MAX_INPUTS, Operation};
+use crate::message::{MAX_OPERATIONS, Message, Receipt, Status, UpdateRef};
+use crate::record::{list_root, operations_root};
 
 const TAG: &[u8; 5] = b"FSWM1";
 const SIGNED_BYTES: usize = 86;
@@ -28,6 +31,16 @@ const UNSIGNED: Signature = Signature([0; 64]);
 /// Largest message on the wire; a quarter of gossipsub's own limit, below which it never loses one. Too low and proposals
 /// of the largest networks do not fit.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+
+/// Largest committed record on the wire. Too low and a record of the largest network cannot be caught up with.
+pub const MAX_COMMITTED_BYTES: usize = 32 * 1024;
+
+/// Last round that a message may be about; far beyond what any network reaches. Without it a lying quorum's record of the
+/// last round that there is would make the next one round 0.
+pub const MAX_ROUND: u64 = u64::MAX >> 1;
+
+/// The author of a message whose sender has no place in the committee, or whose author does not matter.
+pub const NOBODY: u16 = u16::MAX;
 
 /// What a message is. The numbers are on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,6 +58,16 @@ pub enum Kind {
     Nullify = 5,
     /// A vote that makes a notarized record final.
     Finalize = 6,
+    /// A request to join; inside an operation, as are the next two.
+    Join = 7,
+    /// A request to leave.
+    Leave = 8,
+    /// A change of key.
+    Rotate = 9,
+    /// A sponsor's invitation.
+    Invite = 10,
+    /// A change of the membership; proves itself.
+    Operation = 11,
     /// Where a member stands.
     Status = 14,
     /// A quorum of votes.
@@ -62,6 +85,7 @@ impl Kind {
             4 => Self::Notarize,
             5 => Self::Nullify,
             6 => Self::Finalize,
+            11 => Self::Operation,
             14 => Self::Status,
             15 => Self::Certificate,
             16 => Self::Committed,
@@ -75,10 +99,20 @@ impl Kind {
         self.is_vote() || matches!(self, Self::Proposal | Self::Certificate)
     }
 
-    /// True for kinds that carry their own proof; they are not signed, and their signature field is zero.
+    /// True for messages that need no author: what is in them is proof enough, so anybody may pass them on.
     #[must_use]
     pub const fn proves_itself(self) -> bool {
-        matches!(self, Self::Certificate | Self::Committed)
+        matches!(self, Self::Certificate | Self::Committed | Self::Operation)
+    }
+
+    /// Largest message of this kind in bytes. A committed record is a proposal and a certificate in one, and is sent
+    /// directly, never gossiped.
+    #[must_use]
+    pub const fn max_bytes(self) -> usize {
+        match self {
+            Self::Committed => MAX_COMMITTED_BYTES,
+            _ => MAX_MESSAGE_BYTES,
+        }
     }
 
     /// True for the three kinds of vote.
@@ -97,6 +131,11 @@ impl Kind {
             Self::Notarize => "notarize",
             Self::Nullify => "nullify",
             Self::Finalize => "finalize",
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Rotate => "rotate",
+            Self::Invite => "invite",
+            Self::Operation => "operation",
             Self::Status => "status",
             Self::Certificate => "certificate",
             Self::Committed => "committed",
@@ -126,9 +165,15 @@ pub enum EnvelopeError {
     /// No such kind.
     #[error("unknown kind {0}")]
     Kind(u8),
-    /// The author is not a member.
-    #[error("member {0} does not exist")]
+    /// No network gets that far.
+    #[error("round {0} is beyond the last one, {MAX_ROUND}")]
+    Round(u64),
+    /// The author is not a member, or not one that may say this.
+    #[error("member {0} does not exist, or has no vote")]
     Author(u16),
+    /// A message of an epoch whose committee is not known here: too old, or ahead of this member.
+    #[error("epoch {0} is not known here")]
+    Epoch(u32),
     /// The signature does not hold, or the certificate is not one.
     #[error("the signature of {0} does not hold")]
     Signature(&'static str),
@@ -138,6 +183,9 @@ pub enum EnvelopeError {
     /// A list is out of order, has doubles, or names members that do not exist.
     #[error("{0}: a list is not in canonical order")]
     List(&'static str),
+    /// An operation whose signatures do not hold, or operations out of order.
+    #[error("{0}: an operation is not what its author signed")]
+    Operation(&'static str),
 }
 
 /// A message whose signature, or proof, has been checked. Only this module builds one. Cheap to clone.
@@ -207,11 +255,29 @@ impl Verified {
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
     }
+
+    /// The hash of the body that the signature covers.
+    #[must_use]
+    pub fn body_hash(&self) -> Digest {
+        body_hash(self.0.slot.kind, &self.0.bytes[HEADER_BYTES..])
+    }
+}
+
+/// What a signature covers of a body.
+#[must_use]
+pub fn body_hash(kind: Kind, body: &[u8]) -> Digest {
+    hash(kind.name(), body)
 }
 
 /// The bytes that a signature is over.
 #[must_use]
 pub fn signed_bytes(network: &Digest, slot: &Slot, body: &[u8]) -> [u8; SIGNED_BYTES] {
+    signed_bytes_of(network, slot, &body_hash(slot.kind, body))
+}
+
+/// The bytes that a signature is over, for a body of which only the hash is known.
+#[must_use]
+pub fn signed_bytes_of(network: &Digest, slot: &Slot, body: &Digest) -> [u8; SIGNED_BYTES] {
     let mut out = [0; SIGNED_BYTES];
     let parts: [&[u8]; 7] = [
         TAG,
@@ -220,7 +286,7 @@ pub fn signed_bytes(network: &Digest, slot: &Slot, body: &[u8]) -> [u8; SIGNED_B
         &slot.epoch.to_le_bytes(),
         &slot.round.to_le_bytes(),
         &slot.view.to_le_bytes(),
-        &hash(slot.kind.name(), body).0,
+        body.as_bytes(),
     ];
     let mut at = 0;
     for part in parts {
@@ -230,16 +296,59 @@ pub fn signed_bytes(network: &Digest, slot: &Slot, body: &[u8]) -> [u8; SIGNED_B
     out
 }
 
-/// Who may speak in a network: what bytes are checked against.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Who may speak in a network: what bytes are checked against. It knows the committee of the epoch in progress and the one
+/// before.
+#[derive(Clone, Debug)]
 pub struct Verifier {
-    /// The network's id.
-    pub network: Digest,
-    /// The voters' keys, by index.
-    pub voters: Vec<PublicKey>,
+    network: Digest,
+    now: Arc<Committee>,
+    keys: Vec<PublicKey>,
+    before: Option<(Arc<Committee>, Vec<PublicKey>)>,
+    scheme: Arc<dyn Scheme>,
 }
 
 impl Verifier {
+    /// A verifier for a network at the epoch of this committee.
+    #[must_use]
+    pub fn new(network: Digest, committee: Arc<Committee>) -> Self {
+        Self { network, keys: voter_keys(&committee), now: committee, before: None, scheme: Arc::new(Ed25519) }
+    }
+
+    /// The same with other signatures: for simulations that check each signature once for all their members.
+    #[must_use]
+    pub fn with_scheme(self, scheme: Arc<dyn Scheme>) -> Self {
+        Self { scheme, ..self }
+    }
+
+    /// Moves on to the next epoch.
+    pub fn advance(&mut self, committee: Arc<Committee>) {
+        let keys = std::mem::replace(&mut self.keys, voter_keys(&committee));
+        self.before = Some((std::mem::replace(&mut self.now, committee), keys));
+    }
+
+    /// The network's id.
+    #[must_use]
+    pub const fn network(&self) -> &Digest {
+        &self.network
+    }
+
+    /// The committee of the epoch in progress.
+    #[must_use]
+    pub const fn committee(&self) -> &Arc<Committee> {
+        &self.now
+    }
+
+    /// Committee and voters' keys of an epoch, if it is known.
+    fn of_epoch(&self, epoch: u32) -> Result<(&Committee, &[PublicKey]), EnvelopeError> {
+        if epoch == self.now.epoch {
+            return Ok((&self.now, &self.keys));
+        }
+        match &self.before {
+            Some((committee, keys)) if committee.epoch == epoch => Ok((committee, keys)),
+            _ => Err(EnvelopeError::Epoch(epoch)),
+        }
+    }
+
     /// Reads the slot and author of a message without checking anything else: enough to drop what is out of date or
     /// already known before the cost of a signature.
     #[must_use]
@@ -251,39 +360,63 @@ impl Verifier {
     /// Checks and decodes.
     ///
     /// # Errors
-    /// [`EnvelopeError`]; nothing of the message may then be used.
+    /// [`EnvelopeError`]; nothing of the message may then be used. [`EnvelopeError::Epoch`] is nobody's fault.
     pub fn open(&self, bytes: &[u8]) -> Result<Verified, EnvelopeError> {
         let (slot, author, signature, body) = split(bytes)?;
         let name = slot.kind.name();
-        let key = self.voters.get(usize::from(author)).ok_or(EnvelopeError::Author(author))?;
+        // An operation is about a membership, not an epoch: it names keys, not places.
+        let epoch = if slot.kind == Kind::Operation { self.now.epoch } else { slot.epoch };
+        let (committee, _) = self.of_epoch(epoch)?;
         let signed = signed_bytes(&self.network, &slot, body);
         // One spelling of each message: fields that mean nothing for a kind are zero.
-        if !slot.kind.has_view() && slot.view != 0 {
+        let nowhere = slot.kind != Kind::Operation || (slot.epoch, slot.round) == (0, 0);
+        if !(slot.kind.has_view() || slot.view == 0) || !nowhere {
             return Err(EnvelopeError::Body(name, CodecError::NotCanonical));
         }
-        let holds = if slot.kind.proves_itself() { signature == UNSIGNED } else { key.verifies(&signed, &signature) };
-        if !holds {
-            return Err(EnvelopeError::Signature(name));
+        if slot.kind.proves_itself() {
+            if author != NOBODY || signature != UNSIGNED {
+                return Err(EnvelopeError::Signature(name));
+            }
+        } else {
+            let speaks = match slot.kind {
+                Kind::Update | Kind::Status => committee.key(author),
+                _ => committee.voter(author),
+            };
+            let key = speaks.ok_or(EnvelopeError::Author(author))?;
+            if !self.scheme.verifies(key, &signed, &signature) {
+                return Err(EnvelopeError::Signature(name));
+            }
         }
         let message = self.decode(&slot, body)?;
         let statement = hash("statement", &[signed.as_slice(), &author.to_le_bytes()].concat());
         Ok(Verified(Arc::new(Checked { slot, author, message, signature, statement, bytes: bytes.to_vec() })))
     }
 
+    /// Reads a status without checking who sent it: the network layer knows the connection that it came by, and the answer
+    /// is public. For members of other epochs and for those that are not members yet.
+    #[must_use]
+    pub fn anonymous_status(bytes: &[u8]) -> Option<Status> {
+        let (slot, _, _, body) = split(bytes).ok()?;
+        if slot.kind != Kind::Status {
+            return None;
+        }
+        codec::decode(body, MAX_MESSAGE_BYTES).ok()
+    }
+
     fn decode(&self, slot: &Slot, body: &[u8]) -> Result<Message, EnvelopeError> {
         let name = slot.kind.name();
+        let limit = slot.kind.max_bytes();
         let wrong = |e| EnvelopeError::Body(name, e);
         let message = match slot.kind {
-            Kind::Update => Message::Update(codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?),
+            Kind::Update => Message::Update(codec::decode(body, limit).map_err(wrong)?),
             Kind::Receipt => {
-                let receipt: Receipt = codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
-                self.check_list(name, &receipt.items)?;
+                let receipt: Receipt = codec::decode(body, limit).map_err(wrong)?;
+                self.check_inputs(slot, &receipt.items)?;
                 Message::Receipt(receipt)
             }
             Kind::Proposal => {
-                let proposal: Box<crate::message::Proposal> = codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
-                self.check_list(name, &proposal.body.receipts)?;
-                self.check_list(name, &proposal.body.inputs)?;
+                let proposal: Box<crate::message::Proposal> = codec::decode(body, limit).map_err(wrong)?;
+                self.check_body(slot, &proposal.body)?;
                 Message::Proposal(proposal)
             }
             Kind::Notarize | Kind::Nullify | Kind::Finalize => {
@@ -293,52 +426,89 @@ impl Verifier {
                 }
                 Message::Vote(record)
             }
-            Kind::Status => Message::Status(codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?),
+            Kind::Status => Message::Status(codec::decode(body, limit).map_err(wrong)?),
             Kind::Certificate => {
-                let certificate: crate::certificate::Certificate =
-                    codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
+                let certificate: Certificate = codec::decode(body, limit).map_err(wrong)?;
                 let here =
                     (certificate.epoch, certificate.round, certificate.view) == (slot.epoch, slot.round, slot.view);
-                if !here || !certificate.is_valid(&self.network, &self.voters) {
+                if !here || !self.certifies(&certificate)? {
                     return Err(EnvelopeError::Signature(name));
                 }
                 Message::Certificate(certificate)
             }
             Kind::Committed => {
-                let committed: Box<crate::message::Committed> =
-                    codec::decode(body, MAX_MESSAGE_BYTES).map_err(wrong)?;
-                self.check_list(name, &committed.body.receipts)?;
-                self.check_list(name, &committed.body.inputs)?;
+                let committed: Box<crate::message::Committed> = codec::decode(body, limit).map_err(wrong)?;
+                self.check_body(slot, &committed.body)?;
                 self.check_committed(slot, &committed)?;
                 Message::Committed(committed)
             }
+            Kind::Operation => {
+                let operation: Operation = codec::decode(body, limit).map_err(wrong)?;
+                if !operation.holds(&self.network, self.scheme.as_ref()) {
+                    return Err(EnvelopeError::Operation(name));
+                }
+                Message::Operation(operation)
+            }
+            // These are signed inside operations and are no messages.
+            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite => {
+                return Err(EnvelopeError::Kind(slot.kind as u8));
+            }
         };
         Ok(message)
+    }
+
+    fn certifies(&self, certificate: &Certificate) -> Result<bool, EnvelopeError> {
+        let (_, keys) = self.of_epoch(certificate.epoch)?;
+        Ok(certificate.is_valid_with(&self.network, keys, self.scheme.as_ref()))
     }
 
     fn check_committed(&self, slot: &Slot, committed: &crate::message::Committed) -> Result<(), EnvelopeError> {
         let name = slot.kind.name();
         let (record, certificate) = (&committed.record, &committed.certificate);
         let hash = record.hash().map_err(|e| EnvelopeError::Body(name, e))?;
+        let body = &committed.body;
         let consistent = certificate.kind == Kind::Finalize
             && certificate.record == hash
             && record.network == self.network
             && (certificate.epoch, certificate.round) == (record.epoch, record.round)
             && (slot.epoch, slot.round) == (record.epoch, record.round)
-            && record.receipts_root == crate::record::list_root("receipts", &committed.body.receipts)
-            && record.inputs_root == crate::record::list_root("inputs", &committed.body.inputs);
-        if consistent && certificate.is_valid(&self.network, &self.voters) {
+            && record.receipts_root == list_root("receipts", &body.receipts)
+            && record.inputs_root == list_root("inputs", &body.inputs)
+            && record.ops_root == operations_root(&body.operations);
+        if consistent && self.certifies(certificate)? { Ok(()) } else { Err(EnvelopeError::Signature(name)) }
+    }
+
+    /// Lists in canonical order, of voters and members that exist, and operations that prove themselves.
+    fn check_body(&self, slot: &Slot, body: &crate::message::RecordBody) -> Result<(), EnvelopeError> {
+        let name = slot.kind.name();
+        let (committee, _) = self.of_epoch(slot.epoch)?;
+        let voters = committee.voters();
+        if !is_canonical(&body.receipts, MAX_VOTERS, voters) {
+            return Err(EnvelopeError::List(name));
+        }
+        self.check_inputs(slot, &body.inputs)?;
+        let sorted = body.operations.is_sorted_by(|a, b| a.subject() < b.subject());
+        let hold = || body.operations.iter().all(|op| op.holds(&self.network, self.scheme.as_ref()));
+        if body.operations.len() <= MAX_OPERATIONS && sorted && hold() {
             Ok(())
         } else {
-            Err(EnvelopeError::Signature(name))
+            Err(EnvelopeError::Operation(name))
         }
     }
 
-    fn check_list(&self, name: &'static str, list: &[UpdateRef]) -> Result<(), EnvelopeError> {
-        let exists = |author: u16| usize::from(author) < self.voters.len();
-        let ok = list.len() <= MAX_VOTERS && list.is_sorted_by(|a, b| a.0 < b.0) && list.iter().all(|r| exists(r.0));
-        if ok { Ok(()) } else { Err(EnvelopeError::List(name)) }
+    fn check_inputs(&self, slot: &Slot, list: &[UpdateRef]) -> Result<(), EnvelopeError> {
+        let (committee, _) = self.of_epoch(slot.epoch)?;
+        let ok = is_canonical(list, MAX_INPUTS, committee.members.len());
+        if ok { Ok(()) } else { Err(EnvelopeError::List(slot.kind.name())) }
     }
+}
+
+fn voter_keys(committee: &Committee) -> Vec<PublicKey> {
+    committee.members[..committee.voters()].iter().map(|m| m.key).collect()
+}
+
+fn is_canonical(list: &[UpdateRef], most: usize, places: usize) -> bool {
+    list.len() <= most && list.is_sorted_by(|a, b| a.0 < b.0) && list.iter().all(|r| usize::from(r.0) < places)
 }
 
 /// Signs a message: the bytes for the wire. The kinds that prove themselves are not signed.
@@ -346,6 +516,21 @@ impl Verifier {
 /// # Errors
 /// A body that is too large for a message.
 pub fn seal(
+    key: &SecretKey,
+    network: &Digest,
+    slot: &Slot,
+    author: u16,
+    body: &Message,
+) -> Result<Vec<u8>, EnvelopeError> {
+    seal_with(&Ed25519, key, network, slot, author, body)
+}
+
+/// [`seal`] with another signature scheme, for simulations.
+///
+/// # Errors
+/// As [`seal`].
+pub fn seal_with(
+    scheme: &dyn Scheme,
     key: &SecretKey,
     network: &Digest,
     slot: &Slot,
@@ -360,9 +545,15 @@ pub fn seal(
         Message::Status(m) => codec::encode(m),
         Message::Certificate(m) => codec::encode(m),
         Message::Committed(m) => codec::encode(m),
+        Message::Operation(m) => codec::encode(m),
     }
     .map_err(|e| EnvelopeError::Body(slot.kind.name(), e))?;
-    let signature = if slot.kind.proves_itself() { UNSIGNED } else { key.sign(&signed_bytes(network, slot, &body)) };
+    let (author, signature) = if slot.kind.proves_itself() {
+        // The same bytes from whoever sends them, so that gossip does not carry them twice.
+        (NOBODY, UNSIGNED)
+    } else {
+        (author, scheme.sign(key, &signed_bytes(network, slot, &body)))
+    };
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
     out.push(slot.kind as u8);
     out.extend_from_slice(&slot.epoch.to_le_bytes());
@@ -371,16 +562,22 @@ pub fn seal(
     out.extend_from_slice(&author.to_le_bytes());
     out.extend_from_slice(&signature.0);
     out.extend_from_slice(&body);
-    if out.len() > MAX_MESSAGE_BYTES { Err(EnvelopeError::Size(out.len())) } else { Ok(out) }
+    if out.len() > slot.kind.max_bytes() { Err(EnvelopeError::Size(out.len())) } else { Ok(out) }
 }
 
 fn split(bytes: &[u8]) -> Result<(Slot, u16, Signature, &[u8]), EnvelopeError> {
-    if bytes.len() < HEADER_BYTES || bytes.len() > MAX_MESSAGE_BYTES {
+    if bytes.len() < HEADER_BYTES {
         return Err(EnvelopeError::Size(bytes.len()));
     }
     let kind = Kind::from_byte(bytes[0]).ok_or(EnvelopeError::Kind(bytes[0]))?;
+    if bytes.len() > kind.max_bytes() {
+        return Err(EnvelopeError::Size(bytes.len()));
+    }
     let epoch = u32::from_le_bytes(array(&bytes[1..5]));
     let round = u64::from_le_bytes(array(&bytes[5..13]));
+    if round > MAX_ROUND {
+        return Err(EnvelopeError::Round(round));
+    }
     let view = u32::from_le_bytes(array(&bytes[13..17]));
     let author = u16::from_le_bytes(array(&bytes[17..19]));
     let signature = Signature(array(&bytes[19..HEADER_BYTES]));
@@ -403,8 +600,8 @@ mod tests {
 
     fn world() -> (Vec<SecretKey>, Verifier) {
         let secrets: Vec<_> = (0..4u8).map(|i| SecretKey::from_bytes(&[i + 1; 32])).collect();
-        let voters = secrets.iter().map(SecretKey::public).collect();
-        (secrets, Verifier { network: Digest([5; 32]), voters })
+        let committee = Committee::of_keys(1, secrets.iter().map(SecretKey::public));
+        (secrets, Verifier::new(Digest([5; 32]), Arc::new(committee)))
     }
 
     fn update() -> Message {
@@ -462,6 +659,16 @@ mod tests {
         assert!(verifier.open(&bytes).is_ok());
         bytes[0] = Kind::Finalize as u8;
         assert!(verifier.open(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_round_that_nobody_reaches_is_refused() {
+        let (secrets, verifier) = world();
+        for (round, opens) in [(MAX_ROUND, true), (MAX_ROUND + 1, false), (u64::MAX, false)] {
+            let slot = Slot { round, ..SLOT };
+            let bytes = seal(&secrets[2], &verifier.network, &slot, 2, &update()).unwrap();
+            assert_eq!(verifier.open(&bytes).is_ok(), opens, "round {round}");
+        }
     }
 
     #[test]

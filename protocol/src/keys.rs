@@ -78,6 +78,29 @@ fn to_array(half: &[u8]) -> [u8; 32] {
     out
 }
 
+/// How statements are signed and checked. There is one scheme, [`Ed25519`]; the trait lets simulations check a signature once
+/// for all their members. A node never uses another.
+pub trait Scheme: fmt::Debug + Send + Sync {
+    /// Signs.
+    fn sign(&self, key: &SecretKey, message: &[u8]) -> Signature;
+    /// Checks; must agree with every other implementation about what was signed with [`Scheme::sign`].
+    fn verifies(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool;
+}
+
+/// ed25519 with `verify_strict`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ed25519;
+
+impl Scheme for Ed25519 {
+    fn sign(&self, key: &SecretKey, message: &[u8]) -> Signature {
+        key.sign(message)
+    }
+
+    fn verifies(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+        key.verifies(message, signature)
+    }
+}
+
 /// A member's secret key. It is wiped from memory when dropped, and never printed.
 #[derive(Clone)]
 pub struct SecretKey(ed25519_dalek::SigningKey);

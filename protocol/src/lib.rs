@@ -6,11 +6,14 @@
 pub mod blob;
 pub mod certificate;
 pub mod codec;
+pub mod derive;
 pub mod election;
 pub mod envelope;
+pub mod evidence;
 pub mod hash;
 pub mod keys;
 pub mod manifest;
+pub mod membership;
 pub mod merge;
 pub mod message;
 pub mod record;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, CodecError};
 use crate::hash::{Digest, hash};
 use crate::keys::PublicKey;
+use crate::membership::MAX_INPUTS;
 use crate::tensor::{Schema, TensorError};
 use crate::update::UpdateCodec;
 
@@ -106,6 +107,9 @@ pub struct Manifest {
     pub max_weight: u32,
     /// Fewest updates that make a merge; with fewer the round is certified empty. 0 means half of the voters, rounded up.
     pub min_inputs: u16,
+    /// Members that one voter may have invited at a time. A corrupt voter can bring in as many liars, and each of them, if a
+    /// voter, as many again.
+    pub sponsor_cap: u16,
     /// Rounds after which the network is done; 0 means never.
     pub rounds: u64,
     /// Durations.
@@ -144,15 +148,6 @@ impl Manifest {
         self.founders.sort_by_key(|f| f.key);
     }
 
-    /// Fewest updates that make a merge, with the default resolved.
-    #[must_use]
-    pub fn fewest_inputs(&self) -> usize {
-        match self.min_inputs {
-            0 => self.founders.len().div_ceil(2),
-            n => usize::from(n),
-        }
-    }
-
     /// Checks every rule that a reader relies on.
     ///
     /// # Errors
@@ -173,7 +168,7 @@ impl Manifest {
         rule(self.task.channels > 0 && self.task.height > 0 && self.task.width > 0, "images without pixels")?;
         rule(self.epoch_length > 0, "epochs must have at least one round")?;
         rule((1..=MAX_WEIGHT).contains(&self.max_weight), "max_weight must be 1 to 2^24")?;
-        rule(usize::from(self.min_inputs) <= self.founders.len(), "min_inputs is more than there are voters")?;
+        rule(usize::from(self.min_inputs) <= MAX_INPUTS, "min_inputs is more than a round takes")?;
         rule(self.timers.leader_ms > 0 && self.timers.resend_ms > 0, "timers must not be zero")?;
         self.schema.check()?;
         let genesis = crate::blob::root(&self.schema.genesis(&self.genesis_seed).to_bytes());

@@ -4,8 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
 use crate::hash::Digest;
+use crate::membership::Operation;
 use crate::record::Record;
 use crate::update::UpdateCodec;
+
+/// Most changes of the membership in one record. Too low and a busy network takes several epochs for them; a proposal with all
+/// of them and a full set of inputs must fit into a message.
+pub const MAX_OPERATIONS: usize = 8;
 
 /// One accepted or received update: its author and its statement's hash ([`crate::envelope::Verified::statement`]).
 pub type UpdateRef = (u16, Digest);
@@ -56,6 +61,8 @@ pub struct RecordBody {
     pub receipts: Vec<UpdateRef>,
     /// The accepted uploads, by ascending author.
     pub inputs: Vec<UpdateRef>,
+    /// Changes of the membership, by ascending subject; with any, the record closes its epoch.
+    pub operations: Vec<Operation>,
 }
 
 /// A finalised record with its proof; it convinces anyone who knows the voters.
@@ -79,8 +86,10 @@ pub struct Status {
     pub record: Digest,
     /// Its view of the round in progress.
     pub view: u32,
-    /// Authors whose update it knows.
-    pub updates: u64,
+    /// Its epoch: which committee it can check messages against.
+    pub epoch: u32,
+    /// Authors whose update it knows: the first 64 bits for voters, the rest for the round's contributors in their order.
+    pub updates: [u64; 4],
     /// Signers whose receipt it knows.
     pub receipts: u64,
     /// Voters that it has heard vote in its view.
@@ -106,4 +115,6 @@ pub enum Message {
     Certificate(Certificate),
     /// A finalised record; proves itself.
     Committed(Box<Committed>),
+    /// A change of the membership; proves itself.
+    Operation(Operation),
 }

@@ -6,6 +6,7 @@ use crate::codec::{self, CodecError};
 use crate::election;
 use crate::hash::{Digest, hash};
 use crate::manifest::{Manifest, PROTOCOL_VERSION};
+use crate::membership::{Committee, Operation};
 
 /// Whether a round merged anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Record {
     pub epoch: u32,
     /// The round; 0 is the genesis.
     pub round: u64,
+    /// Votes that decide in its epoch.
+    pub quorum: u16,
     /// Hash of the record of the round before.
     pub parent: Digest,
     /// View in which this record was first proposed.
@@ -73,19 +76,25 @@ pub struct Record {
     pub seed_fold: Digest,
     /// Voters whose turn passed without this record being proposed, one bit per voter.
     pub skipped_leaders: u64,
+    /// Turns in a row that each voter has let pass, by place: what suspends an aggregator.
+    pub misses: Vec<u8>,
+    /// Whether the next round begins a new epoch.
+    pub closes_epoch: bool,
 }
 
 impl Record {
     /// The record of round 0, which follows from the manifest alone.
     #[must_use]
     pub fn genesis(manifest: &Manifest, network: Digest) -> Self {
-        let members_root = members_root(manifest);
+        let committee = Committee::founding(manifest);
+        let members_root = committee.root();
         let none = list_root::<(u16, Digest)>("inputs", &[]);
         Self {
             version: PROTOCOL_VERSION,
             network,
             epoch: 0,
             round: 0,
+            quorum: committee.quorum().quorum as u16,
             parent: Digest::ZERO,
             origin_view: 0,
             proposer: 0,
@@ -105,6 +114,8 @@ impl Record {
             seed_following: election::first_seed(&network, 1),
             seed_fold: election::first_seed(&network, 2),
             skipped_leaders: 0,
+            misses: vec![0; committee.voters()],
+            closes_epoch: false,
         }
     }
 
@@ -124,26 +135,19 @@ impl Record {
 
     /// Election seeds of the round after this one: `(seed, following, fold)`. They move up at an epoch's end.
     #[must_use]
-    pub fn next_seeds(&self, epoch_length: u32) -> (Digest, Digest, Digest) {
-        if (self.round + 1) / u64::from(epoch_length) == u64::from(self.epoch) {
-            (self.seed, self.seed_following, self.seed_fold)
-        } else {
+    pub const fn next_seeds(&self) -> (Digest, Digest, Digest) {
+        if self.closes_epoch {
             (self.seed_following, self.seed_fold, self.seed_fold)
+        } else {
+            (self.seed, self.seed_following, self.seed_fold)
         }
     }
 }
 
-/// The epoch that a round belongs to.
+/// Root of a record's operations; zero if there are none.
 #[must_use]
-pub fn epoch_of(round: u64, epoch_length: u32) -> u32 {
-    u32::try_from(round / u64::from(epoch_length.max(1))).unwrap_or(u32::MAX)
-}
-
-/// Root of the voters' keys, in the order of their indices.
-#[must_use]
-pub fn members_root(manifest: &Manifest) -> Digest {
-    let keys: Vec<u8> = manifest.founders.iter().flat_map(|f| f.key.0).collect();
-    hash("members", &keys)
+pub fn operations_root(operations: &[Operation]) -> Digest {
+    if operations.is_empty() { Digest::ZERO } else { list_root("operations", operations) }
 }
 
 /// Root of a list in canonical order.

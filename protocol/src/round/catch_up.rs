@@ -1,19 +1,27 @@
 //! Phase 7, and members that were away: a final record convinces anyone, whatever they missed.
 
+use std::sync::Arc;
+
 use super::{Effect, Event, LATER_PER_AUTHOR, Out, Recipient, State};
 use crate::envelope::{Kind, Slot, Verified};
+use crate::membership::{Closing, Committee};
 use crate::message::{Committed, Message, Status};
 
 /// Views whose certificates one answer carries. Too low and a member that is many views behind asks more often.
 const CERTIFICATES_PER_ANSWER: usize = 16;
 
-/// A voter as a bit; none for an index that no voter has.
-fn bit(index: u16) -> u64 {
-    1u64.checked_shl(index.into()).unwrap_or(0)
+/// A voter as a bit; none for a place that no voter has.
+fn bit(place: u16) -> u64 {
+    1u64.checked_shl(place.into()).unwrap_or(0)
 }
 
-fn bits(indices: impl Iterator<Item = u16>) -> u64 {
-    indices.fold(0, |set, index| set | bit(index))
+fn bits(places: impl Iterator<Item = u16>) -> u64 {
+    places.fold(0, |set, place| set | bit(place))
+}
+
+/// Whether a set of updates has this one; true for a number that the round does not take.
+fn has(set: &[u64; 4], number: Option<usize>) -> bool {
+    number.and_then(|n| set.get(n / 64).map(|word| word >> (n % 64) & 1 == 1)).unwrap_or(true)
 }
 
 impl State {
@@ -22,11 +30,11 @@ impl State {
         let Some(certificate) = &self.round.finalized else { return };
         let Some((record, body)) = self.known_record(&certificate.record) else { return };
         let committed = Committed { record, body, certificate: certificate.clone() };
-        self.commit(Box::new(committed), out);
+        self.commit(Arc::new(committed), out);
     }
 
     /// A final record from somebody else: checked by the verifier, so it holds for whoever brings it.
-    pub(super) fn on_committed(&mut self, committed: Box<Committed>, out: &mut Out) {
+    pub(super) fn on_committed(&mut self, committed: &Committed, out: &mut Out) {
         let (round, hash) = (committed.record.round, committed.certificate.record);
         if round == self.head.round && hash != self.head_hash {
             // More than a third of the voters signed both: nothing that follows can be trusted, and no rule picks a side.
@@ -34,21 +42,52 @@ impl State {
             out.emit(Event::Fork { round, records: (self.head_hash, hash) });
             return;
         }
-        if round <= self.head.round {
+        // A record of another epoch rests on another committee; those that close the epochs between come first.
+        if round <= self.head.round || committed.record.epoch != self.committee.epoch {
             return;
         }
         if round > self.round.number {
             out.emit(Event::CaughtUp { from: self.head.round, to: round });
         }
-        self.commit(committed, out);
+        self.commit(Arc::new(committed.clone()), out);
     }
 
-    fn commit(&mut self, committed: Box<Committed>, out: &mut Out) {
+    /// The committee that a certified record makes, if it closes its epoch.
+    fn next_committee(&self, committed: &Committed) -> Result<Option<Arc<Committee>>, &'static str> {
+        let record = &committed.record;
+        if self
+            .rules
+            .checkpoint
+            .is_some_and(|(round, hash)| round == record.round && hash != committed.certificate.record)
+        {
+            return Err("it is not the record that the invitation named");
+        }
+        if !record.closes_epoch {
+            return Ok(None);
+        }
+        let sponsor_cap = self.rules.constants.sponsor_cap;
+        let closing = Closing { round: record.round, misses: &record.misses, sponsor_cap };
+        let next = self.committee.next(&closing, &committed.body.operations);
+        match next {
+            Ok(next) if next.root() == record.next_members_root => Ok(Some(Arc::new(next))),
+            _ => Err("its operations do not give the members that it certifies"),
+        }
+    }
+
+    fn commit(&mut self, committed: Arc<Committed>, out: &mut Out) {
+        let record = &committed.record;
+        let next = match self.next_committee(&committed) {
+            Ok(next) => next,
+            Err(reason) => {
+                self.halted = true;
+                out.emit(Event::Halted { round: record.round, reason });
+                return;
+            }
+        };
         if !self.round.published {
             out.push(Effect::CancelTraining { round: self.round.number });
         }
-        let record = &committed.record;
-        out.push(Effect::Commit(committed.clone()));
+        out.push(Effect::Commit { committed: Arc::clone(&committed), next: next.clone() });
         out.emit(Event::RoundCommitted {
             round: record.round,
             view: committed.certificate.view,
@@ -56,16 +95,41 @@ impl State {
             inputs: record.inputs,
             record: committed.certificate.record,
         });
+        self.announce(&committed, out);
         self.head = record.clone();
         self.head_hash = committed.certificate.record;
         self.proof = Some(committed);
+        if let Some(next) = next {
+            // Places have changed: what was kept of later rounds was signed for the old ones.
+            self.later.clear();
+            self.committee = next;
+            self.set_up_epoch();
+            out.emit(Event::EpochStarted {
+                epoch: self.committee.epoch,
+                voters: self.quorum.voters,
+                members: self.committee.members.len(),
+                me: self.me,
+            });
+        }
         self.later.retain(|_, messages| {
             messages.retain(|m| m.slot().round > self.head.round);
             !messages.is_empty()
         });
+        self.sweep_pool();
         self.set_up_round();
         if self.started {
             self.begin_round(out);
+        }
+    }
+
+    /// Contributors take no part in the votes: the aggregator whose record it is tells them.
+    fn announce(&self, committed: &Arc<Committed>, out: &mut Out) {
+        let record = &committed.record;
+        let others = self.committee.members.len() > self.quorum.voters;
+        if others && self.me == Some(record.proposer) && record.round == self.round.number {
+            let slot = Slot { kind: Kind::Committed, epoch: record.epoch, round: record.round, view: 0 };
+            let message = Message::Committed(Box::new(committed.as_ref().clone()));
+            out.push(Effect::Say { to: Recipient::Contributors, slot, message });
         }
     }
 
@@ -87,16 +151,22 @@ impl State {
 
     /// Tells where this member stands and what it has; whoever is ahead, or has more, answers.
     pub(super) fn ask(&self, to: Recipient, out: &mut Out) {
-        if self.rules.me.is_none() {
+        if self.me.is_none() {
+            out.push(Effect::AskChain);
             return;
         }
         let round = &self.round;
+        let mut updates = [0; 4];
+        for number in round.updates.keys().filter_map(|key| self.bit_of(key.0)) {
+            updates[number / 64] |= 1 << (number % 64);
+        }
         let in_view = round.votes.iter().filter(|((_, view), _)| *view == round.view);
         let status = Status {
             finalized: self.head.round,
             record: self.head_hash,
+            epoch: self.committee.epoch,
             view: round.view,
-            updates: bits(round.updates.keys().map(|key| key.0)),
+            updates,
             receipts: bits(round.receipts.keys().map(|key| key.0)),
             votes: bits(in_view.flat_map(|(_, votes)| votes.keys().copied())),
             proposal: round.proposals.contains_key(&round.view),
@@ -113,7 +183,7 @@ impl State {
     /// per member and resend interval.
     pub(super) fn on_status(&mut self, from: u16, status: &Status, out: &mut Out) {
         let to = Recipient::One(from);
-        if self.rules.me == Some(from) {
+        if self.me == Some(from) {
             return;
         }
         if status.finalized > self.head.round {
@@ -129,7 +199,7 @@ impl State {
             let Some(proof) = &self.proof else { return };
             let record = &proof.record;
             let slot = Slot { kind: Kind::Committed, epoch: record.epoch, round: record.round, view: 0 };
-            out.push(Effect::Say { to, slot, message: Message::Committed(proof.clone()) });
+            out.push(Effect::Say { to, slot, message: Message::Committed(Box::new(proof.as_ref().clone())) });
         } else if !self.is_finished() {
             self.answer(to, status, out);
         }
@@ -138,11 +208,12 @@ impl State {
     /// What a member of the same round lacks. The others' updates and receipts too: whoever sent them may be gone.
     fn answer(&self, to: Recipient, status: &Status, out: &mut Out) {
         let round = &self.round;
-        let lacks = |set: u64, index: u16| set & bit(index) == 0;
-        let updates = round.updates.iter().filter(|(key, _)| lacks(status.updates, key.0)).map(|(_, u)| &u.message);
+        let lacks = |set: u64, place: u16| set & bit(place) == 0;
+        let updates = round.updates.iter().filter(|(key, _)| !has(&status.updates, self.bit_of(key.0)));
+        let updates = updates.map(|(_, update)| &update.message);
         let receipts = round.receipts.iter().filter(|(key, _)| lacks(status.receipts, key.0)).map(|(_, r)| r);
-        let proposal = round.proposals.get(&status.view).filter(|_| !status.proposal);
-        let own = self.rules.me.filter(|me| lacks(status.votes, *me));
+        let proposal = round.proposals.get(&status.view).filter(|_| !status.proposal).map(|known| &known.message);
+        let own = self.me.filter(|me| lacks(status.votes, *me));
         let in_view = round.votes.iter().filter(|((_, view), _)| *view == status.view);
         let votes = in_view.filter_map(|(_, votes)| votes.get(&own?));
         for message in updates.chain(receipts).chain(proposal).chain(votes) {
@@ -158,6 +229,6 @@ impl State {
     }
 
     fn status_slot(&self) -> Slot {
-        Slot { kind: Kind::Status, epoch: self.round.epoch, round: self.round.number, view: 0 }
+        Slot { kind: Kind::Status, epoch: self.committee.epoch, round: self.round.number, view: 0 }
     }
 }

@@ -1,15 +1,21 @@
 //! What a round machine wants done. The driver carries effects out in order and reports back as inputs.
 
+use std::sync::Arc;
+
 use super::input::{Timer, Timestamp};
 use crate::envelope::{Slot, Verified};
+use crate::evidence::EquivocationProof;
 use crate::hash::Digest;
+use crate::membership::Committee;
 use crate::message::{Committed, Message, UpdateHeader};
 
 /// Who a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Recipient {
-    /// Every member.
+    /// Every voter, and whoever follows what they say.
     All,
+    /// Every contributor, who does not hear the votes.
+    Contributors,
     /// One member.
     One(u16),
 }
@@ -112,6 +118,32 @@ pub enum Event {
         /// To this one.
         to: u64,
     },
+    /// The membership changed.
+    EpochStarted {
+        /// The epoch.
+        epoch: u32,
+        /// Its voters.
+        voters: usize,
+        /// All its members.
+        members: usize,
+        /// This member's place, if it has one.
+        me: Option<u16>,
+    },
+    /// A member was caught saying two things.
+    Equivocated {
+        /// Round.
+        round: u64,
+        /// Its place.
+        member: u16,
+    },
+    /// A certified record contradicts what this member can work out, or the checkpoint of its invitation: it was led to the
+    /// wrong network, or its program or disk is broken. Nothing is signed any more.
+    Halted {
+        /// Round.
+        round: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// Two final records for one round: more than a third of the voters are lying. Nothing is certified any more.
     Fork {
         /// Round.
@@ -194,7 +226,16 @@ pub enum Effect {
         after_ms: u64,
     },
     /// Write record and certificate to disk: the round is final.
-    Commit(Box<Committed>),
+    Commit {
+        /// The record with its proof.
+        committed: Arc<Committed>,
+        /// The committee of the next round, if an epoch begins with it: kept in the same transaction.
+        next: Option<Arc<Committee>>,
+    },
+    /// A member was caught saying two things: keep the proof for people.
+    Evidence(EquivocationProof),
+    /// This key has no place in the committee: ask any member for the records after the head.
+    AskChain,
     /// Count a fault of a member.
     Penalise {
         /// Who.

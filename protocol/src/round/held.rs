@@ -1,5 +1,6 @@
 //! What a member keeps of the round in progress, counted.
 
+use super::operations::MAX_POOL;
 use super::{LATER_PER_AUTHOR, STATEMENTS_PER_SLOT, State, VIEWS_AHEAD};
 
 /// How much a member keeps. Everything here is made by others, so each count has a bound ([`Held::most`]).
@@ -21,25 +22,28 @@ pub struct Held {
     pub answered: usize,
     /// Messages of the next round.
     pub later: usize,
+    /// Operations that wait for a record.
+    pub pool: usize,
 }
 
 impl Held {
-    /// The most that a member can keep in this view, whatever `voters` others send.
+    /// The most that a member can keep in this view, whatever the members of its committee send.
     #[must_use]
-    pub fn most(voters: u16, view: u32) -> Self {
-        let voters = usize::from(voters);
+    pub fn most(voters: usize, members: usize, view: u32) -> Self {
         let views = view.saturating_add(VIEWS_AHEAD).saturating_add(1) as usize;
         let statements = voters * STATEMENTS_PER_SLOT;
         Self {
-            updates: statements,
+            updates: members * STATEMENTS_PER_SLOT,
             receipts: statements,
             proposals: views,
             votes: 3 * views * voters,
             certificates: 2 * views,
             // One for each proposal that is judged, and one for each set of receipts that this member could propose with.
             merges: views + statements,
-            answered: voters,
-            later: voters * LATER_PER_AUTHOR,
+            // One more place is nobody's: that of messages that prove themselves.
+            answered: members + 1,
+            later: (members + 1) * LATER_PER_AUTHOR,
+            pool: MAX_POOL,
         }
     }
 
@@ -54,6 +58,7 @@ impl Held {
             && self.merges <= most.merges
             && self.answered <= most.answered
             && self.later <= most.later
+            && self.pool <= most.pool
     }
 }
 
@@ -71,6 +76,7 @@ impl State {
             merges: round.merges.len(),
             answered: round.answered.len(),
             later: self.later.values().map(Vec::len).sum(),
+            pool: self.pool.len(),
         }
     }
 }

@@ -56,6 +56,15 @@ impl Timer {
     }
 }
 
+/// What a driver has measured; 0 where it has not. Durations decide when a member speaks, never what it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tempo {
+    /// How long an aggregator of view 0 should be given, in milliseconds.
+    pub leader_ms: u64,
+    /// How long a training phase should be given, in milliseconds.
+    pub round_ms: u64,
+}
+
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
@@ -90,7 +99,9 @@ pub enum Input {
     Timer(Timer),
     /// A member can be reached.
     Connected {
-        /// Its index.
+        /// Its place in the committee.
         member: u16,
     },
+    /// The driver has measured how fast things go.
+    Tempo(Tempo),
 }

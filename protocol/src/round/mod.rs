@@ -18,8 +18,10 @@
 
 mod catch_up;
 mod effect;
+mod equivocation;
 mod held;
 mod input;
+mod operations;
 mod proposal;
 mod receipts;
 mod rules;
@@ -36,15 +38,17 @@ use std::sync::Arc;
 
 pub use effect::{Effect, Event, Fault, MergeInput, Recipient};
 pub use held::Held;
-pub use input::{Input, Timer, Timestamp};
+pub use input::{Input, Tempo, Timer, Timestamp};
 pub use rules::Rules;
 
-use crate::certificate::Certificate;
-use crate::election;
+use crate::certificate::{Certificate, Quorum};
+use crate::derive::Position;
 use crate::envelope::{Kind, Slot, Verified};
 use crate::hash::Digest;
-use crate::message::{Committed, Message, UpdateHeader, UpdateRef};
-use crate::record::{Record, epoch_of};
+use crate::keys::PublicKey;
+use crate::membership::{Committee, Operation};
+use crate::message::{Committed, Message, RecordBody, UpdateHeader, UpdateRef};
+use crate::record::Record;
 
 /// Messages of the next round that are kept per author until this member gets there. Too low and a member that is a
 /// moment behind has to ask for them again.
@@ -88,20 +92,32 @@ struct OwnVotes {
     finalize: Option<Digest>,
 }
 
+/// A proposal with what was worked out about it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Known {
+    record: Digest,
+    /// Whether its inputs were found to be those that its receipts force.
+    forced: bool,
+    message: Verified,
+}
+
 /// Everything about the round in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Round {
     number: u64,
-    epoch: u32,
     published: bool,
     updates: BTreeMap<UpdateRef, KnownUpdate>,
+    /// Authors with one update, whose payload is here: what a receipt would list.
+    held: usize,
     receipts: BTreeMap<UpdateRef, Verified>,
     receipt_sent: bool,
     collecting: bool,
     quorum_seen: bool,
     view: u32,
-    proposals: BTreeMap<u32, Verified>,
+    proposals: BTreeMap<u32, Known>,
     proposed: BTreeSet<u32>,
+    /// What this member proposes, once chosen: later receipts do not make it merge again.
+    chosen: Option<RecordBody>,
     repropose: bool,
     votes: BTreeMap<(Kind, u32), BTreeMap<u16, Verified>>,
     own: BTreeMap<u32, OwnVotes>,
@@ -119,18 +135,29 @@ pub struct State {
     rules: Arc<Rules>,
     head: Record,
     head_hash: Digest,
-    proof: Option<Box<Committed>>,
+    proof: Option<Arc<Committed>>,
+    committee: Arc<Committee>,
+    quorum: Quorum,
+    /// This member's place in the committee.
+    me: Option<u16>,
+    /// Voters in the order in which they aggregate.
     order: Vec<u16>,
+    /// Contributors whose turn it is.
+    contributors: Vec<u16>,
     round: Round,
     later: BTreeMap<u16, Vec<Verified>>,
+    /// Operations that wait for a record, by subject.
+    pool: BTreeMap<PublicKey, Operation>,
+    tempo: Tempo,
     started: bool,
     halted: bool,
 }
 
 impl State {
-    /// A member at the genesis, or at the last record that it has on disk.
+    /// A member at the genesis, or at the last record that it has on disk, with the committee of the round after it: the
+    /// founders at the genesis ([`Committee::founding`]), later what [`Effect::Commit`] said.
     #[must_use]
-    pub fn new(rules: Arc<Rules>, head: Option<Box<Committed>>) -> Self {
+    pub fn new(rules: Arc<Rules>, head: Option<Arc<Committed>>, committee: Arc<Committee>) -> Self {
         let (record, proof) = match head {
             Some(committed) => (committed.record.clone(), Some(committed)),
             None => (rules.genesis.clone(), None),
@@ -140,12 +167,19 @@ impl State {
             rules,
             head: record,
             proof,
+            quorum: committee.quorum(),
+            me: None,
+            committee,
             order: Vec::new(),
+            contributors: Vec::new(),
             round: Round::default(),
             later: BTreeMap::new(),
+            pool: BTreeMap::new(),
+            tempo: Tempo::default(),
             started: false,
             halted: false,
         };
+        state.set_up_epoch();
         state.set_up_round();
         state
     }
@@ -170,8 +204,29 @@ impl State {
 
     /// The last final record with its proof; nothing at the genesis.
     #[must_use]
-    pub fn proof(&self) -> Option<&Committed> {
-        self.proof.as_deref()
+    pub const fn proof(&self) -> Option<&Arc<Committed>> {
+        self.proof.as_ref()
+    }
+
+    /// The committee of the round in progress.
+    #[must_use]
+    pub const fn committee(&self) -> &Arc<Committee> {
+        &self.committee
+    }
+
+    /// This member's place in it; nothing for a key that is not, or not yet, or no longer a member.
+    #[must_use]
+    pub const fn me(&self) -> Option<u16> {
+        self.me
+    }
+
+    /// Signed messages of the round in progress that a record's body rests on: its receipts, and the updates that it took
+    /// in. What an audit needs; ask before the record is committed.
+    #[must_use]
+    pub fn inputs_of(&self, body: &RecordBody) -> Vec<Verified> {
+        let receipts = body.receipts.iter().filter_map(|key| self.round.receipts.get(key));
+        let updates = body.inputs.iter().filter_map(|key| self.round.updates.get(key)).map(|update| &update.message);
+        receipts.chain(updates).cloned().collect()
     }
 
     /// The round in progress and its view.
@@ -200,6 +255,7 @@ impl State {
             Input::Merged { inputs_root, model_root } => self.on_merged(inputs_root, model_root, &mut out),
             Input::Timer(timer) => self.on_timer(timer, &mut out),
             Input::Connected { member } => self.on_connected(member, &mut out),
+            Input::Tempo(tempo) => self.tempo = tempo,
         }
         out.effects
     }
@@ -208,14 +264,19 @@ impl State {
     fn on_message(&mut self, message: Verified, out: &mut Out) {
         let slot = *message.slot();
         match message.message() {
-            Message::Status(status) => return self.on_status(message.author(), &status.clone(), out),
-            Message::Committed(committed) => return self.on_committed(committed.clone(), out),
+            // A place means something in its own epoch only; drivers answer members of others.
+            Message::Status(status) if slot.epoch == self.committee.epoch => {
+                return self.on_status(message.author(), &status.clone(), out);
+            }
+            Message::Status(_) => return,
+            Message::Committed(committed) => return self.on_committed(committed, out),
+            Message::Operation(operation) => return self.on_operation(operation.clone(), out),
             _ => {}
         }
         if slot.round > self.round.number {
             return self.on_later(message, out);
         }
-        if slot.round < self.round.number || slot.epoch != self.round.epoch || self.is_finished() {
+        if slot.round < self.round.number || slot.epoch != self.committee.epoch || self.is_finished() {
             return;
         }
         match message.message() {
@@ -224,7 +285,7 @@ impl State {
             Message::Proposal(_) => self.on_proposal(message, out),
             Message::Vote(_) => self.on_vote(message, out),
             Message::Certificate(certificate) => self.on_certificate(certificate.clone(), out),
-            Message::Status(_) | Message::Committed(_) => {}
+            Message::Status(_) | Message::Committed(_) | Message::Operation(_) => {}
         }
     }
 
@@ -235,12 +296,20 @@ impl State {
         }
     }
 
+    /// Works out what holds for a whole epoch.
+    fn set_up_epoch(&mut self) {
+        let (seed, _, _) = self.head.next_seeds();
+        self.quorum = self.committee.quorum();
+        self.me = self.committee.place(&self.rules.key);
+        self.order = self.committee.order(&seed);
+    }
+
     /// Prepares the round after the head; no effects.
     fn set_up_round(&mut self) {
         let number = self.head.round + 1;
-        let (seed, _, _) = self.head.next_seeds(self.rules.epoch_length);
-        self.order = election::order(&seed, self.rules.voters);
-        self.round = Round { number, epoch: epoch_of(number, self.rules.epoch_length), ..Round::default() };
+        let (seed, _, _) = self.head.next_seeds();
+        self.contributors = self.committee.contributors(&seed, number);
+        self.round = Round { number, ..Round::default() };
     }
 
     /// Phase 0: train from the head's model.
@@ -251,9 +320,9 @@ impl State {
         }
         let round = self.round.number;
         out.emit(Event::RoundStarted { round, leader: self.leader(0) });
-        out.timer(Timer::Round { round }, self.rules.timers.round_ms);
+        out.timer(Timer::Round { round }, self.round_ms());
         out.timer(Timer::Resend { round }, self.rules.timers.resend_ms);
-        if !self.round.published {
+        if !self.round.published && self.contributes() {
             let holders =
                 self.proof.as_ref().map_or_else(Vec::new, |p| p.certificate.votes.iter().map(|v| v.0).collect());
             out.push(Effect::Train { round, base: self.head_hash, model_root: self.head.model_root, holders });
@@ -263,12 +332,46 @@ impl State {
         }
     }
 
+    /// This member's place, if it votes.
+    fn voter(&self) -> Option<u16> {
+        self.me.filter(|me| usize::from(*me) < self.quorum.voters)
+    }
+
+    /// Whether this member's update is wanted in this round.
+    fn contributes(&self) -> bool {
+        self.me.is_some_and(|me| self.bit_of(me).is_some())
+    }
+
+    /// How many updates the round may take.
+    fn expected(&self) -> usize {
+        self.quorum.voters + self.contributors.len()
+    }
+
+    /// An author's number among those whose updates the round takes: voters by place, then its contributors.
+    fn bit_of(&self, author: u16) -> Option<usize> {
+        let voters = self.quorum.voters;
+        if usize::from(author) < voters {
+            return Some(usize::from(author));
+        }
+        self.contributors.binary_search(&author).ok().map(|i| crate::manifest::MAX_VOTERS + i)
+    }
+
+    fn position_in_chain(&self) -> Position<'_> {
+        Position {
+            constants: &self.rules.constants,
+            head: &self.head,
+            head_hash: self.head_hash,
+            committee: &self.committee,
+            order: &self.order,
+        }
+    }
+
     fn leader(&self, view: u32) -> u16 {
-        election::leader(&self.order, self.round.number, view).unwrap_or_default()
+        self.position_in_chain().leader(view)
     }
 
     fn slot(&self, kind: Kind, view: u32) -> Slot {
-        Slot { kind, epoch: self.round.epoch, round: self.round.number, view }
+        Slot { kind, epoch: self.committee.epoch, round: self.round.number, view }
     }
 }
 

@@ -1,12 +1,10 @@
 //! Phases 3 and 4: the aggregator proposes, and every voter recomputes before it votes.
 
-use super::{Effect, Event, Fault, Merge, MergeInput, Out, Payload, State};
-use crate::election::fold_seed;
+use super::{Effect, Event, Fault, Known, Merge, MergeInput, Out, Payload, State};
 use crate::envelope::{Kind, Verified};
 use crate::hash::Digest;
-use crate::manifest::PROTOCOL_VERSION;
 use crate::message::{Message, Proposal, RecordBody, UpdateRef};
-use crate::record::{Record, RecordKind, Rule, list_root};
+use crate::record::{Record, list_root};
 
 /// Whether the result of a merge is known.
 enum Outcome {
@@ -31,7 +29,7 @@ impl State {
     /// Phase 3. Called whenever something changes that a proposal of this member may be waiting for.
     pub(super) fn try_propose(&mut self, out: &mut Out) {
         let view = self.round.view;
-        let mine = self.rules.me == Some(self.leader(view));
+        let mine = self.voter() == Some(self.leader(view));
         if !mine || self.round.proposed.contains(&view) || self.own_votes(view).nullify {
             return;
         }
@@ -56,15 +54,29 @@ impl State {
     }
 
     fn fresh_proposal(&mut self, view: u32, out: &mut Out) -> Option<Proposal> {
-        let receipts = self.chosen_receipts()?;
-        let inputs = self.forced_inputs(&receipts)?;
-        let body = RecordBody { receipts, inputs };
-        let me = self.rules.me?;
-        match self.merged(&body.inputs, out) {
-            Outcome::Wait | Outcome::Impossible => None,
-            Outcome::Carry => Some(Proposal { record: self.derive(&body, None, me, view), body, notarized_in: None }),
-            Outcome::Model(root) => {
-                Some(Proposal { record: self.derive(&body, Some(root), me, view), body, notarized_in: None })
+        let me = self.voter()?;
+        if self.round.chosen.is_none() {
+            let (receipts, operations) = (self.chosen_receipts()?, self.chosen_operations());
+            let mut body = RecordBody { receipts, inputs: Vec::new(), operations };
+            body.inputs = self.forced_inputs(&body)?;
+            self.round.chosen = Some(body);
+        }
+        let body = self.round.chosen.clone()?;
+        let model = match self.merged(&body.inputs, out) {
+            Outcome::Wait => return None,
+            // An input turned out not to be what its author signed for, whoever vouched for it: choose again.
+            Outcome::Impossible => {
+                self.round.chosen = None;
+                return None;
+            }
+            Outcome::Carry => None,
+            Outcome::Model(root) => Some(root),
+        };
+        match self.position_in_chain().record(&body, model, me, view) {
+            Ok((record, _)) => Some(Proposal { record, body, notarized_in: None }),
+            Err(_) => {
+                self.round.chosen = None;
+                None
             }
         }
     }
@@ -80,15 +92,18 @@ impl State {
             return;
         }
         if let Some(known) = self.round.proposals.get(&view) {
-            if known.statement() != message.statement() {
-                out.penalise(author, Fault::Equivocation);
+            if known.message.statement() != message.statement() {
+                let known = known.message.clone();
+                self.caught(&known, &message, out);
             }
             return;
         }
-        if self.rules.me == Some(author) {
+        let Message::Proposal(proposal) = message.message() else { return };
+        let Ok(record) = proposal.record.hash() else { return };
+        if self.me == Some(author) {
             self.round.proposed.insert(view);
         }
-        self.round.proposals.insert(view, message);
+        self.round.proposals.insert(view, Known { record, forced: false, message });
         self.try_judge(out);
         self.try_commit(out);
     }
@@ -97,12 +112,12 @@ impl State {
     pub(super) fn try_judge(&mut self, out: &mut Out) {
         let view = self.round.view;
         let own = self.own_votes(view);
-        if self.rules.me.is_none() || own.notarize.is_some() || own.nullify {
+        if self.voter().is_none() || own.notarize.is_some() || own.nullify {
             return;
         }
-        let Some(message) = self.round.proposals.get(&view) else { return };
-        let (author, Message::Proposal(proposal)) = (message.author(), message.message().clone()) else { return };
-        match self.judge(view, author, &proposal, out) {
+        let Some(known) = self.round.proposals.get(&view).cloned() else { return };
+        let (author, Message::Proposal(proposal)) = (known.message.author(), known.message.message()) else { return };
+        match self.judge(view, &known, proposal, out) {
             Verdict::Wait => {}
             Verdict::Accept(hash) => self.notarize(view, hash, out),
             Verdict::Refuse(reason) => {
@@ -114,8 +129,8 @@ impl State {
         }
     }
 
-    fn judge(&mut self, view: u32, author: u16, proposal: &Proposal, out: &mut Out) -> Verdict {
-        let Ok(hash) = proposal.record.hash() else { return Verdict::Refuse("the record cannot be encoded") };
+    fn judge(&mut self, view: u32, known: &Known, proposal: &Proposal, out: &mut Out) -> Verdict {
+        let hash = known.record;
         // Rule (c): nullifications for all views since the notarization that the proposal names, or since the first.
         let first = match proposal.notarized_in {
             Some(notarized) if notarized >= view => return Verdict::Refuse("it repeats a record of a later view"),
@@ -134,29 +149,34 @@ impl State {
             return Verdict::Accept(hash);
         }
         let body = &proposal.body;
-        if body.receipts.len() != self.rules.quorum.quorum {
+        if body.receipts.len() != self.quorum.quorum {
             return Verdict::Refuse("it does not rest on a quorum of receipts");
         }
-        let Some(inputs) = self.forced_inputs(&body.receipts) else { return Verdict::Wait };
-        if inputs != body.inputs {
-            return Verdict::Refuse("its inputs are not those that the receipts force");
+        if !known.forced {
+            let Some(inputs) = self.forced_inputs(body) else { return Verdict::Wait };
+            if inputs != body.inputs {
+                return Verdict::Refuse("its inputs are not those that the receipts force");
+            }
+            if let Some(known) = self.round.proposals.get_mut(&view) {
+                known.forced = true;
+            }
         }
-        let model = match self.merged(&inputs, out) {
+        let model = match self.merged(&body.inputs, out) {
             Outcome::Wait => return Verdict::Wait,
             Outcome::Impossible => return Verdict::Refuse("an input is not a valid update"),
             Outcome::Carry => None,
             Outcome::Model(root) => Some(root),
         };
-        if self.derive(body, model, author, view) == proposal.record {
-            Verdict::Accept(hash)
-        } else {
-            Verdict::Refuse("the record is not what its inputs give")
+        match self.position_in_chain().record(body, model, known.message.author(), view) {
+            Ok((record, _)) if record == proposal.record => Verdict::Accept(hash),
+            Ok(_) => Verdict::Refuse("the record is not what its inputs give"),
+            Err(_) => Verdict::Refuse("its operations do not fit the membership"),
         }
     }
 
     /// The merge of these inputs, asking for whatever is missing.
     fn merged(&mut self, inputs: &[UpdateRef], out: &mut Out) -> Outcome {
-        if inputs.is_empty() || inputs.len() < self.rules.fewest_inputs {
+        if inputs.is_empty() || inputs.len() < self.rules.constants.fewest_inputs(&self.committee) {
             return Outcome::Carry;
         }
         let mut list = Vec::with_capacity(inputs.len());
@@ -167,7 +187,7 @@ impl State {
                     author: key.0,
                     statement: key.1,
                     payload_root: u.header.payload_root,
-                    weight: u.header.samples.min(self.rules.max_weight),
+                    weight: u.header.samples.min(self.rules.constants.max_weight),
                 }),
                 Some(u) if u.payload == Payload::Bad => return Outcome::Impossible,
                 // The fetch is under way, or the header comes with a resend.
@@ -201,45 +221,10 @@ impl State {
         }
     }
 
-    /// The record that a body gives: the same for everyone who holds the same inputs.
-    fn derive(&self, body: &RecordBody, model: Option<Digest>, proposer: u16, origin_view: u32) -> Record {
-        let head = &self.head;
-        let inputs_root = list_root("inputs", &body.inputs);
-        let (seed, seed_following, fold) = head.next_seeds(self.rules.epoch_length);
-        let skipped = (0..origin_view.min(u32::from(self.rules.voters))).map(|view| 1u64 << (self.leader(view) % 64));
-        Record {
-            version: PROTOCOL_VERSION,
-            network: self.rules.network,
-            epoch: self.round.epoch,
-            round: self.round.number,
-            parent: self.head_hash,
-            origin_view,
-            proposer,
-            kind: if model.is_some() { RecordKind::Normal } else { RecordKind::Empty },
-            rule: Rule::Mean,
-            members_root: self.rules.members_root,
-            receipts_root: list_root("receipts", &body.receipts),
-            inputs_root,
-            // At most one input per voter, of which there are at most 64.
-            inputs: body.inputs.len() as u16,
-            model_root: model.unwrap_or(head.model_root),
-            protos_root: head.protos_root,
-            state_root: head.state_root,
-            artefact_root: Digest::ZERO,
-            ops_root: Digest::ZERO,
-            next_members_root: self.rules.members_root,
-            seed,
-            seed_following,
-            seed_fold: fold_seed(&fold, &inputs_root, self.round.number),
-            skipped_leaders: skipped.fold(0, |bits, bit| bits | bit),
-        }
-    }
-
     /// A record that some proposal of this round carried, with its body.
     pub(super) fn known_record(&self, hash: &Digest) -> Option<(Record, RecordBody)> {
-        self.round.proposals.values().find_map(|message| match message.message() {
-            Message::Proposal(p) if p.record.hash().as_ref() == Ok(hash) => Some((p.record.clone(), p.body.clone())),
-            _ => None,
-        })
+        let known = self.round.proposals.values().find(|known| known.record == *hash)?;
+        let Message::Proposal(proposal) = known.message.message() else { return None };
+        Some((proposal.record.clone(), proposal.body.clone()))
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Event, Fault, Out, Payload, STATEMENTS_PER_SLOT, State, Timer};
+use super::{Event, Out, Payload, STATEMENTS_PER_SLOT, State, Timer};
+use crate::derive;
 use crate::envelope::Verified;
-use crate::message::{Message, UpdateRef};
+use crate::hash::Digest;
+use crate::message::{Message, RecordBody, UpdateRef};
 
 impl State {
     /// Keeps a receipt, learns from it who holds what, and starts view 0's timer at a quorum.
@@ -14,12 +16,15 @@ impl State {
         if self.round.receipts.contains_key(&key) {
             return;
         }
-        match self.round.receipts.keys().filter(|k| k.0 == author).count() {
-            0 => {}
-            n if n < STATEMENTS_PER_SLOT => out.penalise(author, Fault::Equivocation),
-            _ => return,
+        let mut known = self.round.receipts.range((author, Digest::ZERO)..=(author, Digest([0xff; 32])));
+        let first = known.next().map(|(_, receipt)| receipt.clone());
+        if known.count() + 1 >= STATEMENTS_PER_SLOT {
+            return;
         }
-        if self.rules.me == Some(author) {
+        if let Some(first) = first {
+            self.caught(&first, &message, out);
+        }
+        if self.me == Some(author) {
             self.round.receipt_sent = true;
         }
         let Message::Receipt(receipt) = message.message() else { return };
@@ -30,12 +35,12 @@ impl State {
                 self.fetch(item, out);
             }
         }
-        if !self.round.quorum_seen && self.receipt_signers() >= self.rules.quorum.quorum {
+        if !self.round.quorum_seen && self.receipt_signers() >= self.quorum.quorum {
             self.round.quorum_seen = true;
             let round = self.round.number;
             out.emit(Event::ReceiptQuorum { round });
             if self.round.view == 0 {
-                out.timer(Timer::View { round, view: 0 }, self.rules.view_ms(0));
+                out.timer(Timer::View { round, view: 0 }, self.view_ms(0));
             }
         }
         self.try_propose(out);
@@ -58,8 +63,8 @@ impl State {
         }
         let mut all: Vec<(usize, UpdateRef)> = by_signer.into_values().collect();
         all.sort_by_key(|(items, key)| (std::cmp::Reverse(*items), key.0));
-        all.truncate(self.rules.quorum.quorum);
-        if all.len() < self.rules.quorum.quorum {
+        all.truncate(self.quorum.quorum);
+        if all.len() < self.quorum.quorum {
             return None;
         }
         let mut chosen: Vec<UpdateRef> = all.into_iter().map(|(_, key)| key).collect();
@@ -67,19 +72,14 @@ impl State {
         Some(chosen)
     }
 
-    /// The inputs that a quorum of receipts forces: updates that at least `f + 1` of them list, so that at least one honest
-    /// member holds each. An author with two such updates is left out. Nothing if a receipt is not known here.
-    pub(super) fn forced_inputs(&self, receipts: &[UpdateRef]) -> Option<Vec<UpdateRef>> {
-        let mut counts: BTreeMap<UpdateRef, usize> = BTreeMap::new();
-        for key in receipts {
+    /// [`derive::forced_inputs`] of a body's receipts; nothing if one of them is not known here.
+    pub(super) fn forced_inputs(&self, body: &RecordBody) -> Option<Vec<UpdateRef>> {
+        let mut receipts = Vec::with_capacity(body.receipts.len());
+        for key in &body.receipts {
             let Message::Receipt(receipt) = self.round.receipts.get(key)?.message() else { return None };
-            for item in &receipt.items {
-                *counts.entry(*item).or_default() += 1;
-            }
+            receipts.push(receipt);
         }
-        let forced: Vec<UpdateRef> =
-            counts.into_iter().filter(|(_, n)| *n > self.rules.quorum.faulty).map(|(key, _)| key).collect();
-        let alone = |key: &UpdateRef| forced.iter().filter(|other| other.0 == key.0).count() == 1;
-        Some(forced.iter().filter(|key| alone(key)).copied().collect())
+        let evicted = derive::evicted_places(body, &self.committee);
+        Some(derive::forced_inputs(receipts.into_iter(), &self.quorum, &evicted))
     }
 }

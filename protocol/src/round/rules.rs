@@ -1,45 +1,36 @@
 //! What a machine knows from the manifest, in the form in which it uses it.
 
-use crate::certificate::Quorum;
+use crate::derive::Constants;
 use crate::hash::Digest;
 use crate::keys::PublicKey;
 use crate::manifest::{Manifest, ManifestError, Timers};
-use crate::record::{Record, members_root};
+use crate::record::Record;
 use crate::update::UpdateCodec;
 
 /// The constants of a network, and who this member is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
-    /// The network's id.
-    pub network: Digest,
-    /// This member's index; nothing for an observer, which follows the chain but signs nothing.
-    pub me: Option<u16>,
-    /// Number of voters.
-    pub voters: u16,
-    /// Votes that decide.
-    pub quorum: Quorum,
+    /// What records depend on.
+    pub constants: Constants,
+    /// This member's key. A key without a place in the committee follows the chain and signs nothing.
+    pub key: PublicKey,
     /// The genesis record.
     pub genesis: Record,
     /// Its hash.
     pub genesis_hash: Digest,
-    /// Root of the voters' keys.
-    pub members_root: Digest,
     /// Hash of the schema.
     pub schema: Digest,
     /// How payloads travel.
     pub codec: UpdateCodec,
     /// Bytes of a payload as it travels.
     pub wire_len: u32,
-    /// Rounds per epoch.
-    pub epoch_length: u32,
-    /// Cap on an update's weight.
-    pub max_weight: u32,
-    /// Fewest updates that make a merge.
-    pub fewest_inputs: usize,
     /// Last round; 0 means none.
     pub rounds: u64,
     /// Durations.
     pub timers: Timers,
+    /// A record that must be on the chain, from an invitation: keys that left long ago cannot show a newcomer another
+    /// history. It closes an epoch, so that nobody can be led past it.
+    pub checkpoint: Option<(u64, Digest)>,
 }
 
 impl Rules {
@@ -47,32 +38,20 @@ impl Rules {
     ///
     /// # Errors
     /// [`ManifestError`] if the manifest cannot be encoded.
-    pub fn new(manifest: &Manifest, me: &PublicKey) -> Result<Self, ManifestError> {
-        let network = manifest.network_id()?;
-        let genesis = Record::genesis(manifest, network);
-        let voters = manifest.founders.len();
+    pub fn new(manifest: &Manifest, key: &PublicKey) -> Result<Self, ManifestError> {
+        let constants = Constants::new(manifest)?;
+        let genesis = Record::genesis(manifest, constants.network);
         Ok(Self {
-            network,
-            me: manifest.founders.iter().position(|f| f.key == *me).map(|i| i as u16),
-            voters: voters as u16,
-            quorum: Quorum::of(voters),
+            key: *key,
             genesis_hash: genesis.hash()?,
             genesis,
-            members_root: members_root(manifest),
             schema: manifest.schema.digest(),
             codec: manifest.codec,
             wire_len: manifest.codec.encoded_len(&manifest.schema) as u32,
-            epoch_length: manifest.epoch_length,
-            max_weight: manifest.max_weight,
-            fewest_inputs: manifest.fewest_inputs(),
             rounds: manifest.rounds,
             timers: manifest.timers.clone(),
+            checkpoint: None,
+            constants,
         })
-    }
-
-    /// How long the aggregator of a view has: doubles with each view, up to 64-fold.
-    #[must_use]
-    pub fn view_ms(&self, view: u32) -> u64 {
-        self.timers.leader_ms.saturating_mul(1 << view.min(6))
     }
 }

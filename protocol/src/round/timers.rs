@@ -7,6 +7,9 @@ use crate::message::Message;
 /// How far the interval between resends may double: 16-fold.
 const MAX_RESEND_DOUBLINGS: u32 = 4;
 
+/// Least time that an aggregator has, however fast the network was measured. Too low and a moment's load costs a view.
+const LEAST_LEADER_MS: u64 = 200;
+
 impl State {
     pub(super) fn on_timer(&mut self, timer: Timer, out: &mut Out) {
         if timer.round() != self.round.number || self.is_finished() {
@@ -36,29 +39,53 @@ impl State {
         }
     }
 
+    /// How long the aggregator of a view has: what was measured, or what the manifest says until then; doubles with each view,
+    /// up to 64-fold.
+    pub(super) fn view_ms(&self, view: u32) -> u64 {
+        let first = match self.tempo.leader_ms {
+            0 => self.rules.timers.leader_ms,
+            measured => measured.max(LEAST_LEADER_MS),
+        };
+        first.saturating_mul(1 << view.min(6))
+    }
+
+    /// How long a training phase has before receipts are signed for what there is; never longer than the manifest says.
+    pub(super) fn round_ms(&self) -> u64 {
+        let most = self.rules.timers.round_ms;
+        match self.tempo.round_ms {
+            0 => most,
+            measured => measured.clamp(self.rules.timers.collect_ms.min(most), most),
+        }
+    }
+
     /// Says again what others may have missed: own statements of this round, and the certificate that led into this view. A
-    /// member that is still training is not stuck, and does not ask.
+    /// member that is still training is not stuck, and does not ask; one that has nothing to do in this round only waits.
     fn resend(&mut self, out: &mut Out) {
         self.round.answered.clear();
         if self.round.receipt_sent {
             self.repeat_own(out);
         }
-        if self.round.published || self.round.receipt_sent {
+        if self.round.published || self.round.receipt_sent || !self.contributes() {
             self.ask(Recipient::All, out);
         }
     }
 
     /// Own statements of this round, as they were sent.
     fn repeat_own(&self, out: &mut Out) {
-        let Some(me) = self.rules.me else { return };
+        let Some(me) = self.me else { return };
         let to = Recipient::All;
         let round = &self.round;
         let update = round.updates.iter().filter(|(key, _)| key.0 == me).map(|(_, update)| &update.message);
         let receipt = round.receipts.iter().filter(|(key, _)| key.0 == me).map(|(_, receipt)| receipt);
-        let proposal = round.proposals.values().filter(|p| p.author() == me && p.slot().view == round.view);
+        let proposals = round.proposals.values().map(|known| &known.message);
+        let proposal = proposals.filter(|p| p.author() == me && p.slot().view == round.view);
         // Votes of the view before matter as well: its certificate may be what others lack.
         let recent = round.view.saturating_sub(1);
         let votes = round.votes.iter().filter(|((_, view), _)| *view >= recent).filter_map(|(_, votes)| votes.get(&me));
+        for operation in self.pool.values() {
+            let message = Message::Operation(operation.clone());
+            out.push(Effect::Say { to, slot: super::operations::SLOT, message });
+        }
         for message in update.chain(receipt).chain(proposal).chain(votes) {
             out.push(Effect::Forward { to, message: message.clone() });
         }

@@ -1,13 +1,15 @@
 //! Phase 1: updates, and phase 2: this member's receipt for them.
 
 use super::{Effect, Event, Fault, KnownUpdate, Out, Payload, STATEMENTS_PER_SLOT, State, Timer};
+use crate::certificate::Quorum;
 use crate::envelope::{Kind, Verified};
+use crate::hash::Digest;
 use crate::message::{Message, Receipt, UpdateHeader, UpdateRef};
 
 impl State {
     /// Local training is done: publish, once per round.
     pub(super) fn on_trained(&mut self, round: u64, header: UpdateHeader, out: &mut Out) {
-        if round != self.round.number || self.round.published || self.rules.me.is_none() {
+        if round != self.round.number || self.round.published || !self.contributes() {
             return;
         }
         self.round.published = true;
@@ -18,7 +20,7 @@ impl State {
     pub(super) fn on_update(&mut self, header: UpdateHeader, message: Verified, out: &mut Out) {
         let author = message.author();
         let key = (author, message.statement());
-        if self.round.updates.contains_key(&key) {
+        if self.round.updates.contains_key(&key) || self.bit_of(author).is_none() {
             return;
         }
         let expected = (self.head_hash, self.rules.schema, self.rules.codec, self.rules.wire_len);
@@ -26,17 +28,23 @@ impl State {
             out.penalise(author, Fault::Invalid);
             return;
         }
-        match self.updates_of(author).count() {
-            0 => {}
-            n if n < STATEMENTS_PER_SLOT => out.penalise(author, Fault::Equivocation),
-            _ => return,
+        let mut known = self.updates_of(author);
+        let first = known.next().map(|(_, update)| (update.payload == Payload::Held, update.message.clone()));
+        if known.count() + 1 >= STATEMENTS_PER_SLOT {
+            return;
         }
-        let own = self.rules.me == Some(author);
+        let second = first.is_some();
+        if let Some((held, first)) = first {
+            self.caught(&first, &message, out);
+            self.round.held -= usize::from(held);
+        }
+        let own = self.me == Some(author);
         if own {
             self.round.published = true;
             out.emit(Event::UpdatePublished { round: self.round.number });
         }
         let payload = if own { Payload::Held } else { Payload::Wanted };
+        self.round.held += usize::from(own && !second);
         self.round.updates.insert(key, KnownUpdate { header, payload, message });
         if !own {
             self.fetch(key, out);
@@ -53,16 +61,19 @@ impl State {
         update.payload = if valid { Payload::Held } else { Payload::Bad };
         if !valid {
             out.penalise(key.0, Fault::Invalid);
+        } else if self.updates_of(key.0).count() == 1 {
+            self.round.held += 1;
         }
         self.after_update(out);
     }
 
-    /// Signs a receipt at once when every voter's update is here; starts the wait for stragglers at a quorum.
+    /// Signs a receipt at once when every update is here that the round takes; starts the wait for stragglers when as large
+    /// a part of them is here as a quorum is of the voters.
     fn after_update(&mut self, out: &mut Out) {
-        let held = self.receiptable().count();
-        if held >= usize::from(self.rules.voters) {
+        let (held, expected) = (self.round.held, self.expected());
+        if held >= expected {
             self.send_receipt(out);
-        } else if held >= self.rules.quorum.quorum && !self.round.collecting {
+        } else if held >= Quorum::of(expected).quorum && !self.round.collecting {
             self.round.collecting = true;
             out.timer(Timer::Collect { round: self.round.number }, self.rules.timers.collect_ms);
         }
@@ -72,7 +83,7 @@ impl State {
 
     /// Signs for exactly the updates whose payload is stored and valid.
     pub(super) fn send_receipt(&mut self, out: &mut Out) {
-        if self.round.receipt_sent || self.rules.me.is_none() {
+        if self.round.receipt_sent || self.voter().is_none() {
             return;
         }
         self.round.receipt_sent = true;
@@ -90,23 +101,21 @@ impl State {
         let mut holders = vec![key.0];
         for ((signer, _), receipt) in &self.round.receipts {
             let lists = matches!(receipt.message(), Message::Receipt(r) if r.items.contains(&key));
-            if lists && !holders.contains(signer) && self.rules.me != Some(*signer) {
+            if lists && !holders.contains(signer) && self.me != Some(*signer) {
                 holders.push(*signer);
             }
         }
         out.push(Effect::Fetch { author: key.0, statement: key.1, header: update.header.clone(), holders });
     }
 
-    fn updates_of(&self, author: u16) -> impl Iterator<Item = &UpdateRef> {
-        self.round.updates.keys().filter(move |key| key.0 == author)
+    fn updates_of(&self, author: u16) -> impl Iterator<Item = (&UpdateRef, &KnownUpdate)> {
+        self.round.updates.range((author, Digest::ZERO)..=(author, Digest([0xff; 32])))
     }
 
     /// Held updates of authors that did not equivocate, by ascending author.
     fn receiptable(&self) -> impl Iterator<Item = UpdateRef> {
-        self.round
-            .updates
-            .iter()
-            .filter(|(key, update)| update.payload == Payload::Held && self.updates_of(key.0).count() == 1)
-            .map(|(key, _)| *key)
+        let alone = |key: &UpdateRef| self.updates_of(key.0).count() == 1;
+        let held = self.round.updates.iter().filter(|(_, update)| update.payload == Payload::Held);
+        held.map(|(key, _)| *key).filter(alone)
     }
 }

@@ -11,9 +11,9 @@ impl State {
         self.round.repropose = false;
         let leader = self.leader(view);
         out.emit(Event::ViewEntered { round, view, leader });
-        let interval = self.rules.view_ms(view);
+        let interval = self.view_ms(view);
         if notarized {
-            if self.rules.me == Some(leader) {
+            if self.me == Some(leader) {
                 out.timer(Timer::Repropose { round, view }, interval);
             }
             out.timer(Timer::View { round, view }, interval.saturating_mul(2));

@@ -1,6 +1,6 @@
 //! Phases 4 to 7: votes and certificates.
 
-use super::{Effect, Fault, Out, OwnVotes, Recipient, State, VIEWS_AHEAD};
+use super::{Effect, Out, OwnVotes, Recipient, State, VIEWS_AHEAD};
 use crate::certificate::Certificate;
 use crate::envelope::{Kind, Slot, Verified};
 use crate::hash::Digest;
@@ -13,8 +13,9 @@ impl State {
 
     /// Rule (a): at most one notarize vote per view, none after nullifying it.
     pub(super) fn notarize(&mut self, view: u32, record: Digest, out: &mut Out) {
+        let votes = self.voter().is_some();
         let own = self.round.own.entry(view).or_default();
-        if own.notarize.is_none() && !own.nullify && self.rules.me.is_some() {
+        if own.notarize.is_none() && !own.nullify && votes {
             own.notarize = Some(record);
             out.push(Effect::Sign { slot: self.slot(Kind::Notarize, view), message: Message::Vote(record) });
         }
@@ -22,8 +23,9 @@ impl State {
 
     /// Rule (b): no nullify vote in a view with a finalize vote.
     pub(super) fn nullify(&mut self, view: u32, out: &mut Out) {
+        let votes = self.voter().is_some();
         let own = self.round.own.entry(view).or_default();
-        if own.finalize.is_none() && !own.nullify && self.rules.me.is_some() {
+        if own.finalize.is_none() && !own.nullify && votes {
             own.nullify = true;
             out.push(Effect::Sign { slot: self.slot(Kind::Nullify, view), message: Message::Vote(Digest::ZERO) });
         }
@@ -31,8 +33,9 @@ impl State {
 
     /// Rule (b), the other way round: no finalize vote in a view with a nullify vote.
     fn finalize(&mut self, view: u32, record: Digest, out: &mut Out) {
+        let votes = self.voter().is_some();
         let own = self.round.own.entry(view).or_default();
-        if own.finalize.is_none() && !own.nullify && self.rules.me.is_some() {
+        if own.finalize.is_none() && !own.nullify && votes {
             own.finalize = Some(record);
             out.push(Effect::Sign { slot: self.slot(Kind::Finalize, view), message: Message::Vote(record) });
         }
@@ -45,23 +48,26 @@ impl State {
         if slot.view > self.round.view.saturating_add(VIEWS_AHEAD) {
             return;
         }
-        if self.rules.me == Some(author) {
+        if self.me == Some(author) {
             self.remember(&slot, record);
         }
         let votes = self.round.votes.entry((slot.kind, slot.view)).or_default();
         if let Some(known) = votes.get(&author) {
             if known.statement() != message.statement() {
-                out.penalise(author, Fault::Equivocation);
+                let known = known.clone();
+                self.caught(&known, &message, out);
             }
             return;
         }
-        votes.insert(author, message);
+        votes.insert(author, message.clone());
+        self.check_rule_b(&message, out);
+        let votes = self.round.votes.entry((slot.kind, slot.view)).or_default();
         let equal: Vec<_> = votes
             .iter()
             .filter(|(_, vote)| *vote.message() == Message::Vote(record))
             .map(|(voter, vote)| (*voter, *vote.signature()))
             .collect();
-        if equal.len() < self.rules.quorum.quorum || self.has_certificate(slot.kind, slot.view) {
+        if equal.len() < self.quorum.quorum || self.has_certificate(slot.kind, slot.view) {
             return;
         }
         let certificate = Certificate {

@@ -2,22 +2,25 @@
 
 use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::envelope::{Kind, Slot};
+use fedswarm_protocol::evidence::{EquivocationProof, SignedStatement};
 use fedswarm_protocol::hash::{Digest, Stream};
 use fedswarm_protocol::keys::{PublicKey, Signature};
 use fedswarm_protocol::manifest::{Founder, Manifest, TaskSpec, Timers};
+use fedswarm_protocol::membership::{Committee, Invite, Join, Leave, Member, Operation, Role, Rotate};
 use fedswarm_protocol::message::{Committed, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef};
 use fedswarm_protocol::record::{Record, RecordKind, Rule};
 use fedswarm_protocol::tensor::{FixedVector, MAX_COORDINATE, Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
 /// Every kind of message.
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 10] = [
     Kind::Update,
     Kind::Receipt,
     Kind::Proposal,
     Kind::Notarize,
     Kind::Nullify,
     Kind::Finalize,
+    Kind::Operation,
     Kind::Status,
     Kind::Certificate,
     Kind::Committed,
@@ -126,7 +129,8 @@ impl Draw {
     }
 
     pub fn body(&mut self) -> RecordBody {
-        RecordBody { receipts: self.list(6), inputs: self.list(6) }
+        let operations = (0..self.below(3)).map(|_| self.operation()).collect();
+        RecordBody { receipts: self.list(6), inputs: self.list(6), operations }
     }
 
     pub fn record(&mut self) -> Record {
@@ -135,6 +139,7 @@ impl Draw {
             network: self.digest(),
             epoch: self.u32(),
             round: self.u64(),
+            quorum: self.u16(),
             parent: self.digest(),
             origin_view: self.u32(),
             proposer: self.u16(),
@@ -154,6 +159,8 @@ impl Draw {
             seed_following: self.digest(),
             seed_fold: self.digest(),
             skipped_leaders: self.u64(),
+            misses: (0..self.below(5)).map(|_| self.u8()).collect(),
+            closes_epoch: self.coin(),
         }
     }
 
@@ -173,7 +180,8 @@ impl Draw {
             finalized: self.u64(),
             record: self.digest(),
             view: self.u32(),
-            updates: self.u64(),
+            epoch: self.u32(),
+            updates: [self.u64(), self.u64(), self.u64(), self.u64()],
             receipts: self.u64(),
             votes: self.u64(),
             proposal: self.coin(),
@@ -200,6 +208,86 @@ impl Draw {
             Kind::Status => Message::Status(self.status()),
             Kind::Certificate => Message::Certificate(self.certificate()),
             Kind::Committed => Message::Committed(Box::new(self.committed())),
+            Kind::Operation => Message::Operation(self.operation()),
+            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite => panic!("{} is no message", kind.name()),
+        }
+    }
+
+    pub fn key(&mut self) -> PublicKey {
+        PublicKey(self.digest().0)
+    }
+
+    pub fn role(&mut self) -> Role {
+        self.one_of(&[Role::Voter, Role::Contributor])
+    }
+
+    pub fn invite(&mut self) -> Invite {
+        Invite {
+            sponsor: self.key(),
+            ticket: self.key(),
+            role: self.role(),
+            expires: self.u64(),
+            signature: self.signature(),
+        }
+    }
+
+    pub fn statement(&mut self) -> SignedStatement {
+        SignedStatement {
+            kind: self.kind(),
+            epoch: self.u32(),
+            round: self.u64(),
+            view: self.u32(),
+            body: self.digest(),
+            signature: self.signature(),
+        }
+    }
+
+    pub fn evidence(&mut self) -> EquivocationProof {
+        EquivocationProof { author: self.key(), statements: [self.statement(), self.statement()] }
+    }
+
+    pub fn operation(&mut self) -> Operation {
+        match self.below(4) {
+            0 => Operation::Join(Box::new(Join {
+                invite: self.invite(),
+                key: self.key(),
+                name: self.text(),
+                ticket_signature: self.signature(),
+                signature: self.signature(),
+            })),
+            1 => Operation::Leave(Leave { key: self.key(), since: self.u64(), signature: self.signature() }),
+            2 => Operation::Rotate(Box::new(Rotate {
+                old: self.key(),
+                new: self.key(),
+                since: self.u64(),
+                old_signature: self.signature(),
+                new_signature: self.signature(),
+            })),
+            _ => Operation::Evict(Box::new(self.evidence())),
+        }
+    }
+
+    pub fn member(&mut self) -> Member {
+        Member {
+            key: self.key(),
+            role: self.role(),
+            sponsor: self.key(),
+            name: self.text(),
+            since: self.u64(),
+            misses: self.u8(),
+            strikes: self.u8(),
+            suspended_until: self.u32(),
+        }
+    }
+
+    /// A committee that need not be acceptable.
+    pub fn committee(&mut self) -> Committee {
+        Committee {
+            epoch: self.u32(),
+            first_round: self.u64(),
+            members: (0..self.below(5)).map(|_| self.member()).collect(),
+            spent: (0..self.below(3)).map(|_| (self.key(), self.u64())).collect(),
+            evicted: (0..self.below(3)).map(|_| self.key()).collect(),
         }
     }
 
@@ -244,7 +332,7 @@ impl Draw {
 
     /// A manifest that need not be acceptable.
     pub fn manifest(&mut self) -> Manifest {
-        let founder = |draw: &mut Self| Founder { key: PublicKey(draw.digest().0), name: draw.text() };
+        let founder = |draw: &mut Self| Founder { key: draw.key(), name: draw.text() };
         Manifest {
             version: self.u16(),
             name: self.text(),
@@ -263,6 +351,7 @@ impl Draw {
             epoch_length: self.u32(),
             max_weight: self.u32(),
             min_inputs: self.u16(),
+            sponsor_cap: self.u16(),
             rounds: self.u64(),
             timers: Timers {
                 collect_ms: self.u64(),

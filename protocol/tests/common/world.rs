@@ -6,9 +6,11 @@ use fedswarm_protocol::blob;
 use fedswarm_protocol::certificate::{Certificate, Quorum};
 use fedswarm_protocol::codec;
 use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal, signed_bytes};
+use fedswarm_protocol::evidence::EquivocationProof;
 use fedswarm_protocol::hash::{Digest, hash};
-use fedswarm_protocol::keys::SecretKey;
+use fedswarm_protocol::keys::{PublicKey, SecretKey};
 use fedswarm_protocol::manifest::{Founder, Manifest, PROTOCOL_VERSION, TaskSpec, Timers};
+use fedswarm_protocol::membership::{Committee, Invite, Join, Operation, Role};
 use fedswarm_protocol::message::{Committed, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef};
 use fedswarm_protocol::record::{Record, RecordKind, list_root};
 use fedswarm_protocol::round::{Rules, State};
@@ -43,17 +45,23 @@ impl World {
             epoch_length: 4,
             max_weight: 1000,
             min_inputs: 0,
+            sponsor_cap: 2,
             rounds: 0,
             timers: Timers::default(),
         };
         manifest.check().unwrap();
         let network = manifest.network_id().unwrap();
-        let voters = manifest.founders.iter().map(|f| f.key).collect();
-        Self { manifest, secrets, verifier: Verifier { network, voters } }
+        let verifier = Verifier::new(network, Arc::new(Committee::founding(&manifest)));
+        Self { manifest, secrets, verifier }
     }
 
     pub fn network(&self) -> Digest {
-        self.verifier.network
+        *self.verifier.network()
+    }
+
+    /// The voters' keys, by place.
+    pub fn keys(&self) -> Vec<PublicKey> {
+        self.secrets.iter().map(SecretKey::public).collect()
     }
 
     pub fn voters(&self) -> u16 {
@@ -63,7 +71,8 @@ impl World {
     /// The machine of one member, at the genesis.
     pub fn state(&self, member: u16) -> State {
         let key = self.secrets[usize::from(member)].public();
-        State::new(Arc::new(Rules::new(&self.manifest, &key).unwrap()), None)
+        let committee = Arc::clone(self.verifier.committee());
+        State::new(Arc::new(Rules::new(&self.manifest, &key).unwrap()), None, committee)
     }
 
     pub fn genesis(&self) -> Record {
@@ -105,10 +114,9 @@ impl World {
 
     /// A record with a body that its roots name; not what an honest machine would derive.
     pub fn record(&self, round: u64) -> (Record, RecordBody) {
-        let body = RecordBody { receipts: self.list(), inputs: self.list() };
+        let body = RecordBody { receipts: self.list(), inputs: self.list(), operations: Vec::new() };
         let record = Record {
             round,
-            epoch: (round / u64::from(self.manifest.epoch_length)) as u32,
             kind: RecordKind::Normal,
             receipts_root: list_root("receipts", &body.receipts),
             inputs_root: list_root("inputs", &body.inputs),
@@ -125,6 +133,20 @@ impl World {
         Committed { record, body, certificate }
     }
 
+    /// Proof that member 2 voted twice.
+    pub fn evidence(&self) -> EquivocationProof {
+        let slot = Slot { kind: Kind::Notarize, epoch: 0, round: 1, view: 0 };
+        let vote = |k| self.verifier.open(&self.seal(&slot, 2, &Message::Vote(Digest([k; 32])))).unwrap();
+        EquivocationProof::of(&self.secrets[2].public(), &vote(1), &vote(2)).unwrap()
+    }
+
+    /// A newcomer that member 0 invited.
+    pub fn join(&self) -> Operation {
+        let (ticket, newcomer) = (SecretKey::from_bytes(&[0xa1; 32]), SecretKey::from_bytes(&[0xa2; 32]));
+        let invite = Invite::new(&self.network(), &self.secrets[0], ticket.public(), Role::Voter, 100);
+        Operation::Join(Box::new(Join::new(&self.network(), invite, &ticket, &newcomer, "new".into())))
+    }
+
     /// A valid message of this kind by member 1, in round 1 and view 0.
     pub fn message(&self, kind: Kind) -> (Slot, Message) {
         let (record, body) = self.record(1);
@@ -138,8 +160,12 @@ impl World {
             Kind::Status => Message::Status(Status { finalized: 1, record: hash, ..Status::default() }),
             Kind::Certificate => Message::Certificate(self.certificate(Kind::Notarize, 0, 1, 0, hash)),
             Kind::Committed => Message::Committed(Box::new(self.committed(1))),
+            Kind::Operation => Message::Operation(self.join()),
+            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite => panic!("{} is no message", kind.name()),
         };
-        (Slot { kind, epoch: 0, round: 1, view: 0 }, message)
+        // An operation stands nowhere.
+        let round = if kind == Kind::Operation { 0 } else { 1 };
+        (Slot { kind, epoch: 0, round, view: 0 }, message)
     }
 
     /// The same, as it travels.

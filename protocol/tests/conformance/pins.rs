@@ -17,7 +17,7 @@ use fedswarm_protocol::envelope::{Slot, seal, signed_bytes};
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::merge::WeightedMean;
-use fedswarm_protocol::record::{Record, list_root, members_root};
+use fedswarm_protocol::record::{Record, list_root, operations_root};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -73,6 +73,9 @@ fn messages(pins: &mut BTreeMap<String, Digest>) {
     pin("committed", structure("committed", Draw::committed));
     pin("record", structure("record", Draw::record));
     pin("manifest", structure("manifest", Draw::manifest));
+    pin("operation", structure("operation", Draw::operation));
+    pin("evidence", structure("evidence", Draw::evidence));
+    pin("committee", structure("committee", Draw::committee));
 }
 
 fn envelopes(pins: &mut BTreeMap<String, Digest>) {
@@ -104,7 +107,15 @@ fn names(pins: &mut BTreeMap<String, Digest>) {
     pin("record", fold("record", |draw, out| out.extend(draw.record().hash().unwrap().0)));
     pin("state", fold("record", |draw, out| out.extend(draw.record().state_hash().0)));
     pin("network", fold("manifest", |draw, out| out.extend(draw.manifest().network_id().unwrap().0)));
-    pin("members", fold("manifest", |draw, out| out.extend(members_root(&draw.manifest()).0)));
+    pin("members", fold("committee", |draw, out| out.extend(draw.committee().root().0)));
+    pin("operation", fold("operation", |draw, out| out.extend(draw.operation().digest().0)));
+    pin(
+        "list_operations",
+        fold("operations", |draw, out| {
+            let operations: Vec<_> = (0..draw.below(4)).map(|_| draw.operation()).collect();
+            out.extend(operations_root(&operations).0);
+        }),
+    );
     pin("schema", fold("schema", |draw, out| out.extend(draw.schema().digest().0)));
     pin(
         "genesis_record",
@@ -135,7 +146,7 @@ fn agreements(pins: &mut BTreeMap<String, Digest>) {
         "election_order",
         fold("election", |draw, out| {
             let voters = 1 + draw.below(64) as u16;
-            let order = election::order(&draw.digest(), voters);
+            let order = election::order(&draw.digest(), (0..voters).collect());
             let leader = election::leader(&order, draw.u64(), draw.u32()).unwrap();
             out.extend(order.iter().chain([&leader]).flat_map(|v| v.to_le_bytes()));
         }),

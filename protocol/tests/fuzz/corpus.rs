@@ -4,6 +4,7 @@ use std::fs;
 
 use fedswarm_protocol::codec;
 use fedswarm_protocol::envelope::Kind;
+use fedswarm_protocol::evidence::EvidenceFile;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::tensor::TensorSpec;
@@ -25,6 +26,7 @@ fn encoded(message: &Message) -> Vec<u8> {
         Message::Status(m) => codec::encode(m),
         Message::Certificate(m) => codec::encode(m),
         Message::Committed(m) => codec::encode(m),
+        Message::Operation(m) => codec::encode(m),
     }
     .unwrap()
 }
@@ -60,6 +62,12 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
         "status" => bodies(Kind::Status),
         "certificate" => bodies(Kind::Certificate),
         "committed" => bodies(Kind::Committed),
+        "operation" => bodies(Kind::Operation),
+        "committee" => (0..DRAWN).map(|seed| codec::encode(&Draw::new("corpus", seed).committee()).unwrap()).collect(),
+        "evidence_file" => {
+            let world = World::new(4);
+            vec![EvidenceFile { network: world.network(), proof: world.evidence() }.to_bytes().unwrap()]
+        }
         "record" => vec![codec::encode(&World::new(4).record(1).0).unwrap()],
         "envelope" | "signed_envelope" => KINDS.iter().map(|kind| World::new(4).sealed(*kind)).collect(),
         "manifest_and_schema" => manifests(),

@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::envelope::{Kind, Slot};
 use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::membership::Operation;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::record::list_root;
-use fedswarm_protocol::round::{Input, Timer};
+use fedswarm_protocol::round::{Input, Tempo, Timer};
 
 use crate::common::values::{Draw, KINDS};
 use crate::common::world::World;
@@ -42,7 +43,7 @@ impl Tape<'_> {
 fn near(draw: &mut Draw, here: u64) -> u64 {
     match draw.below(8) {
         0 => here.saturating_sub(1),
-        1 => here + 1,
+        1 => here.wrapping_add(1),
         2 => draw.u64(),
         _ => here,
     }
@@ -82,6 +83,7 @@ fn report(draw: &mut Draw, swarm: &Swarm<'_>, round: u64) -> Input {
     match draw.below(4) {
         0 => Input::Payload { author, statement: digest, valid: draw.coin() },
         1 => Input::Merged { inputs_root: digest, model_root: draw.coin().then(|| draw.digest()) },
+        2 if draw.coin() => Input::Tempo(Tempo { leader_ms: draw.u64(), round_ms: draw.u64() }),
         2 => Input::Connected { member: draw.u16() },
         _ => Input::Trained { round: near(draw, round), header: draw.header() },
     }
@@ -90,18 +92,18 @@ fn report(draw: &mut Draw, swarm: &Swarm<'_>, round: u64) -> Input {
 /// A message with one thing changed, or drawn anew, in a slot at, near or far from where machines are.
 fn forge(draw: &mut Draw, swarm: &Swarm<'_>, liar: Option<u16>) -> Option<Vec<u8>> {
     let world = swarm.world;
-    let (round, view) = swarm.states[draw.below(swarm.states.len())].position();
+    let state = &swarm.states[draw.below(swarm.states.len())];
+    let ((round, view), epoch) = (state.position(), state.committee().epoch);
     let (mut slot, mut message) = match swarm.overheard.get(draw.below(swarm.overheard.len().max(1))) {
         Some(heard) if draw.below(4) != 0 => heard.clone(),
         _ => {
             let kind = draw.one_of(&KINDS);
-            (Slot { kind, epoch: 0, round, view: 0 }, draw.message(kind))
+            (Slot { kind, epoch, round, view: 0 }, draw.message(kind))
         }
     };
     if draw.coin() {
         slot.round = near(draw, round);
-        slot.epoch =
-            if draw.coin() { (slot.round / u64::from(world.manifest.epoch_length)) as u32 } else { draw.u32() };
+        slot.epoch = near_view(draw, epoch);
     }
     if slot.kind.has_view() && draw.coin() {
         slot.view = near_view(draw, view);
@@ -143,6 +145,14 @@ fn forge(draw: &mut Draw, swarm: &Swarm<'_>, liar: Option<u16>) -> Option<Vec<u8
             record.receipts_root = list_root("receipts", &committed.body.receipts);
             let hash = record.hash().ok()?;
             committed.certificate = world.certificate(Kind::Finalize, slot.epoch, slot.round, 0, hash);
+        }
+        Message::Operation(operation) if draw.coin() => {
+            *operation = Operation::Evict(Box::new(world.evidence()));
+            (slot.epoch, slot.round) = (0, 0);
+        }
+        Message::Operation(operation) => {
+            *operation = world.join();
+            (slot.epoch, slot.round) = (0, 0);
         }
         Message::Certificate(_) | Message::Committed(_) => {}
     }
@@ -218,7 +228,7 @@ fn choice(tape: &mut Tape<'_>, swarm: &mut Swarm<'_>, liar: Option<u16>) -> Opti
         }
         _ => {
             let bytes = forge(&mut tape.draw()?, swarm, liar)?;
-            if let Ok(message) = swarm.world.verifier.open(&bytes) {
+            if let Ok(message) = swarm.verifier.open(&bytes) {
                 swarm.step(machine, Input::Message(message));
             }
         }

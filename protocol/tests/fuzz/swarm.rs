@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use fedswarm_protocol::envelope::Slot;
+use fedswarm_protocol::envelope::{EnvelopeError, NOBODY, Slot, Verifier, seal};
 use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Held, Input, Recipient, State, Timer, Timestamp};
 
@@ -21,6 +22,8 @@ const EFFECTS: usize = 512;
 /// Four machines that hear each other, and whatever is put in between.
 pub(crate) struct Swarm<'a> {
     pub(crate) world: &'a World,
+    /// Knows the latest epoch that a machine has reached, and the one before.
+    pub(crate) verifier: Verifier,
     pub(crate) states: Vec<State>,
     pub(crate) queue: VecDeque<(usize, Input)>,
     pub(crate) timers: VecDeque<(usize, Timer)>,
@@ -34,7 +37,8 @@ impl<'a> Swarm<'a> {
         let states: Vec<_> = (0..world.voters()).map(|i| world.state(i)).collect();
         let queue = (0..states.len()).map(|i| (i, Input::Start)).collect();
         let (timers, overheard) = (VecDeque::new(), VecDeque::new());
-        Self { world, states, queue, timers, overheard, committed: Vec::new(), now: 0 }
+        let verifier = world.verifier.clone();
+        Self { world, verifier, states, queue, timers, overheard, committed: Vec::new(), now: 0 }
     }
 
     pub(crate) fn send(&mut self, to: usize, input: Input) {
@@ -44,15 +48,20 @@ impl<'a> Swarm<'a> {
     }
 
     fn broadcast(&mut self, from: usize, to: Recipient, bytes: &[u8]) {
-        let message = self.world.verifier.open(bytes).expect("a machine says only what opens");
+        let message = match self.verifier.open(bytes) {
+            Ok(message) => message,
+            // It has fallen behind by more than an epoch.
+            Err(EnvelopeError::Epoch(_)) => return,
+            Err(error) => panic!("a machine said what does not open: {error}"),
+        };
         if self.overheard.len() == OVERHEARD {
             self.overheard.pop_front();
         }
         self.overheard.push_back((*message.slot(), message.message().clone()));
         for i in 0..self.states.len() {
             let meant = match to {
-                Recipient::All => i != from,
-                Recipient::One(one) => usize::from(one) == i,
+                Recipient::All | Recipient::Contributors => i != from,
+                Recipient::One(place) => self.states[from].committee().place(&self.key(i)) == Some(place),
             };
             if meant {
                 self.send(i, Input::Message(message.clone()));
@@ -65,11 +74,27 @@ impl<'a> Swarm<'a> {
         self.now += 1;
         let effects = self.states[i].handle(input, Timestamp(self.now));
         assert!(effects.len() <= EFFECTS, "{} effects of one step", effects.len());
-        let (held, most) = (self.states[i].held(), Held::most(self.world.voters(), self.states[i].position().1));
+        let (held, most) = (self.states[i].held(), self.most(i));
         assert!(held.fits(&most), "holds {held:?}, at most {most:?}");
         for effect in effects {
             self.carry_out(i, effect);
         }
+    }
+
+    fn key(&self, i: usize) -> PublicKey {
+        self.world.secrets[i].public()
+    }
+
+    /// The bytes of what a machine says, in its place.
+    fn sealed(&self, i: usize, slot: &Slot, message: &Message) -> Vec<u8> {
+        let place = self.states[i].committee().place(&self.key(i)).unwrap_or(NOBODY);
+        seal(&self.world.secrets[i], &self.world.network(), slot, place, message).unwrap()
+    }
+
+    /// What a machine may hold where it stands.
+    fn most(&self, i: usize) -> Held {
+        let committee = self.states[i].committee();
+        Held::most(committee.voters(), committee.members.len(), self.states[i].position().1)
     }
 
     fn carry_out(&mut self, i: usize, effect: Effect) {
@@ -85,13 +110,15 @@ impl<'a> Swarm<'a> {
                 self.send(i, Input::Merged { inputs_root, model_root });
             }
             Effect::Sign { slot, message } => {
-                let bytes = self.world.seal(&slot, author, &message);
+                let bytes = self.sealed(i, &slot, &message);
                 // Its own statement comes back first of all, as from the vote log.
-                self.queue.push_front((i, Input::Message(self.world.verifier.open(&bytes).unwrap())));
+                if let Ok(message) = self.verifier.open(&bytes) {
+                    self.queue.push_front((i, Input::Message(message)));
+                }
                 self.broadcast(i, Recipient::All, &bytes);
             }
             Effect::Say { to, slot, message } => {
-                let bytes = self.world.seal(&slot, author, &message);
+                let bytes = self.sealed(i, &slot, &message);
                 self.broadcast(i, to, &bytes);
             }
             Effect::Forward { to, message } => self.broadcast(i, to, message.bytes()),
@@ -101,8 +128,18 @@ impl<'a> Swarm<'a> {
                 }
                 self.timers.push_back((i, timer));
             }
-            Effect::Commit(committed) => self.committed.push((committed.record.round, committed.certificate.record)),
-            Effect::CancelTraining { .. } | Effect::Penalise { .. } | Effect::Emit { .. } | Effect::Finished => {}
+            Effect::Commit { committed, next } => {
+                if let Some(next) = next.filter(|next| next.epoch > self.verifier.committee().epoch) {
+                    self.verifier.advance(next);
+                }
+                self.committed.push((committed.record.round, committed.certificate.record));
+            }
+            Effect::Evidence(_)
+            | Effect::AskChain
+            | Effect::CancelTraining { .. }
+            | Effect::Penalise { .. }
+            | Effect::Emit { .. }
+            | Effect::Finished => {}
         }
     }
 }

@@ -1,0 +1,205 @@
+//! What a record must be, given its inputs: the pure rules that aggregator, voters and auditors share.
+
+use std::collections::BTreeMap;
+
+use crate::certificate::Quorum;
+use crate::election::{self, fold_seed};
+use crate::hash::Digest;
+use crate::manifest::{Manifest, ManifestError, PROTOCOL_VERSION};
+use crate::membership::{Closing, Committee, Operation, OperationError};
+use crate::message::{Receipt, RecordBody, UpdateRef};
+use crate::record::{Record, RecordKind, Rule, list_root, operations_root};
+
+/// The constants of a network that records depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Constants {
+    /// The network's id.
+    pub network: Digest,
+    /// Most rounds per epoch.
+    pub epoch_length: u32,
+    /// Cap on an update's weight.
+    pub max_weight: u32,
+    /// Fewest updates that make a merge; 0 for half of the voters.
+    pub min_inputs: u16,
+    /// Members that one voter may have invited at a time.
+    pub sponsor_cap: u16,
+}
+
+impl Constants {
+    /// Those of a checked manifest.
+    ///
+    /// # Errors
+    /// [`ManifestError`] if the manifest cannot be encoded.
+    pub fn new(manifest: &Manifest) -> Result<Self, ManifestError> {
+        Ok(Self {
+            network: manifest.network_id()?,
+            epoch_length: manifest.epoch_length,
+            max_weight: manifest.max_weight,
+            min_inputs: manifest.min_inputs,
+            sponsor_cap: manifest.sponsor_cap,
+        })
+    }
+
+    /// Fewest updates that make a merge under this committee.
+    #[must_use]
+    pub fn fewest_inputs(&self, committee: &Committee) -> usize {
+        match self.min_inputs {
+            0 => committee.voters().div_ceil(2),
+            n => usize::from(n),
+        }
+    }
+}
+
+/// Where a round stands in the chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Position<'a> {
+    /// Constants of the network.
+    pub constants: &'a Constants,
+    /// The record before.
+    pub head: &'a Record,
+    /// Its hash.
+    pub head_hash: Digest,
+    /// The committee of the round.
+    pub committee: &'a Committee,
+    /// [`Committee::order`] for the round's seed.
+    pub order: &'a [u16],
+}
+
+impl Position<'_> {
+    /// The round.
+    #[must_use]
+    pub const fn round(&self) -> u64 {
+        self.head.round + 1
+    }
+
+    /// The aggregator of a view.
+    #[must_use]
+    pub fn leader(&self, view: u32) -> u16 {
+        election::leader(self.order, self.round(), view).unwrap_or_default()
+    }
+
+    /// Whether this round's record closes its epoch.
+    #[must_use]
+    pub fn closes_epoch(&self, body: &RecordBody) -> bool {
+        !body.operations.is_empty()
+            || self.round() + 1 >= self.committee.first_round + u64::from(self.constants.epoch_length)
+    }
+
+    /// How the epoch would end with this round, proposed in this view.
+    fn misses(&self, proposer: u16, origin_view: u32) -> Vec<u8> {
+        let mut misses = if self.head.closes_epoch {
+            let voters = &self.committee.members[..self.committee.voters()];
+            voters.iter().map(|m| m.misses).collect()
+        } else {
+            self.head.misses.clone()
+        };
+        for view in 0..origin_view.min(election::most_turns(self.order)) {
+            if let Some(misses) = misses.get_mut(usize::from(self.leader(view))) {
+                *misses = misses.saturating_add(1);
+            }
+        }
+        if let Some(misses) = misses.get_mut(usize::from(proposer)) {
+            *misses = 0;
+        }
+        misses
+    }
+
+    /// As many of these operations, in ascending order of their subjects, as fit together.
+    #[must_use]
+    pub fn fitting(&self, operations: &[Operation]) -> Vec<Operation> {
+        let closing = Closing { round: self.round(), misses: &[], sponsor_cap: self.constants.sponsor_cap };
+        self.committee.select(&closing, operations.iter())
+    }
+
+    /// The record that a body and the merged model give, and the next epoch's committee if it closes its epoch: the same
+    /// for everyone who holds the same inputs. Without a model the round is empty, and the state is carried over.
+    ///
+    /// # Errors
+    /// [`OperationError`] if the body's operations do not fit the membership.
+    pub fn record(
+        &self,
+        body: &RecordBody,
+        model: Option<Digest>,
+        proposer: u16,
+        origin_view: u32,
+    ) -> Result<(Record, Option<Committee>), OperationError> {
+        let (head, committee) = (self.head, self.committee);
+        let inputs_root = list_root("inputs", &body.inputs);
+        let (seed, seed_following, fold) = head.next_seeds();
+        let skipped = (0..origin_view.min(election::most_turns(self.order))).map(|v| 1u64 << (self.leader(v) % 64));
+        let misses = self.misses(proposer, origin_view);
+        let members_root = head.next_members_root;
+        let next = if self.closes_epoch(body) {
+            let sponsor_cap = self.constants.sponsor_cap;
+            Some(committee.next(&Closing { round: self.round(), misses: &misses, sponsor_cap }, &body.operations)?)
+        } else {
+            None
+        };
+        let record = Record {
+            version: PROTOCOL_VERSION,
+            network: self.constants.network,
+            epoch: committee.epoch,
+            round: self.round(),
+            // At most 64 voters.
+            quorum: committee.quorum().quorum as u16,
+            parent: self.head_hash,
+            origin_view,
+            proposer,
+            kind: if model.is_some() { RecordKind::Normal } else { RecordKind::Empty },
+            rule: Rule::Mean,
+            members_root,
+            receipts_root: list_root("receipts", &body.receipts),
+            inputs_root,
+            // At most MAX_INPUTS.
+            inputs: body.inputs.len() as u16,
+            model_root: model.unwrap_or(head.model_root),
+            protos_root: head.protos_root,
+            state_root: head.state_root,
+            artefact_root: Digest::ZERO,
+            ops_root: operations_root(&body.operations),
+            next_members_root: next.as_ref().map_or(members_root, Committee::root),
+            seed,
+            seed_following,
+            seed_fold: fold_seed(&fold, &inputs_root, self.round()),
+            skipped_leaders: skipped.fold(0, |bits, bit| bits | bit),
+            misses,
+            closes_epoch: next.is_some(),
+        };
+        Ok((record, next))
+    }
+}
+
+/// The inputs that a quorum of receipts forces: updates that at least `f + 1` of them list, so that at least one honest
+/// member holds each, by ascending author. Left out are authors with two such updates, and those whom the record evicts.
+#[must_use]
+pub fn forced_inputs<'a>(
+    receipts: impl Iterator<Item = &'a Receipt>,
+    quorum: &Quorum,
+    evicted: &[u16],
+) -> Vec<UpdateRef> {
+    let mut counts: BTreeMap<UpdateRef, usize> = BTreeMap::new();
+    for receipt in receipts {
+        for item in &receipt.items {
+            *counts.entry(*item).or_default() += 1;
+        }
+    }
+    counts.retain(|key, count| *count > quorum.faulty && !evicted.contains(&key.0));
+    let forced: Vec<UpdateRef> = counts.into_keys().collect();
+    let mut alone = Vec::with_capacity(forced.len());
+    for same in forced.chunk_by(|a, b| a.0 == b.0) {
+        if let [only] = same {
+            alone.push(*only);
+        }
+    }
+    alone
+}
+
+/// Places of the authors that a body evicts.
+#[must_use]
+pub fn evicted_places(body: &RecordBody, committee: &Committee) -> Vec<u16> {
+    let evicted = body.operations.iter().filter_map(|operation| match operation {
+        Operation::Evict(proof) => committee.place(&proof.author),
+        _ => None,
+    });
+    evicted.collect()
+}

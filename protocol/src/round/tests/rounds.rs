@@ -1,0 +1,262 @@
+//! Rounds of an unchanging membership.
+
+use super::*;
+use crate::message::{Proposal, RecordBody};
+use crate::record::{RecordKind, list_root};
+
+#[test]
+fn undisturbed_rounds_commit_in_view_zero_with_every_update() {
+    for n in [1, 2, 3, 4, 7] {
+        let mut world = World::new(n, 6);
+        assert!(world.run_to(6), "{n} members");
+        assert!(world.agreed());
+        for Node { state, .. } in &world.nodes {
+            assert_eq!(state.head().origin_view, 0);
+            assert_eq!(state.head().inputs, u16::from(n));
+            assert_eq!(state.head().kind, RecordKind::Normal);
+        }
+        assert!(world.faults.is_empty(), "{:?}", world.faults);
+        assert!(world.now < 1_000, "nothing but training may take time, took {} ms", world.now);
+    }
+}
+
+#[test]
+fn a_silent_aggregator_costs_one_view_and_the_next_in_line_takes_over() {
+    let mut world = World::new(4, 1);
+    let leader = world.aggregator(0);
+    let next = world.state(0).leader(1);
+    world.lost.insert((leader, Kind::Proposal));
+    assert!(world.run_to(1));
+    assert!(world.agreed());
+    assert_eq!(world.state(0).head().proposer, next);
+    assert_eq!(world.state(0).head().origin_view, 1);
+    assert_eq!(world.state(0).head().skipped_leaders, 1 << leader);
+}
+
+#[test]
+fn rounds_go_on_with_a_member_down_and_stop_without_a_quorum() {
+    let mut world = World::new(4, 3);
+    world.down.insert(2);
+    assert!(world.run_to(3));
+    assert!(world.agreed());
+    assert_eq!(world.state(0).head().inputs, 3);
+    let mut world = World::new(4, 3);
+    world.down.extend([1, 2]);
+    assert!(!world.run_to(1));
+}
+
+#[test]
+fn a_straggler_is_waited_for_and_then_left_out() {
+    let mut world = World::new(4, 1);
+    world.untrained.insert(1);
+    assert!(world.run_to(1));
+    assert_eq!(world.state(0).head().inputs, 3);
+    assert!(world.now >= Timers::default().collect_ms);
+}
+
+#[test]
+fn too_few_updates_make_an_empty_record_that_carries_the_model() {
+    let mut world = World::new(4, 1);
+    world.untrained.extend([0, 1, 2]);
+    assert!(world.run_to(1));
+    let head = world.state(0).head();
+    assert_eq!(head.kind, RecordKind::Empty);
+    assert_eq!(head.model_root, world.state(0).rules.genesis.model_root);
+}
+
+#[test]
+fn a_late_member_catches_up_from_the_last_certified_record() {
+    let mut world = World::new(4, 9);
+    world.down.insert(3);
+    assert!(world.run_to(7));
+    world.down.remove(&3);
+    world.step(3, Input::Start);
+    world.step(0, Input::Connected { member: 3 });
+    assert!(world.run_to(9));
+    assert!(world.agreed());
+    let followed: Vec<u64> = world.nodes[3].committed.keys().copied().collect();
+    assert_eq!(followed, [3, 7, 8, 9], "of the past only the records that close an epoch");
+}
+
+#[test]
+fn an_author_that_says_two_things_is_left_out_and_named() {
+    let mut world = World::new(4, 1);
+    world.untrained.insert(3);
+    let base = world.state(0).head_hash();
+    let slot = Slot { kind: Kind::Update, epoch: 0, round: 1, view: 0 };
+    for samples in [1, 2] {
+        let header = UpdateHeader { samples, ..world.header(3, base) };
+        let bytes = world.sealed(3, &slot, &Message::Update(header));
+        world.deliver(3, Recipient::All, &bytes);
+    }
+    assert!(world.run_to(1));
+    assert!(world.agreed());
+    assert_eq!(world.state(0).head().inputs, 3);
+    assert_eq!(world.faults[&(0, world.nodes[3].secret.public())], [Fault::Equivocation]);
+}
+
+#[test]
+fn a_lying_aggregator_is_refused_and_replaced() {
+    type Lie = fn(&mut Proposal);
+    let lies: [(&str, Lie); 6] = [
+        ("model", |p| p.record.model_root = Digest([1; 32])),
+        ("dropped input", |p| {
+            p.body.inputs.pop();
+            p.record.inputs_root = list_root("inputs", &p.body.inputs);
+            p.record.inputs -= 1;
+        }),
+        ("parent", |p| p.record.parent = Digest([1; 32])),
+        ("seed", |p| p.record.seed_fold = Digest([1; 32])),
+        ("skipped", |p| p.record.skipped_leaders = 1),
+        ("too few receipts", |p| {
+            p.body.receipts.pop();
+            p.record.receipts_root = list_root("receipts", &p.body.receipts);
+        }),
+    ];
+    for (name, lie) in lies {
+        let mut world = World::new(4, 1);
+        let leader = world.aggregator(0);
+        world.lost.insert((leader, Kind::Proposal));
+        // Run until the honest proposal exists, then send an altered one in its place.
+        let honest = loop {
+            let (i, input) = world.queue.pop_front().unwrap();
+            world.step(i, input);
+            if let Some(bytes) =
+                world.nodes[leader].log.iter().find(|b| Verifier::peek(b).unwrap().0.kind == Kind::Proposal)
+            {
+                break bytes.clone();
+            }
+        };
+        let slot = *world.open(0, &honest).slot();
+        let Message::Proposal(mut proposal) = world.open(0, &honest).message().clone() else { panic!() };
+        lie(&mut proposal);
+        world.lost.remove(&(leader, Kind::Proposal));
+        let bytes = world.sealed(leader, &slot, &Message::Proposal(proposal));
+        world.deliver(leader, Recipient::All, &bytes);
+        world.lost.insert((leader, Kind::Proposal));
+        assert!(world.run_to(1), "{name}");
+        assert!(world.agreed(), "{name}");
+        assert_eq!(world.state(0).head().origin_view, 1, "{name}");
+        let refused = |(_, e): &(usize, Event)| matches!(e, Event::ProposalRefused { view: 0, .. });
+        assert!(world.events.iter().any(refused), "{name}");
+    }
+}
+
+#[test]
+fn a_notarized_record_that_did_not_become_final_is_proposed_again_unchanged() {
+    let mut world = World::new(4, 1);
+    // Finalize votes of the first view are lost until the next aggregator has repeated the record.
+    for i in 0..4 {
+        world.lost.insert((i, Kind::Finalize));
+    }
+    let first = world.state(0).leader(0);
+    while !world.events.iter().any(|(_, e)| matches!(e, Event::ViewEntered { view: 2, .. })) {
+        assert!(world.advance());
+    }
+    world.lost.clear();
+    assert!(world.run_to(1));
+    assert!(world.agreed());
+    assert_eq!((world.state(0).head().proposer, world.state(0).head().origin_view), (first, 0));
+}
+
+#[test]
+fn a_restarted_member_never_votes_twice() {
+    for steps in 0..220 {
+        let mut world = World::new(4, 2);
+        for _ in 0..steps {
+            let Some((i, input)) = world.queue.pop_front() else { break };
+            world.step(i, input);
+        }
+        world.restart(2);
+        assert!(world.run_to(2), "restart after {steps} steps");
+        assert!(world.agreed());
+        let mut slots = BTreeMap::new();
+        for bytes in &world.nodes[2].log {
+            let message = world.open(2, bytes);
+            let said = slots.entry(*message.slot()).or_insert(message.statement());
+            assert_eq!(
+                *said,
+                message.statement(),
+                "restart after {steps} steps: two statements in {:?}",
+                message.slot()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_inputs_give_the_same_effects() {
+    let run = || {
+        let mut world = World::new(4, 5);
+        assert!(world.run_to(5));
+        let committed: Vec<_> = world.nodes.iter().map(|node| node.committed.clone()).collect();
+        (world.events, committed)
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn replayed_messages_of_old_rounds_change_nothing() {
+    let mut world = World::new(4, 3);
+    assert!(world.run_to(2));
+    let logs = world.nodes.iter().flat_map(|node| &node.log);
+    let old: Vec<_> = logs.map(|bytes| world.open(0, bytes)).collect();
+    let round = world.state(0).position().0;
+    for message in old.into_iter().filter(|m| m.slot().round < round) {
+        let before = world.state(0).clone();
+        let effects = world.nodes[0].state.handle(Input::Message(message), Timestamp(0));
+        assert!(effects.is_empty());
+        assert_eq!(*world.state(0), before);
+    }
+}
+
+#[test]
+fn a_proposal_from_somebody_else_is_a_fault() {
+    let mut world = World::new(4, 1);
+    let (liar, target) = (world.aggregator(1), world.aggregator(0));
+    let record = world.state(0).rules.genesis.clone();
+    let proposal = Proposal { record, body: RecordBody::default(), notarized_in: None };
+    let slot = Slot { kind: Kind::Proposal, epoch: 0, round: 1, view: 0 };
+    let bytes = world.sealed(liar, &slot, &Message::Proposal(Box::new(proposal)));
+    world.deliver(liar, Recipient::One(target as u16), &bytes);
+    assert!(world.run_to(1));
+    assert_eq!(world.faults[&(target, world.nodes[liar].secret.public())], [Fault::Invalid]);
+}
+
+#[test]
+fn every_member_aggregates_in_turn() {
+    let mut world = World::new(4, 12);
+    assert!(world.run_to(12));
+    let mut turns = BTreeMap::new();
+    for (i, event) in &world.events {
+        if let (0, Event::RoundCommitted { proposer, .. }) = (i, event) {
+            *turns.entry(*proposer).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(turns.len(), 4, "{turns:?}");
+}
+
+#[test]
+fn a_member_that_lost_messages_is_sent_what_it_lacks_and_nothing_else() {
+    let mut world = World::new(4, 1);
+    world.untrained.insert(3);
+    // Everything that member 1 says of its update is lost to the others, until they ask.
+    world.lost.insert((1, Kind::Update));
+    while let Some((i, input)) = world.queue.pop_front() {
+        world.step(i, input);
+    }
+    world.lost.clear();
+    let ask = world.nodes[0].state.handle(Input::Connected { member: 1 }, Timestamp(0));
+    let [Effect::Say { slot, message, .. }] = ask.as_slice() else { panic!("{ask:?}") };
+    let bytes = world.sealed(0, slot, message);
+    let status = world.open(0, &bytes);
+    let answer = world.nodes[1].state.handle(Input::Message(status), Timestamp(0));
+    let kinds: Vec<_> = answer
+        .iter()
+        .map(|effect| match effect {
+            Effect::Forward { to: Recipient::One(0), message } => (message.slot().kind, message.author()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(kinds, [(Kind::Update, 1)]);
+}
