@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn slot(kind: Kind) -> Slot {
-        Slot { kind, epoch: 1, round: 17, view: 2 }
+        Slot { kind, epoch: 1, round: 17, view: if kind.has_view() { 2 } else { 0 } }
     }
 
     /// Statements of member 2 in these slots, with these bodies.

@@ -25,8 +25,9 @@ const ITERATIONS: u64 = 20_000;
 /// What a hostile length makes serde reserve before the bytes run out, at each level of nesting.
 const RESERVE: u64 = 1 << 20;
 
-/// What decoding a body may allocate: one list at a time, and the canonical form to compare with.
-pub(crate) const BODY_LIMIT: u64 = RESERVE + 4 * MAX_COMMITTED_BYTES as u64;
+/// What decoding a body may allocate: one hostile length, what came
+/// before it (a value takes up to four times its bytes), and the canonical form to compare with.
+pub(crate) const BODY_LIMIT: u64 = RESERVE + 8 * MAX_COMMITTED_BYTES as u64;
 
 /// What opening a message may allocate: its body, its copy, and what checking it needs.
 pub(crate) const ENVELOPE_LIMIT: u64 = BODY_LIMIT + MAX_COMMITTED_BYTES as u64;
