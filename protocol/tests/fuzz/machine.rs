@@ -42,7 +42,7 @@ impl Tape<'_> {
 fn near(draw: &mut Draw, here: u64) -> u64 {
     match draw.below(8) {
         0 => here.saturating_sub(1),
-        1 => here + 1,
+        1 => here.wrapping_add(1),
         2 => draw.u64(),
         _ => here,
     }
