@@ -35,6 +35,10 @@ pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 /// Largest committed record on the wire. Too low and a record of the largest network cannot be caught up with.
 pub const MAX_COMMITTED_BYTES: usize = 32 * 1024;
 
+/// Last round that a message may be about; far beyond what any network reaches. Without it a lying quorum's record of the
+/// last round that there is would make the next one round 0.
+pub const MAX_ROUND: u64 = u64::MAX >> 1;
+
 /// The author of a message whose sender has no place in the committee, or whose author does not matter.
 pub const NOBODY: u16 = u16::MAX;
 
@@ -162,6 +166,9 @@ pub enum EnvelopeError {
     /// No such kind.
     #[error("unknown kind {0}")]
     Kind(u8),
+    /// No network gets that far.
+    #[error("round {0} is beyond the last one, {MAX_ROUND}")]
+    Round(u64),
     /// The author is not a member, or not one that may say this.
     #[error("member {0} does not exist, or has no vote")]
     Author(u16),
@@ -582,6 +589,9 @@ fn split(bytes: &[u8]) -> Result<(Slot, u16, Signature, &[u8]), EnvelopeError> {
     }
     let epoch = u32::from_le_bytes(array(&bytes[1..5]));
     let round = u64::from_le_bytes(array(&bytes[5..13]));
+    if round > MAX_ROUND {
+        return Err(EnvelopeError::Round(round));
+    }
     let view = u32::from_le_bytes(array(&bytes[13..17]));
     let author = u16::from_le_bytes(array(&bytes[17..19]));
     let signature = Signature(array(&bytes[19..HEADER_BYTES]));
@@ -653,6 +663,16 @@ mod tests {
         assert_eq!(verifier.open(&impersonated), Err(EnvelopeError::Signature("update")));
         let stranger = seal(&secrets[1], &verifier.network, &SLOT, 9, &update()).unwrap();
         assert_eq!(verifier.open(&stranger), Err(EnvelopeError::Author(9)));
+    }
+
+    #[test]
+    fn a_round_that_nobody_reaches_is_refused() {
+        let (secrets, verifier) = world();
+        for (round, opens) in [(MAX_ROUND, true), (MAX_ROUND + 1, false), (u64::MAX, false)] {
+            let slot = Slot { round, ..SLOT };
+            let bytes = seal(&secrets[2], &verifier.network, &slot, 2, &update()).unwrap();
+            assert_eq!(verifier.open(&bytes).is_ok(), opens, "round {round}");
+        }
     }
 
     #[test]

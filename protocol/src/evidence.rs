@@ -228,7 +228,8 @@ mod tests {
     }
 
     fn said(member: u8, slot: &Slot, message: &Message) -> Verified {
-        let verifier = Verifier::new(NETWORK, Arc::new(Committee::of_keys(slot.epoch, (0..4).map(|i| key(i).public()))));
+        let verifier =
+            Verifier::new(NETWORK, Arc::new(Committee::of_keys(slot.epoch, (0..4).map(|i| key(i).public()))));
         verifier.open(&seal(&key(member), &NETWORK, slot, member.into(), message).unwrap()).unwrap()
     }
 
@@ -274,7 +275,11 @@ mod tests {
             let status = crate::message::Status { finalized, ..Default::default() };
             said(2, &slot(Kind::Status), &Message::Status(status))
         };
-        assert_eq!(EquivocationProof::of(&key(2).public(), &status(1), &status(2)), None, "a status is said again and again");
+        assert_eq!(
+            EquivocationProof::of(&key(2).public(), &status(1), &status(2)),
+            None,
+            "a status is said again and again"
+        );
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! `NumPy`'s `.npz`: `x_train`, `y_train`, `x_test`, `y_test` as Keras names them, or `images` and `labels`.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use npyz::npz::NpzArchive;
+use npyz::npz::{NpzArchive, file_name_from_array_name};
 use npyz::{DType, Deserialize, NpyFile, Order, TypeChar};
 
 use super::limits::{MAX_CLASSES, TRUSTED_RESERVE, pixel_bytes};
 use super::{DataError, Dataset, ImageShape, Part, join, name_of};
+
+/// Longest header of an array: what version 1 of the format can express. Too low refuses arrays of very large structures,
+/// which are no images.
+const MAX_HEADER_BYTES: u32 = 1 << 16;
 
 type Archive = NpzArchive<BufReader<File>>;
 
@@ -53,6 +57,21 @@ fn read_part(archive: &mut Archive, path: &Path, images: &str, labels: &str) -> 
     Ok(Part { origin: path.to_path_buf(), shape, pixels, labels })
 }
 
+/// Refuses an array that announces a longer header than [`MAX_HEADER_BYTES`]: `npyz` would allocate it unread.
+fn check_header(archive: &mut Archive, name: &str) -> io::Result<()> {
+    let Ok(mut file) = archive.zip_archive().by_name(&file_name_from_array_name(name)) else { return Ok(()) };
+    // "\x93NUMPY", the version, and from version 2 on a length of four bytes; whatever is shorter, `npyz` refuses.
+    let mut start = [0; 12];
+    if file.read_exact(&mut start).is_err() || start[6] < 2 {
+        return Ok(());
+    }
+    let len = u32::from_le_bytes([start[8], start[9], start[10], start[11]]);
+    if len <= MAX_HEADER_BYTES {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("its header has {len} bytes, at most {MAX_HEADER_BYTES} are read")))
+}
+
 /// How the axes of an image array lie.
 #[derive(Clone, Copy)]
 enum Layout {
@@ -74,7 +93,8 @@ impl<'a> Array<'a> {
         read: impl FnOnce(Self, NpyFile<Box<dyn Read + '_>>) -> Result<T, DataError>,
     ) -> Result<T, DataError> {
         let array = Self { path, name };
-        let unreadable = |e: std::io::Error| Self { path, name }.error(format!("cannot be read: {e}"));
+        let unreadable = |e: io::Error| Self { path, name }.error(format!("cannot be read: {e}"));
+        check_header(archive, name).map_err(unreadable)?;
         let file = archive.by_name(name).map_err(unreadable)?.ok_or_else(|| array.error("is not there".into()))?;
         let header = file.header().clone();
         if header.uses_pickled_array() {

@@ -38,7 +38,8 @@ fn after(committee: &Committee, round: u64, mut operations: Vec<Operation>) -> R
 
 #[test]
 fn an_invited_key_joins_in_the_role_of_its_invitation() {
-    let next = after(&committee(4), 7, vec![join(1, 100, 50, Role::Voter), join(2, 101, 51, Role::Contributor)]).unwrap();
+    let next =
+        after(&committee(4), 7, vec![join(1, 100, 50, Role::Voter), join(2, 101, 51, Role::Contributor)]).unwrap();
     assert_eq!((next.epoch, next.first_round, next.voters(), next.members.len()), (1, 8, 5, 6));
     let place = next.place(&key(50).public()).unwrap();
     assert_eq!(next.voter(place), Some(&key(50).public()));

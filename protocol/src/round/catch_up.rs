@@ -59,7 +59,10 @@ impl State {
     /// The committee that a certified record makes, if it closes its epoch.
     fn next_committee(&self, committed: &Committed) -> Result<Option<Arc<Committee>>, &'static str> {
         let record = &committed.record;
-        if self.rules.checkpoint.is_some_and(|(round, hash)| round == record.round && hash != committed.certificate.record)
+        if self
+            .rules
+            .checkpoint
+            .is_some_and(|(round, hash)| round == record.round && hash != committed.certificate.record)
         {
             return Err("it is not the record that the invitation named");
         }

@@ -27,7 +27,8 @@ impl State {
         }
         if let Operation::Join(join) = &operation {
             // A sponsor cannot fill the pool with more joins than it may sponsor.
-            let sponsored = |op: &Operation| matches!(op, Operation::Join(j) if j.invite.sponsor == join.invite.sponsor);
+            let sponsored =
+                |op: &Operation| matches!(op, Operation::Join(j) if j.invite.sponsor == join.invite.sponsor);
             let waiting = self.pool.values().filter(|op| sponsored(op)).count();
             if waiting >= usize::from(self.rules.constants.sponsor_cap) {
                 return;

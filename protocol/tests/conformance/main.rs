@@ -5,7 +5,7 @@
 //! `scripts/ed25519_edge_cases.py`). All three must hold in every build: release, debug and `target-cpu=native`
 //! (`scripts/conformance_builds.sh`).
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[path = "../common/mod.rs"]
 mod common;

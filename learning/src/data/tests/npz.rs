@@ -110,3 +110,13 @@ fn what_is_no_zip_is_refused_with_its_name() {
     let folder = folder_of(&[("made.npz", b"not a zip")]);
     refused(&folder.path().join("made.npz"), "made.npz");
 }
+
+#[test]
+fn a_header_that_is_announced_too_long_is_refused_unread() {
+    let mut made = Npz::new().with("y_train", &[1], &[0u8]);
+    let zip = made.writer.zip_writer();
+    zip.start_file("x_train.npy", Default::default()).unwrap();
+    let start = [b"\x93NUMPY\x02\x00".as_slice(), &u32::MAX.to_le_bytes()].concat();
+    std::io::Write::write_all(zip, &start).unwrap();
+    made.refused("its header has 4294967295 bytes, at most 65536 are read");
+}

@@ -56,7 +56,8 @@ fn an_uninvited_key_gets_no_vote_whatever_it_sends() {
     let mut world = World::new(4, 3);
     let stranger = key(77);
     let network = world.network();
-    for kind in [Kind::Update, Kind::Receipt, Kind::Proposal, Kind::Notarize, Kind::Nullify, Kind::Finalize, Kind::Status]
+    for kind in
+        [Kind::Update, Kind::Receipt, Kind::Proposal, Kind::Notarize, Kind::Nullify, Kind::Finalize, Kind::Status]
     {
         let message = match kind {
             Kind::Update => Message::Update(world.header(0, Digest::ZERO)),

@@ -122,7 +122,8 @@ fn a_lying_aggregator_is_refused_and_replaced() {
         let honest = loop {
             let (i, input) = world.queue.pop_front().unwrap();
             world.step(i, input);
-            if let Some(bytes) = world.nodes[leader].log.iter().find(|b| Verifier::peek(b).unwrap().0.kind == Kind::Proposal)
+            if let Some(bytes) =
+                world.nodes[leader].log.iter().find(|b| Verifier::peek(b).unwrap().0.kind == Kind::Proposal)
             {
                 break bytes.clone();
             }
