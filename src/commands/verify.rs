@@ -153,7 +153,8 @@ fn verify_evidence(args: &Args, json: bool) -> Result<(), Failure> {
             return Err(Failure::failed(format!("{name}: it proves nothing: {error}")).with_json(proof));
         }
     };
-    let EvidenceFile { network, key, proof } = &evidence;
+    let EvidenceFile { network, proof } = &evidence;
+    let key = &proof.author;
     let member = match &args.manifest {
         None => None,
         Some(path) => {

@@ -181,8 +181,7 @@ impl Auditor {
         if !record.closes_epoch {
             return true;
         }
-        let closing =
-            Closing { round: record.round, misses: &record.misses, sponsor_cap: self.constants.sponsor_cap };
+        let closing = Closing { round: record.round, misses: &record.misses, sponsor_cap: self.constants.sponsor_cap };
         let next = self.committee.next(&closing, &committed.body.operations);
         let Some(next) = next.ok().filter(|next| next.root() == record.next_members_root) else { return false };
         self.voters = next.voter_keys();

@@ -108,7 +108,10 @@ fn names(pins: &mut BTreeMap<String, Digest>) {
     pin("network", fold("manifest", |draw, out| out.extend(draw.manifest().network_id().unwrap().0)));
     pin("members", fold("manifest", |draw, out| out.extend(Committee::founding(&draw.manifest()).root().0)));
     pin("operation", fold("operation", |draw, out| out.extend(draw.operation().digest().0)));
-    pin("operations", fold("operations", |draw, out| out.extend(operations_root(&[draw.operation(), draw.operation()]).0)));
+    pin(
+        "operations",
+        fold("operations", |draw, out| out.extend(operations_root(&[draw.operation(), draw.operation()]).0)),
+    );
     pin("schema", fold("schema", |draw, out| out.extend(draw.schema().digest().0)));
     pin(
         "genesis_record",

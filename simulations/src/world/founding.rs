@@ -1,7 +1,5 @@
 //! The network of a world: keys, manifest, rules.
 
-use std::sync::Arc;
-
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::hash;
 use fedswarm_protocol::keys::SecretKey;

@@ -66,8 +66,7 @@ impl Invite {
             Role::Contributor => membership::Role::Contributor,
         };
         let expires = status.round.saturating_add(self.valid_rounds);
-        let invitation =
-            Invitation::new(&manifest, &secret, role, expires, status.checkpoint(), addresses.clone())?;
+        let invitation = Invitation::new(&manifest, &secret, role, expires, status.checkpoint(), addresses.clone())?;
         invitation.save(&self.out)?;
         if json {
             println!("{}", json!({ "file": self.out, "expires_after_round": expires, "addresses": addresses }));

@@ -102,7 +102,8 @@ impl Run {
 
     pub(super) fn sign(&self, kind: Kind, author: u16, round: u64, message: &Message) -> Verified {
         let slot = Slot { kind, epoch: self.committee.epoch, round, view: 0 };
-        let bytes = seal(&self.secrets[usize::from(author)], &self.rules.constants.network, &slot, author, message).unwrap();
+        let bytes =
+            seal(&self.secrets[usize::from(author)], &self.rules.constants.network, &slot, author, message).unwrap();
         self.verifier.open(&bytes).unwrap()
     }
 
@@ -146,7 +147,8 @@ impl Run {
             .collect();
         let inputs: Vec<UpdateRef> = items.iter().skip(usize::from(lies.drop_input)).copied().collect();
         let operations = std::mem::take(&mut self.operations);
-        let body = RecordBody { receipts: receipts.iter().map(|m| (m.author(), m.statement())).collect(), inputs, operations };
+        let body =
+            RecordBody { receipts: receipts.iter().map(|m| (m.author(), m.statement())).collect(), inputs, operations };
         let mut sum = WeightedMean::new(5);
         for (message, delta) in updates.iter().skip(usize::from(lies.drop_input)) {
             let Message::Update(header) = message.message() else { unreachable!() };

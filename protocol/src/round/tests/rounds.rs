@@ -278,9 +278,8 @@ fn in_view_two() -> World {
 fn a_certificate_that_a_jump_left_out_is_asked_for_and_made_anew_if_all_forgot_it() {
     let world = in_view_two();
     let nullified = world.state(0).round.nullified[&1].clone();
-    let message = |i: usize, slot: &Slot, message: &Message| {
-        Input::Message(world.open(0, &world.sealed(i, slot, message)))
-    };
+    let message =
+        |i: usize, slot: &Slot, message: &Message| Input::Message(world.open(0, &world.sealed(i, slot, message)));
     // Two members come back with their own statements alone, hear of view 1's nullification first, and jump over view 0.
     let fresh = |i: usize| State::new(world.state(i).rules.clone(), None, Arc::clone(world.state(i).committee()));
     let mut back = [fresh(2), fresh(3)];

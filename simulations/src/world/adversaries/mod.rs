@@ -196,9 +196,7 @@ impl<'a> Voice<'a> {
         match to {
             Recipient::All => self.others(),
             Recipient::Contributors => Vec::new(),
-            Recipient::One(place) => {
-                self.core.keys.member(self.state().committee().epoch, place).into_iter().collect()
-            }
+            Recipient::One(place) => self.core.keys.member(self.state().committee().epoch, place).into_iter().collect(),
         }
     }
 }

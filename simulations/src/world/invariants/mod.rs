@@ -58,13 +58,7 @@ pub struct Monitor {
 impl Monitor {
     /// For a network and the members behind its nodes.
     #[must_use]
-    pub fn new(
-        rules: &Rules,
-        founders: Arc<Committee>,
-        members: Vec<u16>,
-        liars: Vec<bool>,
-        recomputes: bool,
-    ) -> Self {
+    pub fn new(rules: &Rules, founders: Arc<Committee>, members: Vec<u16>, liars: Vec<bool>, recomputes: bool) -> Self {
         let mut finals = BTreeMap::new();
         finals.insert(0, (rules.genesis_hash, rules.genesis.clone()));
         Self {

@@ -123,7 +123,12 @@ impl Node {
     /// Things that wait: inputs, fetches, merges, timers.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.ahead.len() + self.inbox.len() + self.todo.len() + self.fetches.len() + self.merges.len() + self.timers.len()
+        self.ahead.len()
+            + self.inbox.len()
+            + self.todo.len()
+            + self.fetches.len()
+            + self.merges.len()
+            + self.timers.len()
     }
 
     /// Starts, from what is on disk; false if the disk is damaged: such a node must not speak again.
