@@ -172,6 +172,13 @@ impl Monitor {
         self.ballots.forget(oldest);
     }
 
+    /// A node came back and has this record on disk, perhaps one of which it had told nobody.
+    pub fn came_back_with(&mut self, node: usize, head: &Committed, now: u64) {
+        if head.record.round > self.heads[node] {
+            self.committed(node, head, now);
+        }
+    }
+
     /// A node came back with this record at its head.
     pub fn restarted(&mut self, node: usize, head: u64, now: u64) {
         if !self.is_liar(self.members[node]) && head < self.heads[node] {
