@@ -198,10 +198,10 @@ impl Monitor {
 
     /// A machine tells something.
     pub fn emitted(&mut self, node: usize, event: &Event, now: u64) {
-        if let Event::Fork { round, records } = event {
-            if !self.is_liar(self.members[node]) {
-                self.report("I1 agreement", now, format!("node {node} saw a fork in round {round}: {records:?}"));
-            }
+        if let Event::Fork { round, records } = event
+            && !self.is_liar(self.members[node])
+        {
+            self.report("I1 agreement", now, format!("node {node} saw a fork in round {round}: {records:?}"));
         }
     }
 
