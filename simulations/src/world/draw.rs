@@ -22,7 +22,7 @@ pub const ROUNDS_AFTER: u64 = 10;
 pub fn options(seed: u64) -> Options {
     let mut rng = Rng::new("options", seed);
     let members = size(&mut rng);
-    let real_signatures = members <= 7 && rng.chance(0.03);
+    let real_signatures = members <= 7 && rng.chance(0.04);
     let mut options = Options {
         seed,
         members,

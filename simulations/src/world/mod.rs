@@ -28,6 +28,7 @@ pub mod options;
 pub mod outcome;
 pub mod packet;
 pub mod rng;
+pub mod schedules;
 pub mod soak;
 pub mod tally;
 pub mod work;

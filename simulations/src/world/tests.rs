@@ -73,8 +73,8 @@ fn every_vice_alone_is_survived_by_four_members() {
 fn every_split_heals() {
     for split in Split::ALL {
         for seed in 0..6 {
-            let faults = Faults { split: 0.05, heal: 0.05, splits: vec![*split], ..Faults::default() };
-            let options = Options { seed, members: 5, rounds: 15, rounds_after: 5, faults, ..Options::default() };
+            let faults = Faults { split: 0.2, heal: 0.05, splits: vec![*split], ..Faults::default() };
+            let options = Options { seed, members: 5, rounds: 60, rounds_after: 5, faults, ..Options::default() };
             assert!(sound(&options).tally.splits > 0, "{split:?}");
         }
     }
@@ -119,7 +119,10 @@ fn a_member_whose_disk_is_damaged_does_not_come_back() {
 fn a_disk_that_forgets_synced_statements_is_noticed() {
     let mut noticed = 0;
     for seed in 0..40 {
-        let options = Options { seed, rounds: 40, ..Options::default() };
+        let mut options = Options { seed, rounds: 40, ..Options::default() };
+        options.links.loss = 0.2;
+        options.timers.collect_ms = 20;
+        options.timers.leader_ms = 30;
         let mut world = World::new(&options).unwrap();
         while world.core.monitor.broken().is_none() && world.core.monitor.height() < 40 && world.step() {
             if world.core.log.count().is_multiple_of(97) {

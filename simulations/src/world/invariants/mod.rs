@@ -190,6 +190,13 @@ impl Monitor {
         self.ballots.values_mut().for_each(|ballots| ballots.forget(oldest));
     }
 
+    /// A node came back and has this record on disk, perhaps one of which it had told nobody.
+    pub fn came_back_with(&mut self, node: usize, head: &Committed, now: u64) {
+        if head.record.round > self.heads[node] {
+            self.committed(node, head, now);
+        }
+    }
+
     /// A node came back with this record at its head.
     pub fn restarted(&mut self, node: usize, head: u64, now: u64) {
         if !self.is_liar(self.members[node]) && head < self.heads[node] {
@@ -216,10 +223,10 @@ impl Monitor {
 
     /// A machine tells something.
     pub fn emitted(&mut self, node: usize, event: &Event, now: u64) {
-        if let Event::Fork { round, records } = event {
-            if !self.is_liar(self.members[node]) {
-                self.report("I1 agreement", now, format!("node {node} saw a fork in round {round}: {records:?}"));
-            }
+        if let Event::Fork { round, records } = event
+            && !self.is_liar(self.members[node])
+        {
+            self.report("I1 agreement", now, format!("node {node} saw a fork in round {round}: {records:?}"));
         }
     }
 

@@ -149,6 +149,10 @@ impl Node {
         }
         self.inbox.extend(own.into_iter().chain(others).map(Input::Message));
         self.inbox.push_back(Input::Start);
+        if let Some(head) = self.disk.head() {
+            // A record, too, may have reached the disk in the moment of the crash.
+            core.monitor.came_back_with(self.id, head, core.now);
+        }
         core.monitor.restarted(self.id, self.state.head().round, core.now);
         let members = core.members();
         for other in 0..core.up.len() {
