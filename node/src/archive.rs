@@ -144,12 +144,15 @@ pub(crate) fn wire_root(message: &Message) -> Option<BlobId> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use super::*;
     use crate::blobs::Interner;
     use fedswarm_protocol::certificate::Certificate;
     use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal};
     use fedswarm_protocol::hash::Digest;
     use fedswarm_protocol::keys::SecretKey;
+    use fedswarm_protocol::membership::Committee;
     use fedswarm_protocol::message::{RecordBody, UpdateHeader};
     use fedswarm_protocol::record::{Record, RecordKind, Rule};
     use fedswarm_protocol::update::UpdateCodec;
@@ -166,6 +169,7 @@ mod tests {
             network: zero,
             epoch: 0,
             round: number,
+            quorum: 1,
             parent: zero,
             origin_view: 0,
             proposer: 0,
@@ -185,6 +189,8 @@ mod tests {
             seed_following: zero,
             seed_fold: zero,
             skipped_leaders: 0,
+            misses: vec![0],
+            closes_epoch: false,
         };
         let certificate =
             Certificate { kind: Kind::Finalize, epoch: 0, round: number, view: 0, record: zero, votes: Vec::new() };
@@ -200,7 +206,7 @@ mod tests {
         };
         let key = SecretKey::from_bytes(&[1; 32]);
         let slot = Slot { kind: Kind::Update, epoch: 0, round: number, view: 0 };
-        let verifier = Verifier { network: zero, voters: vec![key.public()] };
+        let verifier = Verifier::new(zero, Arc::new(Committee::of_keys(0, [key.public()])));
         let sealed = seal(&key, &zero, &slot, 0, &Message::Update(header)).unwrap();
         (Committed { record, body: RecordBody::default(), certificate }, vec![verifier.open(&sealed).unwrap()])
     }

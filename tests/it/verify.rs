@@ -255,14 +255,14 @@ fn a_proof_of_equivocation_is_a_file_that_anyone_can_check() {
     let (key, network) = (SecretKey::from_bytes(&[3; 32]), Digest([7; 32]));
     let slot = Slot { kind: Kind::Notarize, epoch: 1, round: 17, view: 2 };
     let sign = |body| SignedStatement::sign(&key, &network, &slot, Digest([body; 32]));
-    let proof = EquivocationProof { author: 2, statements: [sign(1), sign(2)] };
-    let mut file = EvidenceFile { network, key: key.public(), proof };
+    let proof = EquivocationProof { author: key.public(), statements: [sign(1), sign(2)] };
+    let mut file = EvidenceFile { network, proof };
     fs::write(folder.path().join("proof"), file.to_bytes().unwrap()).unwrap();
     let output = fedswarm(folder.path(), &["verify", "proof"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(text.contains(&key.public().to_string()) && text.contains("round 17"), "{text}");
-    file.key = SecretKey::from_bytes(&[4; 32]).public();
+    file.proof.author = SecretKey::from_bytes(&[4; 32]).public();
     fs::write(folder.path().join("slander"), file.to_bytes().unwrap()).unwrap();
     let output = fedswarm(folder.path(), &["verify", "slander"]);
     assert_eq!(output.status.code(), Some(1));
