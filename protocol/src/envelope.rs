@@ -18,7 +18,7 @@ use crate::hash::{Digest, hash};
 use crate::keys::{Ed25519, PublicKey, Scheme, SecretKey, Signature};
 use crate::manifest::MAX_VOTERS;
 use crate::membership::{Committee, MAX_INPUTS, Operation};
-use crate::message::{MAX_OPERATIONS, Message, Receipt, Status, UpdateRef};
+use crate::message::{MAX_OPERATIONS, Message, Receipt, Status, UpdateHeader, UpdateRef};
 use crate::record::{list_root, operations_root};
 
 const TAG: &[u8; 5] = b"FSWM1";
@@ -417,6 +417,16 @@ impl Verifier {
         codec::decode(body, MAX_MESSAGE_BYTES).ok()
     }
 
+    /// Reads an update's header without checking who signed it: for what a node has stored itself.
+    #[must_use]
+    pub fn stored_update(bytes: &[u8]) -> Option<UpdateHeader> {
+        let (slot, _, _, body) = split(bytes).ok()?;
+        if slot.kind != Kind::Update {
+            return None;
+        }
+        codec::decode(body, MAX_MESSAGE_BYTES).ok()
+    }
+
     fn decode(&self, slot: &Slot, body: &[u8]) -> Result<Message, EnvelopeError> {
         let name = slot.kind.name();
         let limit = slot.kind.max_bytes();
@@ -609,7 +619,6 @@ fn array<const N: usize>(slice: &[u8]) -> [u8; N] {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::message::{Status, UpdateHeader};
     use crate::update::UpdateCodec;
 
     fn world() -> (Vec<SecretKey>, Verifier) {

@@ -104,5 +104,5 @@ fn a_key_that_is_not_in_the_manifest_is_refused() {
     .unwrap();
     let output = fedswarm(at, &["run", "--config", "0.toml"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("not among the founders"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("not a member of network"), "{}", stderr(&output));
 }

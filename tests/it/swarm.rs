@@ -110,6 +110,9 @@ pub(crate) struct Swarm {
 
 impl Swarm {
     pub(crate) async fn new(nodes: u8, rounds: u64, len: u32, timers: Timers) -> Self {
+        // FEDSWARM_LOG=debug shows what nodes do.
+        let filter = tracing_subscriber::EnvFilter::try_from_env("FEDSWARM_LOG").unwrap_or_default();
+        drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
         let mut secrets: Vec<_> = (0..nodes).map(|i| SecretKey::from_bytes(&[i + 1; 32])).collect();
         secrets.sort_by_key(SecretKey::public);
         let founders = secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect();

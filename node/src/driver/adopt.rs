@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 
 use fedswarm_network::BlobId;
 use fedswarm_protocol::bundle;
-use fedswarm_protocol::envelope::{Kind, Verifier};
+use fedswarm_protocol::envelope::Verifier;
 use fedswarm_protocol::hash::Digest;
 
 use crate::Error;
-use crate::archive::wire_root;
 use crate::blobs::Blobs;
 use crate::store::Store;
 
 /// Finds out which rounds the files of an earlier run belong to, so that they go when their rounds do.
-pub(super) fn adopt_files(store: &Store, blobs: &Blobs, verifier: &Verifier, genesis: &Digest) -> Result<(), Error> {
+pub(super) fn adopt_files(store: &Store, blobs: &Blobs, genesis: &Digest) -> Result<(), Error> {
     let files = blobs.files()?;
     if files.is_empty() {
         return Ok(());
@@ -27,10 +26,9 @@ pub(super) fn adopt_files(store: &Store, blobs: &Blobs, verifier: &Verifier, gen
         rounds.insert(BlobId(committed.record.model_root), committed.record.round);
     }
     for (round, bytes) in inputs {
-        for packed in bundle::unpack(&bytes).unwrap_or_default().iter().filter(|p| p.slot.kind == Kind::Update) {
-            if let Some(root) = verifier.open(packed.bytes).ok().and_then(|message| wire_root(message.message())) {
-                rounds.insert(root, round);
-            }
+        let updates = bundle::unpack(&bytes).unwrap_or_default();
+        for header in updates.iter().filter_map(|packed| Verifier::stored_update(packed.bytes)) {
+            rounds.insert(BlobId(header.wire_root), round);
         }
     }
     for id in files {

@@ -78,7 +78,7 @@ impl Driver {
                 self.tell(NodeEvent::Evidence { file, proof: Box::new(proof) }).await;
             }
             Effect::Penalise { member, fault } => {
-                tracing::warn!(member, ?fault, "a member misbehaved");
+                tracing::warn!(%member, ?fault, "a member misbehaved");
             }
             Effect::Emit { at, event } => {
                 if let Event::Fork { .. } = event {

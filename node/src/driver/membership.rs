@@ -104,8 +104,9 @@ impl Driver {
     /// This key has no place: ask whoever is connected in turn, and say again what is wanted. Who the members are by now is
     /// what the answer will tell.
     pub(super) fn ask_someone(&mut self) {
-        self.chain.turn = (self.chain.turn + 1) % self.peers.len().max(1);
-        if let Some(peer) = self.peers.iter().nth(self.chain.turn).copied() {
+        self.chain.turn = self.chain.turn.wrapping_add(1);
+        let known = if self.connected.is_empty() { &self.peers } else { &self.connected };
+        if let Some(peer) = known.iter().nth(self.chain.turn % known.len().max(1)).copied() {
             self.ask_chain(peer);
             if let Some(bytes) = self.sealed_request() {
                 self.send_to(peer, bytes);

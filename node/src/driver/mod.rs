@@ -262,7 +262,7 @@ pub async fn start(
         stop: Arc::new(stop),
     };
     let verifier = Verifier::new(network_id, committee);
-    adopt::adopt_files(&store, &blobs, &verifier, &manifest.genesis_root)?;
+    adopt::adopt_files(&store, &blobs, &manifest.genesis_root)?;
     let driver = Driver {
         verifier,
         state,

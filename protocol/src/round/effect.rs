@@ -6,6 +6,7 @@ use super::input::{Timer, Timestamp};
 use crate::envelope::{Slot, Verified};
 use crate::evidence::EquivocationProof;
 use crate::hash::Digest;
+use crate::keys::PublicKey;
 use crate::membership::Committee;
 use crate::message::{Committed, Message, UpdateHeader};
 
@@ -251,7 +252,7 @@ pub enum Effect {
     /// Count a fault of a member.
     Penalise {
         /// Who.
-        member: u16,
+        member: PublicKey,
         /// What.
         fault: Fault,
     },

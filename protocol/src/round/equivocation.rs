@@ -10,7 +10,7 @@ impl State {
     /// record.
     pub(super) fn caught(&mut self, first: &Verified, second: &Verified, out: &mut Out) {
         let author = first.author();
-        out.penalise(author, Fault::Equivocation);
+        self.penalise(author, Fault::Equivocation, out);
         let Some(key) = self.committee.key(author).copied() else { return };
         if matches!(self.pool.get(&key), Some(Operation::Evict(_))) {
             return;

@@ -357,6 +357,13 @@ impl State {
         }
     }
 
+    /// Counts a fault. By key: the place may mean somebody else by the time that the effect is carried out.
+    fn penalise(&self, author: u16, fault: Fault, out: &mut Out) {
+        if let Some(member) = self.committee.key(author).copied() {
+            out.push(Effect::Penalise { member, fault });
+        }
+    }
+
     fn leader(&self, view: u32) -> u16 {
         self.position_in_chain().leader(view)
     }
@@ -389,9 +396,5 @@ impl Out {
 
     fn timer(&mut self, timer: Timer, after_ms: u64) {
         self.effects.push(Effect::SetTimer { timer, after_ms });
-    }
-
-    fn penalise(&mut self, member: u16, fault: Fault) {
-        self.effects.push(Effect::Penalise { member, fault });
     }
 }

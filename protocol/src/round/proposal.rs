@@ -89,7 +89,7 @@ impl State {
             return;
         }
         if author != self.leader(view) {
-            out.penalise(author, Fault::Invalid);
+            self.penalise(author, Fault::Invalid, out);
             return;
         }
         if let Some(known) = self.round.proposals.get(&view) {
@@ -124,7 +124,7 @@ impl State {
             Verdict::Refuse(reason) => {
                 let round = self.round.number;
                 out.emit(Event::ProposalRefused { round, view, leader: author, reason });
-                out.penalise(author, Fault::Invalid);
+                self.penalise(author, Fault::Invalid, out);
                 self.nullify(view, out);
             }
         }

@@ -25,7 +25,7 @@ impl State {
         }
         let expected = (self.head_hash, self.rules.schema, self.rules.codec, self.rules.wire_len);
         if (header.base, header.schema, header.codec, header.wire_len) != expected {
-            out.penalise(author, Fault::Invalid);
+            self.penalise(author, Fault::Invalid, out);
             return;
         }
         let mut known = self.updates_of(author);
@@ -61,7 +61,7 @@ impl State {
         }
         update.payload = if valid { Payload::Held } else { Payload::Bad };
         if !valid {
-            out.penalise(key.0, Fault::Invalid);
+            self.penalise(key.0, Fault::Invalid, out);
         } else if self.updates_of(key.0).count() == 1 {
             self.round.held += 1;
         }

@@ -98,7 +98,7 @@ impl Member {
                     }
                     Effect::Commit { committed, .. } => self.committed = Some(committed.certificate.record),
                     Effect::Penalise { member, .. } => {
-                        self.blames_honest |= !network.byzantine.contains(&member);
+                        self.blames_honest |= !network.is_byzantine(&member);
                     }
                     // Timers may fire at any time, so it does not matter when they are set. What is said again, or in
                     // answer to somebody, says nothing that the network does not hold already: every vote and proposal

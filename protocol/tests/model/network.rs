@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use fedswarm_protocol::certificate::{Certificate, Quorum};
 use fedswarm_protocol::envelope::{Kind, Slot, Verified, Verifier, seal};
 use fedswarm_protocol::hash::{Digest, hash};
-use fedswarm_protocol::keys::SecretKey;
+use fedswarm_protocol::keys::{PublicKey, SecretKey};
 use fedswarm_protocol::manifest::{Founder, Manifest, PROTOCOL_VERSION, TaskSpec, Timers};
 use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::{Committed, Message, Proposal, Receipt, UpdateHeader};
@@ -98,6 +98,11 @@ impl Network {
 
     pub(crate) fn quorum(&self) -> Quorum {
         Quorum::of(self.secrets.len())
+    }
+
+    /// Whether this key obeys no rule.
+    pub(crate) fn is_byzantine(&self, key: &PublicKey) -> bool {
+        self.byzantine.iter().any(|place| self.secrets[usize::from(*place)].public() == *key)
     }
 
     /// Voters that run the machine.

@@ -273,8 +273,7 @@ impl World {
                 Effect::Evidence(proof) => self.nodes[i].evidence.push(proof),
                 Effect::Emit { event, .. } => self.events.push((i, event)),
                 Effect::Penalise { member, fault } => {
-                    let key = *self.state(i).committee().key(member).unwrap();
-                    self.faults.entry((i, key)).or_default().push(fault);
+                    self.faults.entry((i, member)).or_default().push(fault);
                 }
                 Effect::CancelTraining { .. } | Effect::Finished => {}
             }

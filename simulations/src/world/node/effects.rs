@@ -66,7 +66,7 @@ impl Node {
                 self.write(Write::Record(committed, next), core);
             }
             Effect::Penalise { member, fault } => {
-                if let Some(member) = core.keys.member(self.state.committee().epoch, member) {
+                if let Some(member) = core.keys.holder(&member) {
                     core.monitor.penalised(self.id, member, fault, core.now);
                 }
             }
