@@ -21,7 +21,9 @@ const KEEP_EPOCHS: u64 = 2;
 impl Driver {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
         match effect {
-            Effect::Train { round, base, model_root, holders } => self.train(round, base, model_root, &holders),
+            Effect::Train { round, base, model_root, holders } => {
+                self.train(round, base, model_root, holders.iter().map(|key| NodeId(key.0)).collect())
+            }
             Effect::CancelTraining { .. } => self.training.store(true, Ordering::Relaxed),
             Effect::Fetch { author, statement, header, holders } => self.fetch(author, statement, header, &holders),
             Effect::Merge { inputs_root, base, inputs, .. } => self.merge(inputs_root, base, inputs),

@@ -18,7 +18,7 @@ use crate::{Error, Measured, NodeEvent, payload};
 
 impl Driver {
     /// Phase 0: gets the certified state if it is not here, then trains from it.
-    pub(super) fn train(&mut self, round: u64, base: Digest, model_root: Digest, holders: &[u16]) {
+    pub(super) fn train(&mut self, round: u64, base: Digest, model_root: Digest, holders: Vec<NodeId>) {
         let cancel = Arc::new(AtomicBool::new(false));
         self.training = Arc::clone(&cancel);
         let job = self.job(round - 1, model_root);
@@ -39,10 +39,9 @@ impl Driver {
     pub(super) fn finish(&self) {
         let head = self.state.head();
         let (round, record, state_hash) = (head.round, self.state.head_hash(), head.state_hash());
-        let holders: Vec<u16> = (0..self.members.len() as u16).collect();
         let job = self.job(round, head.model_root);
         let reports = self.reports.clone();
-        self.with_state(head.model_root, &holders, move |state| {
+        self.with_state(head.model_root, Vec::new(), move |state| {
             if let Err(error) = job.take_in(&state) {
                 tracing::error!(%error, "the last state could not be taken in");
             }
@@ -63,9 +62,10 @@ impl Driver {
     }
 
     /// Runs a job on a training thread once the certified state is here.
-    fn with_state(&self, root: Digest, holders: &[u16], job: impl FnOnce(Vec<f32>) + Send + 'static) {
-        let holders: Vec<NodeId> = holders.iter().filter_map(|m| self.members.get(usize::from(*m))).copied().collect();
-        let holders = if holders.is_empty() { self.members.clone() } else { holders };
+    fn with_state(&self, root: Digest, holders: Vec<NodeId>, job: impl FnOnce(Vec<f32>) + Send + 'static) {
+        // Those who certified it first, then everybody else: they may have gone meanwhile.
+        let mut holders = holders;
+        holders.extend(self.members.iter().filter(|m| !holders.contains(m)).copied().collect::<Vec<_>>());
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
         let (trainers, round, reports) = (self.trainers.clone(), self.round.subscribe(), self.reports.clone());
         tokio::spawn(async move {

@@ -101,6 +101,8 @@ impl State {
             record: committed.certificate.record,
         });
         self.announce(&committed, out);
+        let voters = committed.certificate.votes.iter();
+        self.holders = voters.filter_map(|(place, _)| self.committee.key(*place).copied()).collect();
         self.head = record.clone();
         self.head_hash = committed.certificate.record;
         self.proof = Some(committed);

@@ -165,8 +165,8 @@ pub enum Effect {
         base: Digest,
         /// Root of its model.
         model_root: Digest,
-        /// Members that hold it.
-        holders: Vec<u16>,
+        /// Members that hold it; by key, since it may have been certified by another committee.
+        holders: Vec<PublicKey>,
     },
     /// The round was decided without this member's update: stop training for it.
     CancelTraining {

@@ -136,6 +136,8 @@ pub struct State {
     head: Record,
     head_hash: Digest,
     proof: Option<Arc<Committed>>,
+    /// Who certified the head, and so holds its model; empty if that was before a restart.
+    holders: Vec<PublicKey>,
     committee: Arc<Committee>,
     quorum: Quorum,
     /// This member's place in the committee.
@@ -167,6 +169,7 @@ impl State {
             rules,
             head: record,
             proof,
+            holders: Vec::new(),
             quorum: committee.quorum(),
             me: None,
             committee,
@@ -314,9 +317,8 @@ impl State {
         out.timer(Timer::Round { round }, self.round_ms());
         out.timer(Timer::Resend { round }, self.rules.timers.resend_ms);
         if !self.round.published && self.contributes() {
-            let holders =
-                self.proof.as_ref().map_or_else(Vec::new, |p| p.certificate.votes.iter().map(|v| v.0).collect());
-            out.push(Effect::Train { round, base: self.head_hash, model_root: self.head.model_root, holders });
+            let (base, model_root, holders) = (self.head_hash, self.head.model_root, self.holders.clone());
+            out.push(Effect::Train { round, base, model_root, holders });
         }
         for message in std::mem::take(&mut self.later).into_values().flatten() {
             self.on_message(message, out);

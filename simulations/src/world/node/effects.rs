@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot};
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Input, MergeInput, Recipient};
 
@@ -18,7 +19,7 @@ use crate::world::packet::Packet;
 impl Node {
     pub(super) fn carry_out(&mut self, effect: Effect, core: &mut Core) {
         match effect {
-            Effect::Train { round, base, model_root, holders } => self.train(round, base, model_root, holders, core),
+            Effect::Train { round, base, model_root, holders } => self.train(round, base, model_root, &holders, core),
             Effect::CancelTraining { .. } => self.training = None,
             Effect::Fetch { author, statement, header, holders } => {
                 let holders = self.members(&holders, core);
@@ -141,16 +142,15 @@ impl Node {
         }
     }
 
-    fn train(&mut self, round: u64, base: Digest, model: Digest, holders: Vec<u16>, core: &mut Core) {
+    fn train(&mut self, round: u64, base: Digest, model: Digest, holders: &[PublicKey], core: &mut Core) {
         let number = self.number();
         self.training = Some(Training { number, round, base, model });
         if core.blobs[self.id].holds(&model) {
             return self.begin_training(number, core);
         }
-        // Those who certified it: of this epoch or the one before.
-        let epoch = self.state.head().epoch;
-        let holders: Vec<u16> = holders.iter().filter_map(|place| core.keys.member(epoch, *place)).collect();
-        let holders = if holders.is_empty() { self.everybody(core) } else { holders };
+        // Those who certified it first, then everybody else.
+        let mut holders: Vec<u16> = holders.iter().filter_map(|key| core.keys.holder(key)).collect();
+        holders.extend(self.everybody(core).into_iter().filter(|m| !holders.contains(m)).collect::<Vec<_>>());
         let bytes = core.options.work.payload_bytes;
         self.start_fetch(Fetch::new(model, bytes, holders, Purpose::Train(number)), core);
     }
