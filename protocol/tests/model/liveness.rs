@@ -43,7 +43,7 @@ fn walk(byzantine: u32, restarts: bool, walks: usize) {
 #[test]
 fn honest_members_decide_after_any_beginning() {
     for byzantine in 0..3 {
-        walk(byzantine, false, 200);
+        walk(byzantine, false, 1000);
     }
 }
 
@@ -51,6 +51,6 @@ fn honest_members_decide_after_any_beginning() {
 #[test]
 fn honest_members_decide_after_any_restart() {
     for byzantine in 0..3 {
-        walk(byzantine, true, 200);
+        walk(byzantine, true, 1000);
     }
 }

@@ -321,6 +321,6 @@ impl Model for RoundModel {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        invariants::properties(&self.setting)
+        invariants::properties(&self.setting, &self.vocabulary)
     }
 }

@@ -99,6 +99,11 @@ impl Vocabulary {
         (0..self.proposals.len()).map(|i| self.proposal(i)).find(|p| p.0 == record).expect("nobody proposed it").1
     }
 
+    /// Whether a record evicts somebody.
+    pub(crate) fn evicts(&self, record: usize) -> bool {
+        !self.proposal_of(record).body.operations.is_empty()
+    }
+
     /// The votes among some statements, as a set.
     pub(crate) fn votes_in(&self, log: &[Verified]) -> u128 {
         let of = |m: &Verified| {
