@@ -128,7 +128,7 @@ pub(crate) fn step(
         Step::Restart => {
             let log = if mutant == Some(Mutant::Amnesia) { &[] } else { before.member.log.as_slice() };
             local.member = member.restarted(network, log);
-            // What is on disk is heard again; what is said when it is heard rests on what was said before.
+            // Certificates on disk have been heard again; a proposal that is not there may arrive again.
             local.decided = vocabulary.certified_in(log);
             local.heard = 0;
         }
