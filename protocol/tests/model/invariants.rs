@@ -101,6 +101,11 @@ fn everybody_commits(model: &RoundModel, state: &Global) -> bool {
     model.summaries(state).iter().flatten().all(|m| m.committed.is_some())
 }
 
+fn everybody_evicts(model: &RoundModel, state: &Global) -> bool {
+    let evicts = |record: usize| model.vocabulary.evicts(record);
+    model.summaries(state).iter().flatten().all(|m| m.committed.is_some_and(evicts))
+}
+
 /// A certificate of a kind in a view can be made.
 fn some(model: &RoundModel, state: &Global, kind: Kind, view: u32) -> bool {
     let decidable = decidable(model, state);
@@ -108,7 +113,7 @@ fn some(model: &RoundModel, state: &Global, kind: Kind, view: u32) -> bool {
 }
 
 /// All of them; of a mutant only whether it forks.
-pub(crate) fn properties(setting: &Setting) -> Vec<Property<RoundModel>> {
+pub(crate) fn properties(setting: &Setting, vocabulary: &Vocabulary) -> Vec<Property<RoundModel>> {
     let mut all = vec![
         Property::always(AGREEMENT, agreement),
         Property::always(ONE_NOTARIZATION, one_notarization),
@@ -127,6 +132,9 @@ pub(crate) fn properties(setting: &Setting) -> Vec<Property<RoundModel>> {
             some(m, s, Kind::Finalize, 0) && some(m, s, Kind::Finalize, 1)
         }),
     ];
+    if (0..vocabulary.records.len()).any(|record| vocabulary.evicts(record)) {
+        all.push(Property::sometimes("everybody commits a record that evicts the liar", everybody_evicts));
+    }
     if setting.views > 2 {
         all.push(Property::sometimes("a record is final in view 2", |m, s| some(m, s, Kind::Finalize, 2)));
     }

@@ -43,9 +43,7 @@ fn two_views_are_safe_with_restarts() {
     }
 }
 
-/// `cargo test --release -p fedswarm-protocol --test model -- --ignored two_views_are_safe_with_restarts_and_a_liar --nocapture`
 #[test]
-#[ignore = "minutes"]
 fn two_views_are_safe_with_restarts_and_a_liar_first() {
     let setting = Setting { restarts: true, reduced: true, ..Setting::default() };
     explore("2 views, Byzantine aggregator of view 0, restarts, reduced", setting);

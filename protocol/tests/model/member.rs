@@ -20,13 +20,15 @@ pub(crate) struct Member {
     pub(crate) committed: Option<Digest>,
     /// It has found fault with an honest member.
     pub(crate) blames_honest: bool,
+    /// It has a proof that a Byzantine member said two things.
+    pub(crate) caught: bool,
 }
 
 impl Member {
     /// A member that has started, with every update, and the receipts of these members after its own, in this order.
     pub(crate) fn with_receipts(network: &Network, index: u16, receipts: &[u16]) -> Self {
         let machine = network.machine(index);
-        let mut member = Self { index, machine, log: Vec::new(), committed: None, blames_honest: false };
+        let mut member = Self { index, machine, log: Vec::new(), committed: None, blames_honest: false, caught: false };
         member.drive(network, Input::Start);
         member.drive(network, Input::Trained { round: ROUND, header: network.header(index) });
         member.hear_first_phases(network, receipts);
@@ -41,7 +43,9 @@ impl Member {
 
     /// Ends and begins again with this vote log, and hears the updates and receipts from the others.
     pub(crate) fn restarted(&self, network: &Network, log: &[Verified]) -> Self {
-        let mut member = Self { machine: network.machine(self.index), log: log.to_vec(), ..self.clone() };
+        let machine = network.machine(self.index);
+        // Proofs are on the disks of people, and come back from the others.
+        let mut member = Self { machine, log: log.to_vec(), caught: false, ..self.clone() };
         let first = [network.update(self.index), network.receipt(self.index)];
         for message in first.iter().chain(log) {
             member.hear(network, message);
@@ -72,7 +76,7 @@ impl Member {
     pub(crate) fn drive(&mut self, network: &Network, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            for effect in self.machine.handle(input, Timestamp(0)) {
+            for effect in self.handle(network, input) {
                 match effect {
                     Effect::Sign { slot, message } if slot.round == ROUND && slot.view < network.views => {
                         let signed = network.sign(self.index, &slot, &message);
@@ -97,6 +101,7 @@ impl Member {
                         inputs.push_back(Input::Payload { author, statement, valid: true });
                     }
                     Effect::Commit { committed, .. } => self.committed = Some(committed.certificate.record),
+                    Effect::Evidence(proof) => self.caught |= network.is_byzantine(&proof.author),
                     Effect::Penalise { member, .. } => {
                         self.blames_honest |= !network.is_byzantine(&member);
                     }
@@ -109,13 +114,33 @@ impl Member {
                     | Effect::Forward { .. }
                     | Effect::Train { .. }
                     | Effect::AskChain
-                    | Effect::Evidence(_)
                     | Effect::CancelTraining { .. }
                     | Effect::Emit { .. }
                     | Effect::Finished => {}
                 }
             }
         }
+    }
+
+    /// What the machine does with an input. Which two statements prove that somebody lies makes a difference to nothing but a
+    /// hash: if the input completes a proof, the machine holds the one that stands for all of them.
+    fn handle(&mut self, network: &Network, input: Input) -> Vec<Effect> {
+        let suspect = match &input {
+            Input::Message(m) if m.slot().kind.is_vote() || m.slot().kind == Kind::Proposal => Some(m.author()),
+            _ => None,
+        };
+        let Some(liar) = suspect.filter(|author| network.byzantine.contains(author) && !self.caught) else {
+            return self.machine.handle(input, Timestamp(0));
+        };
+        let before = self.machine.clone();
+        let effects = self.machine.handle(input.clone(), Timestamp(0));
+        if !effects.iter().any(|effect| matches!(effect, Effect::Evidence(_))) {
+            return effects;
+        }
+        self.machine = before;
+        let mut all = self.machine.handle(Input::Message(network.evidence(liar)), Timestamp(0));
+        all.append(&mut self.machine.handle(input, Timestamp(0)));
+        all
     }
 
     /// Puts a statement on disk, unless it is there or belongs to the phases that are not explored.

@@ -46,15 +46,12 @@ pub(crate) struct Setting {
     pub(crate) wrong: bool,
     /// Honest members may restart, any number of times.
     pub(crate) restarts: bool,
-    /// A restarted member still has the proposals and certificates that it had seen; the shipped log holds its own
-    /// statements only.
-    pub(crate) keeps: bool,
     /// Every state of each member is computed first, whatever happens to it, and those that nobody can tell apart are one
     /// ([`Quotient`]). Without it, members' states are computed when they are reached.
     pub(crate) quotient: bool,
     /// Steps that cannot change what a member will say are left out ([`reduction::open`]).
     pub(crate) reduced: bool,
-    /// Votes that decide, if not what the number of voters gives.
+    /// Number of voters.
     pub(crate) voters: u8,
     /// The rule that is broken.
     pub(crate) mutant: Option<Mutant>,
@@ -68,7 +65,6 @@ impl Default for Setting {
             values: 2,
             wrong: true,
             restarts: false,
-            keeps: false,
             quotient: true,
             reduced: false,
             voters: 4,
@@ -86,6 +82,8 @@ pub(crate) struct Summary {
     pub(crate) proposals: u128,
     /// Votes and proposals that can change something for it.
     pub(crate) open: (u128, u128),
+    /// A proof against a Byzantine member can change something for it.
+    pub(crate) open_to_evidence: bool,
     /// The record that it holds final.
     pub(crate) committed: Option<usize>,
     /// It has found fault with an honest member.
@@ -129,7 +127,7 @@ impl RoundModel {
         let finals = ones(vocabulary.votes_where(|v| v.kind == Kind::Finalize));
         steps.extend(finals.map(Step::Final));
         steps.extend(timers(setting.views).into_iter().map(Step::Timer));
-        steps.push(Step::Restart);
+        steps.extend([Step::Evidence, Step::Restart]);
         let mut model = Self {
             masks: invariants::Masks::new(&vocabulary, setting.views),
             places: honest.iter().map(|_| Mutex::default()).collect(),
@@ -169,14 +167,15 @@ impl RoundModel {
         let (votes, proposals) = (self.vocabulary.votes.len(), self.vocabulary.proposals.len());
         let finals = self.masks.finalize.count_ones() as usize;
         let arrive = ones(there.0 & member.open.0).chain(ones(there.1 & member.open.1).map(move |i| votes + i));
-        // Finalizations with their records, then the timers, and at the end the restart.
+        // Finalizations with their records, then the timers, the evidence, and at the end the restart.
         let is_there = move |i: &usize| there.0 & 1 << i != 0;
         let all = ones(self.masks.finalize).enumerate();
         let arrive_final = all.filter(move |(_, i)| is_there(i)).map(move |(nth, _)| votes + proposals + nth);
         let last = self.steps.len() - usize::from(!self.setting.restarts);
         let own = arrive_final.chain(votes + proposals + finals..last);
-        let takes_part = member.committed.is_none();
-        arrive.chain(own).filter(move |_| takes_part).map(|step| step as u16)
+        let (takes_part, evidence) = (member.committed.is_none(), self.steps.len() - 2);
+        let left_out = (!member.open_to_evidence).then_some(evidence);
+        arrive.chain(own).filter(move |step| takes_part && Some(*step) != left_out).map(|step| step as u16)
     }
 
     /// The number of a member's state.
@@ -203,6 +202,7 @@ impl RoundModel {
             votes: local.votes,
             proposals: local.proposals,
             open,
+            open_to_evidence: reduction::open_to_evidence(&self.network, &self.setting, local),
             committed: local.member.committed.map(|record| self.vocabulary.record(&record)),
             blames_honest: local.member.blames_honest,
         }
@@ -263,13 +263,7 @@ impl RoundModel {
             return known;
         }
         let before = &places.locals[number as usize];
-        let after = step(
-            &self.network,
-            &self.vocabulary,
-            (self.setting.mutant, self.setting.keeps),
-            before,
-            self.steps[usize::from(index)],
-        );
+        let after = step(&self.network, &self.vocabulary, self.setting.mutant, before, self.steps[usize::from(index)]);
         let after = self.number(places, after);
         places.next[number as usize][usize::from(index)] = after;
         after
@@ -327,6 +321,6 @@ impl Model for RoundModel {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        invariants::properties(&self.setting)
+        invariants::properties(&self.setting, &self.vocabulary)
     }
 }

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use fedswarm_protocol::certificate::{Certificate, Quorum};
 use fedswarm_protocol::envelope::{Kind, Slot, Verified, Verifier, seal};
+use fedswarm_protocol::evidence::EquivocationProof;
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::keys::{PublicKey, SecretKey};
 use fedswarm_protocol::manifest::{Founder, Manifest, PROTOCOL_VERSION, TaskSpec, Timers};
-use fedswarm_protocol::membership::Committee;
+use fedswarm_protocol::membership::{Committee, Operation};
 use fedswarm_protocol::message::{Committed, Message, Proposal, Receipt, UpdateHeader};
 use fedswarm_protocol::round::{Rules, State};
 use fedswarm_protocol::tensor::{Schema, TensorSpec};
@@ -152,6 +153,17 @@ impl Network {
     pub(crate) fn fabricated(&self, kind: Kind, view: u32, record: Digest) -> Verified {
         let voters: Vec<u16> = self.voters().take(Quorum::of(self.secrets.len()).quorum).collect();
         self.certificate(&voters, kind, view, record)
+    }
+
+    /// A proof that a Byzantine voter said two things: the one that stands for all of them. It is about a view that is not
+    /// explored.
+    pub(crate) fn evidence(&self, liar: u16) -> Verified {
+        let say = |record| self.vote(liar, Kind::Notarize, self.views, record);
+        let (first, second) = (say(Digest([8; 32])), say(Digest([9; 32])));
+        let key = self.secrets[usize::from(liar)].public();
+        let proof = EquivocationProof::of(&key, &first, &second).unwrap();
+        let slot = Slot { kind: Kind::Operation, epoch: 0, round: 0, view: 0 };
+        self.sign(liar, &slot, &Message::Operation(Operation::Evict(Box::new(proof))))
     }
 
     /// What a member that holds a record final sends to one that does not.

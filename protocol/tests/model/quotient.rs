@@ -48,8 +48,9 @@ impl Quotient {
         }
         for (summary, own) in places.summaries.iter().zip(&class) {
             let (votes, proposals) = summary.open;
-            let open = &mut this.summaries[*own as usize].open;
-            *open = (open.0 | votes, open.1 | proposals);
+            let class = &mut this.summaries[*own as usize];
+            class.open = (class.open.0 | votes, class.open.1 | proposals);
+            class.open_to_evidence |= summary.open_to_evidence;
         }
         this
     }

@@ -10,9 +10,11 @@ use crate::vocabulary::{Vocabulary, Vote};
 /// The votes and proposals whose arrival can make a difference to a member.
 ///
 /// Always left out, because the machine ignores them, or because an invariant was broken before they could arrive:
-/// 1. a second certificate of one kind and view, a second finalization, a second proposal of one view;
+/// 1. a second certificate of one kind and view, a second finalization, and a second proposal of one view, which proves
+///    that its author lies: the arrival of such a proof is a step of its own ([`open_to_evidence`]);
 /// 2. a notarization of another record than the one that the member voted to finalize in that view: it has seen a
-///    notarization of its record, so I2 is broken. (Mutants go on.)
+///    notarization of its record, so I2 is broken; a nullification of a view with a finalization, and the other way round:
+///    I3 is broken. (Mutants go on.)
 ///
 /// Left out where the settings ask for a reduced exploration, because they cannot change what the member will say:
 /// 3. a proposal before its view: it is judged when the view is entered, just as if it came right then;
@@ -39,7 +41,12 @@ pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting
             Kind::Notarize => over && (said_here(Kind::Nullify) || said_here(Kind::Finalize)),
             _ => true,
         };
-        let impossible = setting.mutant.is_none() && other_is_final;
+        let excluded = match v.kind {
+            Kind::Nullify => decided(&|other| (other.kind, other.view) == (Kind::Finalize, v.view)),
+            Kind::Finalize => decided(&|other| (other.kind, other.view) == (Kind::Nullify, v.view)),
+            _ => false,
+        };
+        let impossible = setting.mutant.is_none() && (other_is_final || excluded);
         !(held || impossible || setting.reduced && nothing_to_say)
     });
     let leads_later = (view..network.views).any(|v| network.leader(v) == local.member.index);
@@ -61,4 +68,17 @@ pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting
         }
     }
     (votes, proposals)
+}
+
+/// Whether a proof against a Byzantine member can make a difference to a member. All that it changes is what the member
+/// proposes afresh, so whoever leads no view to come, or has proposed, need not hear of it. Walks, which go on beyond the
+/// explored views, bring it to everybody.
+pub(crate) fn open_to_evidence(network: &Network, setting: &Setting, local: &Local) -> bool {
+    let member = &local.member;
+    let proposed = |view: u32| {
+        member.log.iter().any(|m| (m.slot().kind, m.slot().view, m.author()) == (Kind::Proposal, view, member.index))
+    };
+    let mut views = member.machine.position().1..network.views;
+    let proposes = views.any(|view| network.leader(view) == member.index && !proposed(view));
+    member.committed.is_none() && !member.caught && (proposes || !(setting.quotient || setting.reduced))
 }

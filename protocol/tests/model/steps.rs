@@ -5,7 +5,6 @@ use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Input, Timer};
 
 use crate::member::Member;
-use crate::model::ones;
 use crate::network::{Network, ROUND};
 use crate::vocabulary::{Vocabulary, Vote};
 
@@ -18,6 +17,8 @@ pub(crate) enum Step {
     Proposal(usize),
     /// Somebody that holds a record final sends it, with these votes.
     Final(usize),
+    /// Somebody passes on a proof that a Byzantine member said two things.
+    Evidence,
     /// A timer fires, armed or not.
     Timer(Timer),
     /// The member ends, and begins again from its disk.
@@ -63,7 +64,9 @@ impl Local {
     /// With what the member has newly said; without what no longer matters once it holds a final record.
     fn updated(mut self, vocabulary: &Vocabulary) -> Self {
         self.votes |= vocabulary.votes_in(&self.member.log);
-        self.proposals |= vocabulary.proposals_in(&self.member.log);
+        let index = self.member.index;
+        let own = self.member.log.iter().filter(|m| m.author() == index);
+        self.proposals |= vocabulary.proposals_in(&own.cloned().collect::<Vec<_>>());
         if self.member.committed.is_some() {
             // A restart would begin at the record that is final.
             self.member.log.clear();
@@ -73,12 +76,11 @@ impl Local {
     }
 }
 
-/// Carries a step out. `keeps`: a restarted member still has the proposals and certificates that it had
-/// seen.
+/// Carries a step out.
 pub(crate) fn step(
     network: &Network,
     vocabulary: &Vocabulary,
-    (mutant, keeps): (Option<Mutant>, bool),
+    mutant: Option<Mutant>,
     before: &Local,
     step: Step,
 ) -> Local {
@@ -89,6 +91,11 @@ pub(crate) fn step(
             let vote = vocabulary.votes[index];
             for message in deciding(network, vocabulary, member, vote) {
                 member.hear(network, &message);
+            }
+            if member.blames_honest && mutant.is_some() {
+                // Mutants that contradict themselves are caught, too. Their eviction is not explored.
+                *member = Member { blames_honest: true, ..before.member.clone() };
+                member.hear(network, &network.fabricated(vote.kind, vote.view, vocabulary.digest(vote)));
             }
             local.decided |= 1 << index;
             if mutant == Some(Mutant::FinalizeAfterNullify) && vote.kind == Kind::Notarize {
@@ -111,6 +118,7 @@ pub(crate) fn step(
             let vote = vocabulary.votes[index];
             member.hear(network, &network.committed(vocabulary.proposal_of(vote.record), vote.view));
         }
+        Step::Evidence => member.hear(network, &network.evidence(network.byzantine[0])),
         Step::Timer(timer) => {
             member.drive(network, Input::Timer(timer));
             if let (Some(Mutant::NullifyAfterFinalize), Timer::View { view, .. }) = (mutant, timer) {
@@ -120,13 +128,9 @@ pub(crate) fn step(
         Step::Restart => {
             let log = if mutant == Some(Mutant::Amnesia) { &[] } else { before.member.log.as_slice() };
             local.member = member.restarted(network, log);
-            if !keeps {
-                (local.decided, local.heard) = (0, 0);
-            }
-            for index in ones(local.heard) {
-                local.member.hear(network, &vocabulary.proposals[index]);
-            }
-            hear_decided(network, vocabulary, local.decided, &mut local.member);
+            // Certificates on disk have been heard again; a proposal that is not there may arrive again.
+            local.decided = vocabulary.certified_in(log);
+            local.heard = 0;
         }
     }
     local.updated(vocabulary)
@@ -148,7 +152,9 @@ fn deciding(network: &Network, vocabulary: &Vocabulary, member: &Member, vote: V
 fn again(network: &Network, vocabulary: &Vocabulary, before: &Local, proposal: &Verified) -> u128 {
     let view = proposal.slot().view;
     let is_notarize = |m: &Verified| (m.slot().kind, m.slot().view) == (Kind::Notarize, view);
-    let log: Vec<_> = before.member.log.iter().filter(|m| !is_notarize(m)).cloned().collect();
+    let is_proposal = |m: &Verified| (m.slot().kind, m.slot().view) == (Kind::Proposal, view);
+    let forgotten = |m: &Verified| is_notarize(m) || is_proposal(m);
+    let log: Vec<_> = before.member.log.iter().filter(|m| !forgotten(m)).cloned().collect();
     let mut forgetful = before.member.restarted(network, &log);
     hear_decided(network, vocabulary, before.decided, &mut forgetful);
     forgetful.hear(network, proposal);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use fedswarm_protocol::envelope::{Slot, Verified};
+use fedswarm_protocol::envelope::{Kind, Slot, Verified};
 use fedswarm_protocol::hash::hash;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Input, Recipient, State, Timer, Timestamp};
@@ -66,10 +66,15 @@ impl Calm<'_> {
     }
 
     fn step(&mut self, place: usize, input: Input) {
+        if self.is_asked_by_the_past(place, &input) {
+            return;
+        }
         let (index, machine) = &mut self.machines[place];
         let index = *index;
         for effect in machine.handle(input, Timestamp(self.now)) {
             match effect {
+                // The next round may be of another epoch, in which places mean something else.
+                Effect::Sign { slot, .. } | Effect::Say { slot, .. } if slot.round > ROUND => {}
                 Effect::Sign { slot, message } => {
                     let signed = self.network.sign(index, &slot, &message);
                     self.queue.push_back((place, Input::Message(signed.clone())));
@@ -87,6 +92,20 @@ impl Calm<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// The driver answers those who are in an earlier epoch than the machine, with the record that closed it.
+    fn is_asked_by_the_past(&mut self, place: usize, input: &Input) -> bool {
+        let Input::Message(message) = input else { return false };
+        let (index, machine) = &self.machines[place];
+        let past = message.slot().kind == Kind::Status && message.slot().epoch < machine.committee().epoch;
+        if let Some(committed) = machine.proof().filter(|_| past) {
+            let record = &committed.record;
+            let slot = Slot { kind: Kind::Committed, epoch: record.epoch, round: record.round, view: 0 };
+            let answer = self.network.sign(*index, &slot, &Message::Committed(Box::new(committed.as_ref().clone())));
+            self.send(place, Recipient::One(message.author()), &answer);
+        }
+        past
     }
 
     fn say(&mut self, place: usize, index: u16, to: Recipient, slot: &Slot, message: &Message) {

@@ -41,7 +41,7 @@ impl Vocabulary {
         for view in 0..network.views {
             let leader = network.leader(view);
             let lies = network.byzantine.contains(&leader);
-            let mut mine = if lies { different(network, view, values) } else { vec![honest(network, view)] };
+            let mut mine = if lies { different(network, view, values) } else { honest(network, view) };
             this.records.extend(mine.iter().map(|p| p.record.hash().unwrap()));
             for again in (0..view).flat_map(|since| fresh.iter().map(move |p| (since, p))) {
                 let (since, proposal) = again;
@@ -99,6 +99,11 @@ impl Vocabulary {
         (0..self.proposals.len()).map(|i| self.proposal(i)).find(|p| p.0 == record).expect("nobody proposed it").1
     }
 
+    /// Whether a record evicts somebody.
+    pub(crate) fn evicts(&self, record: usize) -> bool {
+        !self.proposal_of(record).body.operations.is_empty()
+    }
+
     /// The votes among some statements, as a set.
     pub(crate) fn votes_in(&self, log: &[Verified]) -> u128 {
         let of = |m: &Verified| {
@@ -107,6 +112,17 @@ impl Vocabulary {
             1 << self.votes.iter().position(same).expect("a vote for a record that nobody proposed")
         };
         log.iter().map(of).fold(0, |set, bit| set | bit)
+    }
+
+    /// What the certificates among some statements decide, as a set of votes.
+    pub(crate) fn certified_in(&self, log: &[Verified]) -> u128 {
+        let of = |m: &Verified| match m.message() {
+            Message::Certificate(c) => {
+                self.votes_where(|v| (v.kind, v.view, self.digest(v)) == (c.kind, c.view, c.record))
+            }
+            _ => 0,
+        };
+        log.iter().map(of).fold(0, |set, bits| set | bits)
     }
 
     /// The proposals among some statements, as a set.
@@ -129,9 +145,13 @@ impl Vocabulary {
     }
 }
 
-/// What the machine of a view's aggregator proposes after nullifications of all views before, with these receipts.
-fn fresh(network: &Network, view: u32, receipts: &[u16]) -> Proposal {
+/// What the machine of a view's aggregator proposes after nullifications of all views before, with these receipts, and with
+/// a proof that this member lies.
+fn fresh(network: &Network, view: u32, receipts: &[u16], caught: Option<u16>) -> Proposal {
     let mut member = Member::with_receipts(network, network.leader(view), receipts);
+    if let Some(liar) = caught {
+        member.hear(network, &network.evidence(liar));
+    }
     for before in 0..view {
         member.hear(network, &network.fabricated(Kind::Nullify, before, Digest::ZERO));
     }
@@ -140,13 +160,25 @@ fn fresh(network: &Network, view: u32, receipts: &[u16]) -> Proposal {
     (**proposal).clone()
 }
 
-fn honest(network: &Network, view: u32) -> Proposal {
+/// What an honest aggregator proposes: if it has caught a liar by then, a record that evicts it, and leaves its update out.
+/// The aggregator of view 0 proposes before the exploration begins.
+fn honest(network: &Network, view: u32) -> Vec<Proposal> {
     let all: Vec<u16> = network.voters().collect();
-    fresh(network, view, &all)
+    let evicting = network.byzantine.first().filter(|_| view > 0);
+    [None]
+        .into_iter()
+        .chain(evicting.map(|liar| Some(*liar)))
+        .map(|caught| fresh(network, view, &all, caught))
+        .collect()
 }
 
 /// Proposals of an aggregator that picks different receipts: equal inputs, but different records, all of them valid.
 fn different(network: &Network, view: u32, values: usize) -> Vec<Proposal> {
     let others: Vec<u16> = network.voters().filter(|v| *v != network.leader(view)).collect();
-    [[0, 1], [1, 2], [0, 2]].iter().take(values).map(|pick| fresh(network, view, &pick.map(|i| others[i]))).collect()
+    let picks: &[&[usize]] = match network.quorum().quorum {
+        2 => &[&[0], &[1]],
+        _ => &[&[0, 1], &[1, 2], &[0, 2]],
+    };
+    let receipts = picks.iter().take(values).map(|pick| pick.iter().map(|i| others[*i]).collect::<Vec<u16>>());
+    receipts.map(|receipts| fresh(network, view, &receipts, None)).collect()
 }
