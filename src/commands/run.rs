@@ -134,6 +134,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     })
 }
 
+/// A record that must be on the chain: round and hash.
+type Checkpoint = Option<(u64, Digest)>;
+
 impl Args {
     /// What the node is to ask the network for.
     fn request(
@@ -141,12 +144,12 @@ impl Args {
         config: &RunConfig,
         manifest: &Manifest,
         secret: &SecretKey,
-    ) -> Result<(Option<Request>, Option<(u64, Digest)>), Failure> {
+    ) -> Result<(Option<Request>, Checkpoint), Failure> {
         if self.leave {
             return Ok((Some(Request::Leave), None));
         }
         if let Some(path) = &self.rotate {
-            return Ok((Some(Request::Rotate(identity::load_or_create(path)?)), None));
+            return Ok((Some(Request::Rotate(Box::new(identity::load_or_create(path)?))), None));
         }
         let Some(path) = &config.join else { return Ok((None, None)) };
         let joining = Joining::load(path, manifest, secret)?;

@@ -20,7 +20,7 @@ const ITERATIONS: u64 = 1_500;
 const TEXT_LIMIT: u64 = 4 << 20;
 
 /// What a data set may allocate on a header's word alone, twice (images and labels), and some for the file itself.
-const DATA_LIMIT: u64 = (2 * 64 << 20) + (8 << 20);
+const DATA_LIMIT: u64 = ((2 * 64) << 20) + (8 << 20);
 
 /// What a model file of some hundred kilobytes may allocate: its bytes, its tensors, and a header that was read twice.
 const MODEL_LIMIT: u64 = 16 << 20;

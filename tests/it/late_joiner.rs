@@ -6,7 +6,8 @@ use fedswarm_protocol::round::Event;
 
 use crate::swarm::{Swarm, wait_for};
 
-const ROUNDS: u64 = 12;
+/// Enough for a joiner on a busy machine: with everybody there a round takes milliseconds.
+const ROUNDS: u64 = 60;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_takes_over_the_certified_state_and_its_updates_count() {

@@ -36,7 +36,7 @@ pub enum Request {
     /// No member any more.
     Leave,
     /// A member with another key.
-    Rotate(SecretKey),
+    Rotate(Box<SecretKey>),
 }
 
 /// Messages that come too early, and questions that were asked.

@@ -26,11 +26,14 @@ enum Fate {
     Different,
 }
 
+/// What becomes of bytes.
+type Judge = Box<dyn Fn(&[u8]) -> Fate>;
+
 /// Something valid, and what becomes of bytes that stand in its place.
 struct Subject {
     name: String,
     bytes: Vec<u8>,
-    judge: Box<dyn Fn(&[u8]) -> Fate>,
+    judge: Judge,
     /// Share of the mutants; less where a signature is checked each time.
     weight: usize,
     /// Mutants that may mean the same.
