@@ -35,15 +35,17 @@ impl Held {
         let views = view.saturating_add(VIEWS_AHEAD).saturating_add(1) as usize;
         let statements = voters * STATEMENTS_PER_SLOT;
         Self {
-            updates: members.min(MAX_INPUTS) * STATEMENTS_PER_SLOT,
-            receipts: statements,
+            // Each proposal can name one more statement of a member that has said two things already.
+            updates: members.min(MAX_INPUTS) * (STATEMENTS_PER_SLOT + views),
+            receipts: voters * (STATEMENTS_PER_SLOT + views),
             proposals: views,
             votes: 3 * views * voters,
             certificates: 2 * views,
             // One for each proposal that is judged, and one for each set of receipts that this member could propose with.
             merges: views + statements,
-            answered: members,
-            later: members * LATER_PER_AUTHOR,
+            // One more place is nobody's: that of messages that prove themselves.
+            answered: members + 1,
+            later: (members + 1) * LATER_PER_AUTHOR,
             operations: MAX_POOL,
         }
     }

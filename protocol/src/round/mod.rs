@@ -267,10 +267,14 @@ impl State {
             Message::Operation(operation) => return self.on_operation(operation.clone(), out),
             _ => {}
         }
+        // Places of another epoch's committee mean nothing here.
+        if slot.round < self.round.number || slot.epoch != self.committee.epoch {
+            return;
+        }
         if slot.round > self.round.number {
             return self.on_later(message, out);
         }
-        if slot.round < self.round.number || slot.epoch != self.committee.epoch || self.is_finished() {
+        if self.is_finished() {
             return;
         }
         match message.message() {

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::codec;
-use fedswarm_protocol::envelope::{MAX_MESSAGE_BYTES, Verifier, seal};
-use fedswarm_protocol::evidence::EvidenceFile;
+use fedswarm_protocol::envelope::{MAX_COMMITTED_BYTES, NOBODY, Verifier, seal};
+use fedswarm_protocol::evidence::{EvidenceFile, MAX_EVIDENCE_BYTES};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use fedswarm_protocol::membership::{Committee, Operation};
@@ -25,11 +25,12 @@ const ITERATIONS: u64 = 20_000;
 /// What a hostile length makes serde reserve before the bytes run out, at each level of nesting.
 const RESERVE: u64 = 1 << 20;
 
-/// What decoding a body may allocate: one list at a time, and the canonical form to compare with.
-pub(crate) const BODY_LIMIT: u64 = RESERVE + 4 * MAX_MESSAGE_BYTES as u64;
+/// What decoding a body may allocate: one hostile length, what came
+/// before it (a value takes up to four times its bytes), and the canonical form to compare with.
+pub(crate) const BODY_LIMIT: u64 = RESERVE + 8 * MAX_COMMITTED_BYTES as u64;
 
 /// What opening a message may allocate: its body, its copy, and what checking it needs.
-pub(crate) const ENVELOPE_LIMIT: u64 = BODY_LIMIT + MAX_MESSAGE_BYTES as u64;
+pub(crate) const ENVELOPE_LIMIT: u64 = BODY_LIMIT + MAX_COMMITTED_BYTES as u64;
 
 /// What decoding a manifest may allocate: its lists nest two deep.
 pub(crate) const MANIFEST_LIMIT: u64 = 2 * RESERVE + 4 * MAX_MANIFEST_BYTES as u64;
@@ -42,6 +43,9 @@ pub(crate) const GENESIS_LIMIT: u64 = 8 * GENESIS_COORDINATES as u64;
 
 /// What decoding a payload may allocate: floats and integers of each coordinate, and some for the error.
 pub(crate) const PAYLOAD_LIMIT: u64 = 8 * COORDINATES as u64 + 1024;
+
+/// What reading an evidence file may allocate: it has no lists.
+pub(crate) const EVIDENCE_LIMIT: u64 = 8 * MAX_EVIDENCE_BYTES as u64;
 
 /// Coordinates of the schema that payloads are decoded with.
 pub(crate) const COORDINATES: usize = 600;
@@ -58,7 +62,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(payload_schema);
 
 /// A structure: what is accepted encodes to the same bytes.
 fn structure<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
-    let decoded = within(BODY_LIMIT, || codec::decode::<T>(bytes, MAX_MESSAGE_BYTES));
+    let decoded = within(BODY_LIMIT, || codec::decode::<T>(bytes, MAX_COMMITTED_BYTES));
     if let Ok(value) = decoded {
         assert_eq!(codec::encode(&value).unwrap(), bytes);
     }
@@ -68,10 +72,12 @@ fn structure<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
 fn open(bytes: &[u8]) {
     let world = &*WORLD;
     let peeked = within(0, || Verifier::peek(bytes));
+    let _ = within(ENVELOPE_LIMIT, || Verifier::anonymous_status(bytes));
     let Ok(message) = within(ENVELOPE_LIMIT, || world.verifier.open(bytes)) else { return };
     assert_eq!(peeked, Some((*message.slot(), message.author())));
     assert_eq!(message.bytes(), bytes);
-    let key = &world.secrets[usize::from(message.author())];
+    // Whoever passes on a message that proves itself is nobody.
+    let key = world.secrets.get(usize::from(message.author())).unwrap_or(&world.secrets[0]);
     let sealed = seal(key, &world.network(), message.slot(), message.author(), message.message()).unwrap();
     assert_eq!(sealed, bytes);
 }
@@ -83,8 +89,9 @@ fn open_signed(bytes: &[u8]) {
     let world = &*WORLD;
     let said = fedswarm_protocol::envelope::signed_bytes(&world.network(), &slot, &bytes[BODY..]);
     let mut signed = bytes.to_vec();
-    signed[17..19].copy_from_slice(&1u16.to_le_bytes());
-    let signature = if slot.kind.proves_itself() { [0; 64] } else { world.secrets[1].sign(&said).0 };
+    let proves_itself = slot.kind.proves_itself();
+    signed[17..19].copy_from_slice(&if proves_itself { NOBODY } else { 1 }.to_le_bytes());
+    let signature = if proves_itself { [0; 64] } else { world.secrets[1].sign(&said).0 };
     signed[19..BODY].copy_from_slice(&signature);
     open(&signed);
 }
@@ -119,8 +126,9 @@ fn payload(bytes: &[u8]) {
     }
 }
 
+/// A proof of equivocation, as it is kept in a file.
 fn evidence(bytes: &[u8]) {
-    if let Ok(file) = within(BODY_LIMIT, || EvidenceFile::from_bytes(bytes)) {
+    if let Ok(file) = within(EVIDENCE_LIMIT, || EvidenceFile::from_bytes(bytes)) {
         assert_eq!(file.to_bytes().unwrap(), bytes);
     }
 }
@@ -156,10 +164,10 @@ targets! {
     status => structure::<Status>;
     certificate => structure::<Certificate>;
     committed => structure::<Box<Committed>>;
-    record => structure::<Record>;
     operation => structure::<Operation>;
     committee => structure::<Committee>;
     evidence_file => evidence;
+    record => structure::<Record>;
     envelope => open;
     signed_envelope => open_signed;
     manifest_and_schema => manifest;

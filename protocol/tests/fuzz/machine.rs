@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::envelope::{Kind, Slot};
 use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::membership::Operation;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::record::list_root;
 use fedswarm_protocol::round::{Input, Timer};
@@ -144,7 +145,11 @@ fn forge(draw: &mut Draw, swarm: &Swarm<'_>, liar: Option<u16>) -> Option<Vec<u8
             let hash = record.hash().ok()?;
             committed.certificate = world.certificate(Kind::Finalize, slot.epoch, slot.round, 0, hash);
         }
-        Message::Operation(operation) => *operation = if draw.coin() { world.join() } else { draw.operation() },
+        Message::Operation(operation) => {
+            (slot.epoch, slot.round) = (0, 0);
+            let evict = Operation::Evict(Box::new(world.evidence().proof));
+            *operation = if draw.coin() { world.join() } else { evict };
+        }
         Message::Certificate(_) | Message::Committed(_) => {}
     }
     let author = liar.unwrap_or_else(|| draw.below(world.secrets.len()) as u16);
