@@ -35,7 +35,7 @@ pub(crate) struct Invite {
     /// Rounds for which the invitation is good.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     valid_rounds: u64,
-    /// An address of the network, ending in /p2p/<peer id>; once for each. Default: the node's own and its entry points.
+    /// An address of the network, ending in `/p2p/PEER`; once for each. Default: the node's own and its entry points.
     #[arg(long = "address", value_name = "MULTIADDR")]
     addresses: Vec<String>,
     /// The invitation file to write.
