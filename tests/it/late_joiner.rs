@@ -10,7 +10,6 @@ use crate::swarm::{Swarm, wait_for};
 const ROUNDS: u64 = 60;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "open defect: on a busy machine the joiner's driver now and then stops reading its queue (issue 2)"]
 async fn it_takes_over_the_certified_state_and_its_updates_count() {
     let timers = Timers { collect_ms: 250, ..Timers::default() };
     let swarm = Swarm::new(4, ROUNDS, 1000, timers).await;

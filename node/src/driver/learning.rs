@@ -11,9 +11,9 @@ use fedswarm_protocol::round::Input;
 use fedswarm_protocol::tensor::FixedVector;
 use tokio::sync::mpsc;
 
-use super::tasks::fetch_until;
+use super::tasks::obtain;
 use super::{Driver, Report, SharedMember};
-use crate::blobs::Blobs;
+use crate::blobs::{Blob, Blobs};
 use crate::{Error, Measured, NodeEvent, payload};
 
 impl Driver {
@@ -69,20 +69,17 @@ impl Driver {
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
         let (trainers, round, reports) = (self.trainers.clone(), self.round.subscribe(), self.reports.clone());
         tokio::spawn(async move {
-            let id = BlobId(root);
-            if blobs.get(&id).is_none() {
-                let (len, mine) = (4 * manifest.schema.len() as u64, *round.borrow());
-                let Some(bytes) = fetch_until(&network, id, len, &Arc::new(Mutex::new(holders)), round).await else {
-                    return;
-                };
-                if let Err(error) = blobs.insert(bytes, mine) {
-                    return drop(reports.send(Report::Fatal(error)).await);
-                }
+            let len = 4 * manifest.schema.len() as u64;
+            let holders = Arc::new(Mutex::new(holders));
+            match obtain(&network, &blobs, BlobId(root), len, &holders, round).await {
+                Ok(None) => {}
+                // The job holds the state itself: by the time that a thread is free, the round may be over and its blobs gone.
+                Ok(Some(blob)) => trainers.run(move || match read_state(&blob, &manifest.schema) {
+                    Ok(state) => job(state),
+                    Err(error) => send(&reports, Report::Fatal(error)),
+                }),
+                Err(error) => drop(reports.send(Report::Fatal(error)).await),
             }
-            trainers.run(move || match read_state(&blobs, &id, &manifest.schema) {
-                Ok(state) => job(state),
-                Err(error) => send(&reports, Report::Fatal(error)),
-            });
         });
     }
 }
@@ -141,8 +138,7 @@ fn send(reports: &mpsc::Sender<Report>, report: Report) {
     drop(reports.blocking_send(report));
 }
 
-fn read_state(blobs: &Blobs, id: &BlobId, schema: &fedswarm_protocol::tensor::Schema) -> Result<Vec<f32>, Error> {
-    let blob = blobs.get(id).ok_or_else(|| Error::Corrupt("the certified state is gone".to_owned()))?;
+fn read_state(blob: &Blob, schema: &fedswarm_protocol::tensor::Schema) -> Result<Vec<f32>, Error> {
     let fixed = FixedVector::from_bytes(&blob.bytes, schema).map_err(|e| Error::Corrupt(e.to_string()))?;
     schema.dequantise(&fixed).map_err(|e| Error::Corrupt(e.to_string()))
 }

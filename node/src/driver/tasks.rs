@@ -14,6 +14,7 @@ use fedswarm_protocol::tensor::FixedVector;
 use tokio::sync::watch;
 
 use super::{Driver, Report};
+use crate::blobs::{Blob, Blobs};
 use crate::{Error, payload};
 
 /// Pause before a failed fetch is tried again; doubles up to [`MAX_PAUSE`].
@@ -105,22 +106,19 @@ impl Driver {
             .collect();
         let (blobs, manifest, reports) = (Arc::clone(&self.blobs), Arc::clone(&self.manifest), self.reports.clone());
         let (network, round) = (self.network.clone(), self.round.subscribe());
+        let mine = self.state.position().0;
         let holders = Arc::new(Mutex::new(self.members.clone()));
         tokio::spawn(async move {
-            let mine = *round.borrow();
-            let base_id = BlobId(base);
-            if blobs.get(&base_id).is_none() {
-                let len = 4 * manifest.schema.len() as u64;
-                let Some(bytes) = fetch_until(&network, base_id, len, &holders, round).await else { return };
-                if let Err(error) = blobs.insert(bytes, mine) {
-                    return drop(reports.send(Report::Fatal(error)).await);
-                }
-            }
+            let len = 4 * manifest.schema.len() as u64;
+            let base = match obtain(&network, &blobs, BlobId(base), len, &holders, round.clone()).await {
+                Ok(Some(base)) => base,
+                Ok(None) => return,
+                Err(error) => return drop(reports.send(Report::Fatal(error)).await),
+            };
             let merged = tokio::task::spawn_blocking(move || -> Result<Option<Digest>, Error> {
                 let missing = || Error::Corrupt("a blob that was stored is gone".to_owned());
                 let schema = &manifest.schema;
                 let broken = |e: &dyn std::fmt::Display| Error::Corrupt(e.to_string());
-                let base = blobs.get(&base_id).ok_or_else(missing)?;
                 let base = FixedVector::from_bytes(&base.bytes, schema).map_err(|e| broken(&e))?;
                 let mut sum = WeightedMean::new(schema.len());
                 for wire in wires {
@@ -140,15 +138,35 @@ impl Driver {
                 Ok(Ok(model_root)) => {
                     drop(reports.send(Report::Input(Input::Merged { inputs_root, model_root })).await);
                 }
-                Ok(Err(error)) => drop(reports.send(Report::Fatal(error)).await),
+                // A round that was decided meanwhile may have taken its blobs along; nobody waits for its merge.
+                Ok(Err(error)) if *round.borrow() == mine => drop(reports.send(Report::Fatal(error)).await),
+                Ok(Err(error)) => tracing::debug!(%error, "a merge came too late"),
                 Err(error) => tracing::error!(%error, "a merge failed"),
             }
         });
     }
 }
 
+/// A blob, from here or from others; nothing once the round is over. Whoever has it keeps it, whatever is pruned meanwhile.
+pub(super) async fn obtain(
+    network: &Network,
+    blobs: &Blobs,
+    id: BlobId,
+    len: u64,
+    holders: &Holders,
+    round: watch::Receiver<u64>,
+) -> Result<Option<Arc<Blob>>, Error> {
+    if let Some(blob) = blobs.get(&id) {
+        return Ok(Some(blob));
+    }
+    let mine = *round.borrow();
+    let Some(bytes) = fetch_until(network, id, len, holders, round).await else { return Ok(None) };
+    blobs.insert(bytes, mine)?;
+    Ok(blobs.get(&id))
+}
+
 /// Fetches until it succeeds or the round is over.
-pub(super) async fn fetch_until(
+async fn fetch_until(
     network: &Network,
     id: BlobId,
     len: u64,
