@@ -26,7 +26,7 @@ impl Driver {
             }
             Effect::CancelTraining { .. } => self.training.store(true, Ordering::Relaxed),
             Effect::Fetch { author, statement, header, holders } => self.fetch(author, statement, header, &holders),
-            Effect::Merge { inputs_root, base, inputs, .. } => self.merge(inputs_root, base, inputs),
+            Effect::Merge { round, inputs_root, base, inputs } => self.merge(round, inputs_root, base, &inputs)?,
             Effect::Sign { slot, .. }
                 if self.crash_before.is_some_and(|c| (c.round, c.kind) == (slot.round, slot.kind)) =>
             {

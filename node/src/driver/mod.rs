@@ -394,6 +394,8 @@ impl Driver {
             }
         }
         self.training.store(true, Ordering::Relaxed);
+        // A node that only looks alive would keep others waiting for it.
+        self.network.shutdown().await;
     }
 
     /// Feeds own statements of the round in progress back, so that this run says the same as the last one, then what they

@@ -37,8 +37,8 @@ pub enum Fault {
 pub struct MergeInput {
     /// Author of the update.
     pub author: u16,
-    /// The update's statement hash.
-    pub statement: Digest,
+    /// Root of the payload as it travels: under this the blob is held.
+    pub wire_root: Digest,
     /// Root of the decoded payload.
     pub payload_root: Digest,
     /// Weight in the mean: samples, capped by the manifest.

@@ -199,12 +199,6 @@ impl State {
         self.head_hash
     }
 
-    /// Root of the payload, as it travels, of an update of the round in progress.
-    #[must_use]
-    pub fn wire_root(&self, author: u16, statement: &Digest) -> Option<Digest> {
-        self.round.updates.get(&(author, *statement)).map(|update| update.header.wire_root)
-    }
-
     /// The last final record with its proof; nothing at the genesis.
     #[must_use]
     pub const fn proof(&self) -> Option<&Arc<Committed>> {

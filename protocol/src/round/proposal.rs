@@ -186,7 +186,7 @@ impl State {
             match self.round.updates.get(key) {
                 Some(u) if u.payload == Payload::Held => list.push(MergeInput {
                     author: key.0,
-                    statement: key.1,
+                    wire_root: u.header.wire_root,
                     payload_root: u.header.payload_root,
                     weight: self.rules.constants.weight(u.header.samples),
                 }),

@@ -33,8 +33,8 @@ pub struct MergeJob {
     pub inputs_root: Digest,
     /// Root of the model that they are merged onto.
     pub base: Digest,
-    /// The inputs, with the root under which each payload is held.
-    pub inputs: Vec<(MergeInput, Digest)>,
+    /// The inputs.
+    pub inputs: Vec<MergeInput>,
 }
 
 /// A blob that is being fetched.

@@ -183,11 +183,6 @@ impl Node {
     }
 
     fn merge(&mut self, inputs_root: Digest, base: Digest, inputs: Vec<MergeInput>, core: &mut Core) {
-        let wires: Option<Vec<_>> = inputs
-            .into_iter()
-            .map(|input| self.state.wire_root(input.author, &input.statement).map(|root| (input, root)))
-            .collect();
-        let Some(inputs) = wires else { return };
         let job = MergeJob { inputs_root, base, inputs };
         if core.blobs[self.id].holds(&base) {
             return self.begin_merge(job, core);
@@ -207,8 +202,11 @@ impl Node {
     pub(super) fn merged(&mut self, number: u64, core: &mut Core) {
         let Some(job) = self.merges.remove(&number) else { return };
         let blobs = &core.blobs[self.id];
-        let inputs: Option<Vec<_>> =
-            job.inputs.into_iter().map(|(input, root)| blobs.get(&root).map(|blob| (input, blob.clone()))).collect();
+        let inputs: Option<Vec<_>> = job
+            .inputs
+            .into_iter()
+            .map(|input| blobs.get(&input.wire_root).cloned().map(|blob| (input, blob)))
+            .collect();
         let (Some(inputs), Some(base)) = (inputs, blobs.get(&job.base)) else {
             return core.monitor.lost_blob(self.id, core.now);
         };
