@@ -68,6 +68,7 @@ impl From<fedswarm_node::Error> for Failure {
             error,
             E::File { .. }
                 | E::Config(_)
+                | E::VoteLog { .. }
                 | E::Manifest(_)
                 | E::Learning(_)
                 | E::Network(fedswarm_network::Error::PortInUse { .. })

@@ -22,6 +22,24 @@ pub enum Error {
     /// Stored things that do not belong together.
     #[error("{0}")]
     Corrupt(String),
+    /// A key that has spoken, without the log of what it said.
+    #[error(
+        "{} does not hold the vote log of key {}: {reason}. With another log this member might say two things, for which \
+         it is evicted, so it does not start. Put the folder back as it was; or, if it is lost, rejoin as somebody new: make \
+         a key (fedswarm network key), let a member invite it (fedswarm network invite) and join with that (fedswarm network \
+         join). Only if all members start over together, delete {}",
+        folder.display(), key.display(), mark.display()
+    )]
+    VoteLog {
+        /// The key file.
+        key: PathBuf,
+        /// The node's folder.
+        folder: PathBuf,
+        /// What the key remembers of its log.
+        mark: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// The network.
     #[error(transparent)]
     Network(#[from] fedswarm_network::Error),

@@ -1,7 +1,7 @@
 //! Writing files so that nobody ever reads half of one.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// # Errors
 /// What the system says; nothing half-written is left.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, File::options().write(true).create(true).truncate(true))
+}
+
+/// As [`write_atomically`], for secrets: nobody but the owner can read the file, not even while it is written.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_privately(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    write(path, bytes, &options)
+}
+
+fn write(path: &Path, bytes: &[u8], options: &OpenOptions) -> io::Result<()> {
     /// Two writers of one file, such as two fetches of equal payloads, must not share a partial file.
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let mut name = OsString::from(".");
@@ -19,7 +35,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     name.push(format!(".partial-{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
     let partial = path.with_file_name(name);
     let write = || {
-        let mut file = File::create(&partial)?;
+        let mut file = options.open(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&partial, path)

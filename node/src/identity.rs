@@ -13,6 +13,11 @@ pub fn generate() -> Result<SecretKey, KeyError> {
     Ok(SecretKey::from_bytes(&key_file::generate()?))
 }
 
+/// Thirty-two bytes that nobody else has.
+pub(crate) fn entropy() -> Result<[u8; 32], KeyError> {
+    key_file::generate()
+}
+
 /// Reads a key file, or makes one if there is none.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use fedswarm_protocol::membership::{Invite, Join, MAX_MEMBER_NAME_BYTES, Operati
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::files::write_atomically;
+use crate::files::write_privately;
 
 const INVITATION: &[u8] = b"fedswarm invitation 1\n";
 const JOINING: &[u8] = b"fedswarm joining 1\n";
@@ -74,13 +74,7 @@ impl Invitation {
     /// # Errors
     /// A file that is there already, or cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        save(path, INVITATION, self)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|e| Error::file(path, e))?;
-        }
-        Ok(())
+        save(path, INVITATION, self)
     }
 
     /// Reads and checks the file.
@@ -144,7 +138,7 @@ fn save<T: Serialize>(path: &Path, magic: &[u8], what: &T) -> Result<(), Error> 
         return Err(Error::file(path, "exists already; choose another name"));
     }
     let body = codec::encode(what).map_err(|e| Error::file(path, e))?;
-    write_atomically(path, &[magic, &body].concat()).map_err(|e| Error::file(path, e))
+    write_privately(path, &[magic, &body].concat()).map_err(|e| Error::file(path, e))
 }
 
 fn load<T: Serialize + serde::de::DeserializeOwned>(path: &Path, magic: &[u8], what: &str) -> Result<T, Error> {

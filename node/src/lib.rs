@@ -25,6 +25,7 @@ pub mod status;
 pub mod store;
 mod stored_chain;
 pub mod trainers;
+mod vote_mark;
 
 pub use driver::{CrashPoint, NodeConfig, NodeHandle, Request, Storage, start};
 pub use error::Error;

@@ -9,11 +9,12 @@ use std::sync::{Mutex, PoisonError};
 use fedswarm_protocol::bundle;
 use fedswarm_protocol::codec;
 use fedswarm_protocol::envelope::Verified;
+use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::Committed;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
-use crate::Error;
+use crate::{Error, identity};
 
 /// Own statements: (round, sequence) to message bytes.
 const STATEMENTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("statements");
@@ -66,8 +67,13 @@ impl Store {
     /// [`Error::Store`] if it cannot be opened (another process may have it), [`Error::Corrupt`] if it belongs to another
     /// network or key.
     pub fn open(path: &Path, network: &[u8; 32], key: &[u8; 32]) -> Result<Self, Error> {
-        let database = Database::create(path)
-            .map_err(|e| Error::Store(format!("{}: {e} (is another node running on it?)", path.display())))?;
+        // A damaged file is an error here; a plain open would trust it.
+        let database = Database::builder().set_check_integrity_on_open(true).create(path).map_err(|e| match e {
+            redb::DatabaseError::DatabaseAlreadyOpen => {
+                Error::Store(format!("{}: {e}; is another node running on it?", path.display()))
+            }
+            _ => Error::file(path, format!("{e}; without it this node says nothing: put it back as it was")),
+        })?;
         let write = database.begin_write()?;
         {
             write.open_table(STATEMENTS)?;
@@ -89,9 +95,24 @@ impl Store {
                     Some(_) => {}
                 }
             }
+            let known = identity.get("log")?.is_some();
+            if !known {
+                identity.insert("log", identity::entropy()?.as_slice())?;
+            }
         }
         write.commit()?;
         Ok(Self(Kind::Disk(database)))
+    }
+
+    /// What tells this log of statements from any other: drawn when the store was made. In memory there is none.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn log_id(&self) -> Result<Option<Digest>, Error> {
+        let Kind::Disk(database) = &self.0 else { return Ok(None) };
+        let table = database.begin_read()?.open_table(IDENTITY)?;
+        let id = table.get("log")?.and_then(|found| <[u8; 32]>::try_from(found.value()).ok());
+        id.map(|id| Some(Digest(id))).ok_or_else(|| Error::Corrupt("the store's own id is damaged".to_owned()))
     }
 
     /// Makes a statement durable.

@@ -65,6 +65,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let model_path = config.folder.join(MODEL_FILE);
     let node_config = NodeConfig {
         secret,
+        key_file: Some(config.key.clone()),
         transport: config.transport()?,
         listen: RunConfig::addresses(&config.listen)?,
         bootstraps: RunConfig::addresses(&config.bootstraps)?,
@@ -76,6 +77,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         checkpoint,
         keep_all_inputs: args.keep_inputs || config.keep_inputs,
         archive: None,
+        adaptive_timers: true,
         crash_before: None,
         manifest: Arc::clone(&manifest),
     };

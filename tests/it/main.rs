@@ -5,6 +5,7 @@
 mod aggregator_killed;
 mod bad_input;
 mod command;
+mod damaged_store;
 mod determinism;
 mod late_joiner;
 mod layers;
@@ -14,3 +15,4 @@ mod restart;
 mod swarm;
 mod verify;
 mod verify_node;
+mod vote_log;

@@ -183,6 +183,7 @@ impl Swarm {
         let member = Box::new(NoisyMember { len, stream: Stream::new("noise", &[&secret.public().0]), trained: 0 });
         let config = NodeConfig {
             secret,
+            key_file: None,
             manifest: Arc::clone(&self.manifest),
             transport: TransportKind::Tcp,
             listen: Vec::new(),
@@ -195,6 +196,7 @@ impl Swarm {
             checkpoint: None,
             keep_all_inputs: false,
             archive: None,
+            adaptive_timers: false,
             crash_before,
         };
         fedswarm_node::start(config, member, self.trainers.clone()).await.unwrap()

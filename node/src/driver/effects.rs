@@ -63,6 +63,9 @@ impl Driver {
                 let round = committed.record.round;
                 let inputs_from = self.inputs_from(round);
                 self.store.commit(&committed, &inputs, inputs_from, next.as_deref())?;
+                if let Some(mark) = &self.mark {
+                    mark.advance(round)?;
+                }
                 if let Some(archive) = &self.archive {
                     archive.offer(&committed, &inputs, &self.blobs)?;
                 }
@@ -168,9 +171,13 @@ impl Driver {
             return;
         }
         let network = self.network.clone();
+        let stopwatch = self.members.contains(&target).then(|| self.pace.stopwatch());
         tokio::spawn(async move {
-            if let Err(error) = network.send(target, bytes).await {
-                tracing::debug!(%error, "not delivered");
+            let began = Instant::now();
+            match (network.send(target, bytes).await, stopwatch) {
+                (Ok(()), Some(stopwatch)) => stopwatch.round_trip(target, began.elapsed()),
+                (Ok(()), None) => {}
+                (Err(error), _) => tracing::debug!(%error, "not delivered"),
             }
         });
     }

@@ -67,6 +67,7 @@ impl Driver {
     /// A new epoch: other keys, other places.
     pub(super) async fn on_committee(&mut self, next: std::sync::Arc<Committee>) -> Result<(), Error> {
         self.members = node_ids(&next);
+        self.pace.keep_only(&self.members);
         self.network.set_members(self.members.iter().copied()).await?;
         self.connected = self.peers.iter().filter(|peer| self.members.contains(peer)).copied().collect();
         self.verifier.advance(next);

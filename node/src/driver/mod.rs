@@ -5,6 +5,7 @@ mod effects;
 mod incoming;
 mod learning;
 mod membership;
+mod pace;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -22,16 +23,18 @@ use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::Committed;
 use fedswarm_protocol::record::Record;
-use fedswarm_protocol::round::{Input, Rules, State, Timer, Timestamp};
+use fedswarm_protocol::round::{Effect, Event, Input, Rules, State, Timer, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 pub use self::membership::Request;
+use self::pace::Pace;
 use crate::archive::Archive;
 use crate::audit::layout;
 use crate::blobs::{Blobs, Interner};
 use crate::status::NodeStatus;
 use crate::store::Store;
 use crate::trainers::Trainers;
+use crate::vote_mark::VoteMark;
 use crate::{Error, NodeEvent, founding};
 
 /// Reports of background work waiting for the driver. Too low and fetches wait for a busy driver, which harms nothing.
@@ -54,6 +57,8 @@ pub enum Storage {
 pub struct NodeConfig {
     /// The node's key.
     pub secret: SecretKey,
+    /// Where the key is kept; beside it the node remembers its vote log. None for a key that dies with the process.
+    pub key_file: Option<PathBuf>,
     /// The network.
     pub manifest: Arc<Manifest>,
     /// What carries the bytes.
@@ -79,6 +84,9 @@ pub struct NodeConfig {
     pub keep_all_inputs: bool,
     /// Where to offer the inputs of every round, too.
     pub archive: Option<Arc<Archive>>,
+    /// Whether the machine's timers follow what this node measures of the network. Not where many nodes share a machine and
+    /// results must repeat: how long a training phase lasts would then depend on what else runs there.
+    pub adaptive_timers: bool,
     /// Where to crash, if at all.
     pub crash_before: Option<CrashPoint>,
 }
@@ -233,6 +241,13 @@ pub async fn start(
         );
         return Err(Error::Config(text));
     }
+    let head = store.head()?;
+    let mark = match (&config.key_file, &folder, store.log_id()?) {
+        (Some(key), Some(folder), Some(log)) => {
+            Some(VoteMark::check(key, network_id, folder, log, head.as_ref().map_or(0, |h| h.record.round))?)
+        }
+        _ => None,
+    };
     let members = membership::node_ids(&committee);
     let mut network_config = fedswarm_network::Config::new(config.secret.to_bytes(), network_id, config.transport);
     network_config.listen = config.listen;
@@ -247,7 +262,7 @@ pub async fn start(
     if let Some(checkpoint) = store.checkpoint()? {
         member.restore(&checkpoint)?;
     }
-    let state = State::new(Arc::clone(&rules), store.head()?.map(Arc::new), Arc::clone(&committee));
+    let state = State::new(Arc::clone(&rules), head.map(Arc::new), Arc::clone(&committee));
     let (events, event_queue) = mpsc::channel(EVENTS);
     let (reports, report_queue) = mpsc::channel(REPORTS);
     let (requests, request_queue) = mpsc::channel(1);
@@ -296,6 +311,9 @@ pub async fn start(
         crash_before: config.crash_before,
         checkpoint: Arc::default(),
         kept: Vec::new(),
+        mark,
+        pace: Pace::new(),
+        adaptive_timers: config.adaptive_timers,
     };
     tokio::spawn(driver.run(network_events, report_queue, request_queue, stopped));
     Ok((handle, event_queue))
@@ -350,6 +368,10 @@ struct Driver {
     checkpoint: Arc<Mutex<Option<Vec<u8>>>>,
     /// What the next statement rests on, by round: it goes to the disk with that.
     kept: Vec<(u64, Vec<u8>)>,
+    /// What the key remembers of its vote log.
+    mark: Option<VoteMark>,
+    pace: Pace,
+    adaptive_timers: bool,
 }
 
 impl Driver {
@@ -421,6 +443,14 @@ impl Driver {
         for effect in effects {
             if self.failed {
                 return;
+            }
+            self.pace.watch(&effect, Instant::now());
+            let begins = matches!(effect, Effect::Emit { event: Event::RoundStarted { .. }, .. });
+            if begins && self.adaptive_timers {
+                let others = self.state.committee().quorum().quorum.saturating_sub(1);
+                let tempo = self.pace.tempo(others, self.manifest.timers.leader_ms);
+                tracing::debug!(tempo.leader_ms, tempo.round_ms, "timers follow the network");
+                self.inputs.push_back(Input::Tempo(tempo));
             }
             if let Err(error) = self.carry_out(effect).await {
                 self.fail(&error).await;

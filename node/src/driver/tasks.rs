@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fedswarm_network::{BlobId, Network, NodeId};
+use fedswarm_network::{BlobId, Network, NodeId, Partial};
 use fedswarm_protocol::envelope::Verified;
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::merge::WeightedMean;
@@ -115,7 +115,7 @@ impl Driver {
             return if over { Ok(()) } else { Err(Error::Corrupt("a payload that was stored is gone".to_owned())) };
         };
         let (blobs, manifest, reports) = (Arc::clone(&self.blobs), Arc::clone(&self.manifest), self.reports.clone());
-        let (network, round) = (self.network.clone(), self.round.subscribe());
+        let (network, round, stopwatch) = (self.network.clone(), self.round.subscribe(), self.pace.stopwatch());
         let holders = Arc::new(Mutex::new(self.members.clone()));
         tokio::spawn(async move {
             let len = 4 * manifest.schema.len() as u64;
@@ -124,6 +124,7 @@ impl Driver {
                 Ok(None) => return,
                 Err(error) => return drop(reports.send(Report::Fatal(error)).await),
             };
+            let began = Instant::now();
             let merged = tokio::task::spawn_blocking(move || -> Result<Option<Digest>, Error> {
                 let schema = &manifest.schema;
                 let broken = |e: &dyn std::fmt::Display| Error::Corrupt(e.to_string());
@@ -142,6 +143,7 @@ impl Driver {
             });
             match merged.await {
                 Ok(Ok(model_root)) => {
+                    stopwatch.merge(began.elapsed());
                     drop(reports.send(Report::Input(Input::Merged { inputs_root, model_root })).await);
                 }
                 Ok(Err(error)) => drop(reports.send(Report::Fatal(error)).await),
@@ -182,13 +184,14 @@ async fn fetch_until(
         return Some(Vec::new());
     }
     let mut pause = FIRST_PAUSE;
+    let mut blob = Partial::new(id, len);
     loop {
         let list = holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tokio::select! {
             biased;
             _ = round.changed() => return None,
-            fetched = network.fetch(id, len, list) => match fetched {
-                Ok(bytes) => return Some(bytes),
+            fetched = network.fetch_rest(&mut blob, list) => match fetched {
+                Ok(()) => return blob.into_bytes(),
                 Err(error) => tracing::debug!(%error, "fetch failed"),
             },
         }

@@ -129,6 +129,7 @@ async fn start(prepared: &Prepared, trainers: &Trainers, kept: Option<&Inputs>) 
         let member = prepared.method.member(setup.clone()).map_err(Error::learning)?;
         let config = NodeConfig {
             secret: prepared.secrets[i].clone(),
+            key_file: None,
             manifest: Arc::clone(&prepared.manifest),
             transport,
             listen: Vec::new(),
@@ -141,6 +142,7 @@ async fn start(prepared: &Prepared, trainers: &Trainers, kept: Option<&Inputs>) 
             checkpoint: None,
             keep_all_inputs: false,
             archive: kept.map(Inputs::archive),
+            adaptive_timers: false,
             crash_before: None,
         };
         let (node, mut queue) = fedswarm_node::start(config, member, trainers.clone()).await?;
