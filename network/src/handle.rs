@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::blobs::codec::{Answer, Question};
 use crate::blobs::fetch::{self, Plan};
+use crate::blobs::partial::Partial;
 use crate::driver::{Command, Driver};
 use crate::gates::Gates;
 use crate::traffic::Counters;
@@ -123,12 +124,23 @@ impl Network {
     /// # Errors
     /// [`Error::TooLarge`] over [`crate::MAX_BLOB_BYTES`], [`Error::Fetch`] with what each holder did if none was of use,
     /// [`Error::Closed`].
-    pub async fn fetch(&self, id: BlobId, len: u64, mut holders: Vec<NodeId>) -> Result<Vec<u8>, Error> {
+    pub async fn fetch(&self, id: BlobId, len: u64, holders: Vec<NodeId>) -> Result<Vec<u8>, Error> {
+        let mut blob = Partial::new(id, len);
+        self.fetch_rest(&mut blob, holders).await?;
+        blob.into_bytes().ok_or(Error::Closed)
+    }
+
+    /// Fetches what is missing of a blob, as [`Network::fetch`] does. What was checked stays in `blob` after a failure, and if
+    /// the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Network::fetch`].
+    pub async fn fetch_rest(&self, blob: &mut Partial, mut holders: Vec<NodeId>) -> Result<(), Error> {
         holders.retain(|holder| *holder != self.0.id);
         if self.0.commands.is_closed() {
             return Err(Error::Closed);
         }
-        fetch::fetch(|holder, question| self.question(holder, question), id, len, &holders, self.0.plan).await
+        fetch::fetch(|holder, question| self.question(holder, question), blob, &holders, self.0.plan).await
     }
 
     async fn question(&self, holder: NodeId, question: Question) -> Result<Answer, HolderFault> {

@@ -12,6 +12,9 @@
 
 mod behaviour;
 mod blobs;
+#[cfg(test)]
+#[path = "../../protocol/tests/common/mod.rs"]
+mod common;
 mod config;
 mod direct;
 mod driver;
@@ -19,6 +22,8 @@ pub mod entry;
 mod error;
 mod event;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod gates;
 mod gossip;
 mod handle;
@@ -29,7 +34,7 @@ mod topic;
 mod traffic;
 mod transport;
 
-pub use blobs::{BlobSource, MemoryBlobs};
+pub use blobs::{BlobSource, MemoryBlobs, Partial};
 pub use config::{Config, Limits, Tempo, TransportKind};
 pub use error::{Error, HolderFault};
 pub use event::{Acceptance, Event, EventReceiver, GossipToken, PeerInfo};

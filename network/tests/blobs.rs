@@ -6,7 +6,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::{Node, config, entry, id, ids, swarm};
-use fedswarm_network::{BlobId, BlobSource, CHUNK_BYTES, Error, HolderFault, MemoryBlobs, TransportKind};
+use fedswarm_network::{BlobId, BlobSource, CHUNK_BYTES, Error, HolderFault, MemoryBlobs, Partial, TransportKind};
 use fedswarm_protocol::hash::{Digest, Stream};
 
 /// 3.5 MiB that do not repeat.
@@ -27,6 +27,22 @@ impl BlobSource for Liar {
         let mut chunk = self.0.chunk(id, index)?;
         chunk[0] ^= 1;
         Some(chunk)
+    }
+}
+
+/// Has all hashes, and the chunks of one half.
+struct Half {
+    blobs: MemoryBlobs,
+    even: bool,
+}
+
+impl BlobSource for Half {
+    fn chunk_hashes(&self, id: &BlobId) -> Option<Vec<Digest>> {
+        self.blobs.chunk_hashes(id)
+    }
+
+    fn chunk(&self, id: &BlobId, index: u32) -> Option<Vec<u8>> {
+        (index.is_multiple_of(2) == self.even).then(|| self.blobs.chunk(id, index)).flatten()
     }
 }
 
@@ -82,6 +98,30 @@ async fn a_blob_arrives_although_one_holder_lies_and_one_is_silent() {
     let Error::Fetch { faults, .. } = &error else { panic!("{error}") };
     assert!(matches!(faults[0], (who, HolderFault::BadChunk(_)) if who == id(2)), "{error}");
     drop(release);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrived_before_its_holders_were_gone_is_not_fetched_again() {
+    let bytes = blob();
+    let entry = entry(TransportKind::Tcp).await;
+    let mut halves = Vec::new();
+    let mut name = None;
+    for (index, even) in [(1, true), (2, false)] {
+        let blobs = MemoryBlobs::new(8 << 20);
+        name = blobs.insert(bytes.clone());
+        halves.push(with_source(index, Arc::new(Half { blobs, even }), 3, &entry).await);
+    }
+    let name = name.unwrap();
+    let node = common::node(TransportKind::Tcp, 0, &ids(3), Some(&entry)).await;
+    node.meets(2).await;
+
+    let mut blob = Partial::new(name, bytes.len() as u64);
+    node.net.fetch_rest(&mut blob, vec![id(1)]).await.unwrap_err();
+    let first = halves[0].net.traffic().blobs.sent;
+    assert!(first >= 2 * CHUNK_BYTES as u64, "{first}");
+    node.net.fetch_rest(&mut blob, vec![id(1), id(2)]).await.unwrap();
+    assert!(blob.into_bytes().unwrap() == bytes);
+    assert_eq!(halves[0].net.traffic().blobs.sent, first, "what was here was asked for again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

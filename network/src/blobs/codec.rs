@@ -77,7 +77,7 @@ impl Codec for BlobCodec {
         io.read_exact(&mut index).await?;
         let id = BlobId(Digest(id));
         match kind {
-            0 => Ok(Question::List(id)),
+            0 if index == [0; 4] => Ok(Question::List(id)),
             1 => Ok(Question::Chunk(id, u32::from_le_bytes(index))),
             other => Err(frame::unknown("blob question", other)),
         }

@@ -1,18 +1,19 @@
 //! Fetching a blob from several holders at once, trusting none of them.
 //!
 //! The list of chunk hashes is checked against the blob's name, each chunk against the list. A holder that sends anything wrong is
-//! asked no more. One that is silent is given time, and meanwhile others are asked for the same chunk.
+//! asked no more. One that is silent is given time, and meanwhile others are asked for the same chunk. What was checked stays
+//! in the [`Partial`] blob, whatever becomes of the holders.
 
 use std::time::Duration;
 
-use fedswarm_protocol::blob::{BlobId, MAX_BLOB_BYTES, chunk_count, chunk_hash, chunk_len};
-use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::blob::MAX_BLOB_BYTES;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::codec::{Answer, Question};
-use crate::{CHUNK_BYTES, Error, HolderFault, NodeId};
+use super::partial::Partial;
+use crate::{Error, HolderFault, NodeId};
 
 /// How a fetch goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -34,18 +35,22 @@ const BUSY_MAX: u32 = 50;
 /// A request is overdue when it takes this many times longer than any that was answered.
 const SLOWER: u32 = 3;
 
-/// Fetches blob `id` of `len` bytes; `ask` puts one question to one holder.
-pub(crate) async fn fetch<A, F>(ask: A, id: BlobId, len: u64, holders: &[NodeId], plan: Plan) -> Result<Vec<u8>, Error>
+/// Fetches what is missing of a blob; `ask` puts one question to one holder.
+pub(crate) async fn fetch<A, F>(ask: A, blob: &mut Partial, holders: &[NodeId], plan: Plan) -> Result<(), Error>
 where
     A: Fn(NodeId, Question) -> F,
     F: Future<Output = Result<Answer, HolderFault>>,
 {
-    if len > MAX_BLOB_BYTES {
-        return Err(Error::TooLarge { what: "blob", len, max: MAX_BLOB_BYTES });
+    if blob.len() > MAX_BLOB_BYTES {
+        return Err(Error::TooLarge { what: "blob", len: blob.len(), max: MAX_BLOB_BYTES });
     }
-    let mut fetch = Fetch::new(id, len, holders, plan);
-    if len == 0 {
-        return if BlobId::of(&[]) == id { Ok(Vec::new()) } else { Err(fetch.failure()) };
+    if blob.is_whole() {
+        return Ok(());
+    }
+    let empty = blob.is_empty();
+    let mut fetch = Fetch::new(blob, holders, plan);
+    if empty {
+        return Err(fetch.failure());
     }
     let mut open = FuturesUnordered::new();
     loop {
@@ -54,10 +59,11 @@ where
             let asked = Instant::now();
             open.push(async move { (task, holder, question, asked.elapsed(), answer.await, asked) });
         }
-        if fetch.is_hopeless() {
-            return Err(fetch.failure());
-        }
         if open.is_empty() {
+            // Not before: what is on its way need not be fetched by the next attempt.
+            if fetch.is_hopeless() {
+                return Err(fetch.failure());
+            }
             tokio::time::sleep(GLANCE).await;
             continue;
         }
@@ -67,7 +73,7 @@ where
         };
         fetch.answered(task, holder, question, answer, asked.elapsed());
         if fetch.is_done() {
-            return Ok(fetch.bytes);
+            return Ok(());
         }
     }
 }
@@ -97,37 +103,37 @@ impl Task {
 }
 
 #[derive(Debug)]
-struct Fetch {
-    id: BlobId,
-    len: u64,
+struct Fetch<'a> {
+    blob: &'a mut Partial,
     plan: Plan,
     holders: Vec<Holder>,
     tasks: Vec<Task>,
-    list: Option<Vec<Digest>>,
-    bytes: Vec<u8>,
     faults: Vec<(NodeId, HolderFault)>,
     slowest: Duration,
 }
 
-impl Fetch {
-    fn new(id: BlobId, len: u64, ids: &[NodeId], plan: Plan) -> Self {
+impl<'a> Fetch<'a> {
+    fn new(blob: &'a mut Partial, ids: &[NodeId], plan: Plan) -> Self {
         let mut holders: Vec<Holder> = Vec::new();
         for id in ids {
             if holders.iter().all(|h| h.id != *id) {
                 holders.push(Holder { id: *id, open: 0, out: false, busy: 0, not_before: None });
             }
         }
-        Self {
-            id,
-            len,
-            plan,
-            holders,
-            tasks: vec![Task::new(Question::List(id))],
-            list: None,
-            bytes: Vec::new(),
-            faults: Vec::new(),
-            slowest: Duration::ZERO,
-        }
+        let mut fetch = Self { blob, plan, holders, tasks: Vec::new(), faults: Vec::new(), slowest: Duration::ZERO };
+        fetch.set_tasks();
+        fetch
+    }
+
+    /// First the list of chunks, then those that are not here.
+    fn set_tasks(&mut self) {
+        let id = self.blob.id();
+        self.tasks = match self.blob.chunks() {
+            None => vec![Task::new(Question::List(id))],
+            Some(here) => {
+                (0..).zip(here).map(|(i, done)| Task { done: *done, ..Task::new(Question::Chunk(id, i)) }).collect()
+            }
+        };
     }
 
     /// What to ask next, and whom: chunks that nobody was asked for first, then overdue ones.
@@ -196,7 +202,7 @@ impl Fetch {
         let lacks_one = fault == HolderFault::Absent && matches!(question, Question::Chunk(..));
         self.holders[holder].out |= !lacks_one;
         let who = self.holders[holder].id;
-        tracing::debug!(blob = ?self.id, holder = ?who, %fault, "a holder failed");
+        tracing::debug!(blob = ?self.blob.id(), holder = ?who, %fault, "a holder failed");
         self.faults.push((who, fault));
     }
 
@@ -217,29 +223,24 @@ impl Fetch {
         }
     }
 
-    fn take_list(&mut self, list: Vec<Digest>) -> Result<(), HolderFault> {
-        if list.len() as u64 != chunk_count(self.len) || BlobId::of_chunks(self.len, &list) != self.id {
+    fn take_list(&mut self, list: Vec<fedswarm_protocol::hash::Digest>) -> Result<(), HolderFault> {
+        if !self.blob.take_list(list) {
             return Err(HolderFault::BadList);
         }
-        self.bytes = vec![0; self.len as usize];
-        self.tasks = (0..list.len() as u32).map(|i| Task::new(Question::Chunk(self.id, i))).collect();
-        self.list = Some(list);
+        self.set_tasks();
         Ok(())
     }
 
     fn take_chunk(&mut self, task: usize, index: u32, chunk: &[u8]) -> Result<(), HolderFault> {
-        let expected = self.list.as_ref().and_then(|list| list.get(index as usize));
-        if chunk.len() != chunk_len(self.len, index) || expected != Some(&chunk_hash(chunk)) {
+        if !self.blob.take_chunk(index, chunk) {
             return Err(HolderFault::BadChunk(index));
         }
-        let start = index as usize * CHUNK_BYTES;
-        self.bytes[start..start + chunk.len()].copy_from_slice(chunk);
         self.tasks[task].done = true;
         Ok(())
     }
 
     fn is_done(&self) -> bool {
-        self.list.is_some() && self.tasks.iter().all(|t| t.done)
+        self.blob.is_whole()
     }
 
     /// Whether something is missing that nobody is left to be asked for.
@@ -251,6 +252,6 @@ impl Fetch {
     }
 
     fn failure(&mut self) -> Error {
-        Error::Fetch { id: self.id, faults: std::mem::take(&mut self.faults) }
+        Error::Fetch { id: self.blob.id(), faults: std::mem::take(&mut self.faults) }
     }
 }

@@ -3,10 +3,12 @@
 pub(crate) mod codec;
 pub(crate) mod fetch;
 mod memory;
+pub(crate) mod partial;
 
 use fedswarm_protocol::blob::BlobId;
 use fedswarm_protocol::hash::Digest;
 pub use memory::MemoryBlobs;
+pub use partial::Partial;
 
 /// Where served blobs come from. Called on blocking threads, several at once; it may read from disk.
 pub trait BlobSource: Send + Sync + 'static {

@@ -1,0 +1,85 @@
+//! What is here of a blob so far.
+
+use fedswarm_protocol::blob::{BlobId, chunk_count, chunk_hash, chunk_len};
+use fedswarm_protocol::hash::Digest;
+
+use crate::CHUNK_BYTES;
+
+/// A blob on its way: whatever of it was checked stays when its holders go, and the next attempt asks for the rest.
+#[derive(Clone, Debug)]
+pub struct Partial {
+    id: BlobId,
+    len: u64,
+    /// Hashes of its chunks, once they are known to give its name.
+    list: Option<Vec<Digest>>,
+    /// Which chunks are here.
+    here: Vec<bool>,
+    bytes: Vec<u8>,
+}
+
+impl Partial {
+    /// Nothing yet of blob `id`, of `len` bytes.
+    #[must_use]
+    pub const fn new(id: BlobId, len: u64) -> Self {
+        Self { id, len, list: None, here: Vec::new(), bytes: Vec::new() }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn id(&self) -> BlobId {
+        self.id
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it has no bytes at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The blob, once all of it is here.
+    #[must_use]
+    pub fn into_bytes(self) -> Option<Vec<u8>> {
+        self.is_whole().then_some(self.bytes)
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        match self.len {
+            0 => BlobId::of(&[]) == self.id,
+            _ => self.list.is_some() && self.here.iter().all(|here| *here),
+        }
+    }
+
+    /// Which chunks are here; nothing as long as their hashes are unknown.
+    pub(super) fn chunks(&self) -> Option<&[bool]> {
+        self.list.is_some().then_some(&self.here)
+    }
+
+    /// Takes the list of hashes, if it gives the blob's name.
+    pub(super) fn take_list(&mut self, list: Vec<Digest>) -> bool {
+        if list.len() as u64 != chunk_count(self.len) || BlobId::of_chunks(self.len, &list) != self.id {
+            return false;
+        }
+        self.bytes = vec![0; self.len as usize];
+        self.here = vec![false; list.len()];
+        self.list = Some(list);
+        true
+    }
+
+    /// Takes a chunk, if it is what the list says.
+    pub(super) fn take_chunk(&mut self, index: u32, chunk: &[u8]) -> bool {
+        let expected = self.list.as_ref().and_then(|list| list.get(index as usize));
+        if chunk.len() != chunk_len(self.len, index) || expected != Some(&chunk_hash(chunk)) {
+            return false;
+        }
+        let start = index as usize * CHUNK_BYTES;
+        self.bytes[start..start + chunk.len()].copy_from_slice(chunk);
+        self.here[index as usize] = true;
+        true
+    }
+}
