@@ -26,6 +26,6 @@ pub mod store;
 mod stored_chain;
 pub mod trainers;
 
-pub use driver::{CrashPoint, NodeConfig, NodeHandle, Request, Storage, start};
+pub use driver::{CrashPoint, HoldPoint, NodeConfig, NodeHandle, Request, Storage, start};
 pub use error::Error;
 pub use event::{Measured, NodeEvent};

@@ -2,6 +2,7 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod compare;
+pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod methods;
 pub(crate) mod network;

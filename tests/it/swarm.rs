@@ -196,6 +196,7 @@ impl Swarm {
             keep_all_inputs: false,
             archive: None,
             crash_before,
+            hold: None,
         };
         fedswarm_node::start(config, member, self.trainers.clone()).await.unwrap()
     }

@@ -142,6 +142,7 @@ async fn start(prepared: &Prepared, trainers: &Trainers, kept: Option<&Inputs>) 
             keep_all_inputs: false,
             archive: kept.map(Inputs::archive),
             crash_before: None,
+            hold: None,
         };
         let (node, mut queue) = fedswarm_node::start(config, member, trainers.clone()).await?;
         let sender = sender.clone();
