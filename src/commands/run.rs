@@ -101,6 +101,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         tracing::info!(network = manifest.name, member = %node.id(), "waiting for the others");
         node.status(&manifest).await?.save(&config.folder)?;
         let mut last = serde_json::Value::Null;
+        // One for the whole run: what arrives while an event is handled must not be lost.
+        let mut stop = std::pin::pin!(super::stop_signal());
         loop {
             tokio::select! {
                 event = next(&mut events, json) => match event {
@@ -133,7 +135,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                         }
                     }
                 },
-                _ = tokio::signal::ctrl_c() => {
+                () = &mut stop => {
                     tracing::info!("stopping");
                     break;
                 }

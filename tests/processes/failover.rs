@@ -1,10 +1,11 @@
 //! How long a round takes when its aggregator is killed: the figures in `docs/results/failover.md`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::network::{Founded, Loopback, NODES, SPARE};
-use crate::phases::Phase;
+use crate::phases::{Armed, Phase, Target};
 
 /// How long the two first aggregators have, and three times the least round trip that is allowed for.
 const BOUND: Duration = Duration::from_millis(1_500 + 3_000 + 3 * 50);
@@ -27,15 +28,21 @@ struct Kill {
 fn measure(kills: usize) -> BTreeMap<Phase, Vec<Kill>> {
     let mut founded = Founded::new(0, 2_000);
     let mut phases = Phase::ALL.into_iter().cycle();
-    let mut armed: Vec<Phase> = phases.by_ref().take(NODES).collect();
-    let mut run = founded.start(&Loopback, |node| armed[node].hold());
-    let (mut cursor, mut table) = (0, BTreeMap::<Phase, Vec<Kill>>::new());
-    for count in 0..kills {
-        let journal = std::sync::Arc::clone(&run.journal);
-        let (node, phase, round) = journal.next("an aggregator at its phase", &mut cursor, |seen| {
-            let phase = Some(armed[seen.node]).filter(|_| seen.life == run.lives[seen.node])?;
-            Some((seen.node, phase, phase.reached(seen)?))
-        });
+    let mut armed = Armed::new(NODES, &mut phases);
+    let mut run = founded.start(&Loopback, |node| armed.hold(node));
+    let (mut over, mut table) = (0, BTreeMap::<Phase, Vec<Kill>>::new());
+    while table.values().map(Vec::len).sum::<usize>() < kills {
+        let Target { node, phase, round } = armed.next(&run);
+        if round <= over {
+            // It is back, and does not know yet that the others have certified the round in which it was killed.
+            if phase.hold().is_some() {
+                run.kill(node);
+                armed.restart(&mut run, node, Some(phase));
+            }
+            continue;
+        }
+        over = round;
+        let journal = Arc::clone(&run.journal);
         let killed = Instant::now();
         run.kill(node);
         let others = run.others(node);
@@ -56,13 +63,12 @@ fn measure(kills: usize) -> BTreeMap<Phase, Vec<Kill>> {
         }
         let kill = Kill { certified: certified - killed, failover: certified - quorum, view, inputs };
         eprintln!(
-            "kill {count}: node {node}, round {round}, {}: {:.3} s, view {view}, {inputs} inputs",
+            "round {round}, node {node}, {}: {:.3} s, view {view}, {inputs} inputs",
             phase.name(),
             kill.certified.as_secs_f64()
         );
         table.entry(phase).or_default().push(kill);
-        armed[node] = phases.next().unwrap();
-        run.restart(node, armed[node].hold());
+        armed.restart(&mut run, node, phases.next());
     }
     table
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take that is waited for. Only what hangs gets here, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Events shown of each node when something was waited for in vain.
 const SHOWN: usize = 12;
@@ -33,6 +33,10 @@ impl Seen {
 
     pub(crate) fn text(&self, field: &str) -> &str {
         self.line[field].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn is_false(&self, field: &str) -> bool {
+        self.line[field] == false
     }
 
     /// The round, if this is the line of a certificate.

@@ -1,7 +1,7 @@
 //! Aggregators that are killed at every phase of a round, and come back.
 
 use crate::network::{Founded, Loopback, NODES, update_of};
-use crate::phases::Phase;
+use crate::phases::{Armed, Phase, Target};
 
 /// Everybody aggregates twice.
 const ROUNDS: u64 = 2 * NODES as u64;
@@ -15,21 +15,16 @@ fn aggregators_killed_at_every_phase_come_back_and_the_state_is_that_of_the_undi
     let undisturbed = founded.start(&Loopback, |_| None).finish();
 
     let mut phases = Phase::ALL.into_iter();
-    let mut armed: Vec<Option<Phase>> = (0..NODES).map(|_| phases.next()).collect();
-    let mut run = founded.start(&Loopback, |node| armed[node].and_then(Phase::hold));
-    let (mut cursor, mut kept) = (0, Vec::new());
+    let mut armed = Armed::new(NODES, &mut phases);
+    let mut run = founded.start(&Loopback, |node| armed.hold(node));
+    let mut kept = Vec::new();
     for _ in Phase::ALL {
-        let journal = std::sync::Arc::clone(&run.journal);
-        let (node, phase, round) = journal.next("an aggregator at its phase", &mut cursor, |seen| {
-            let phase = armed[seen.node].filter(|_| seen.life == run.lives[seen.node])?;
-            Some((seen.node, phase, phase.reached(seen)?))
-        });
+        let Target { node, phase, round } = armed.next(&run);
         run.kill(node);
         let update = update_of(&run.statements(node, round)).cloned();
         assert!(update.is_some() || phase <= Phase::Trained || phase == Phase::Certified, "{phase:?}");
         kept.extend(update.map(|update| (phase, round, update)));
-        armed[node] = phases.next();
-        run.restart(node, armed[node].and_then(Phase::hold));
+        armed.restart(&mut run, node, phases.next());
     }
     let disturbed = run.finish();
 

@@ -163,6 +163,11 @@ impl Run<'_> {
         self.nodes[node].as_ref().expect("it runs").signal(name);
     }
 
+    /// A node's public key, as others print it.
+    pub(crate) fn key(&self, node: usize) -> String {
+        self.founded.keys[node].to_string()
+    }
+
     /// The nodes that run, one excepted.
     pub(crate) fn others(&self, node: usize) -> Vec<usize> {
         (0..NODES).filter(|n| *n != node && self.nodes[*n].is_some()).collect()

@@ -1,6 +1,7 @@
 //! The phases of a round at which an aggregator can be killed.
 
 use crate::journal::Seen;
+use crate::network::Run;
 
 /// Where in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,5 +81,44 @@ impl Phase {
             Self::Notarized => "notarized, finalize not signed",
             Self::Certified => "committed",
         }
+    }
+}
+
+/// Which phase each node's life is to end at.
+pub(crate) struct Armed {
+    phases: Vec<Option<Phase>>,
+    cursor: usize,
+}
+
+/// An aggregator that is where its life is to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) node: usize,
+    pub(crate) phase: Phase,
+    pub(crate) round: u64,
+}
+
+impl Armed {
+    /// Each node with the next of these phases, as long as there are any.
+    pub(crate) fn new(nodes: usize, phases: &mut impl Iterator<Item = Phase>) -> Self {
+        Self { phases: (0..nodes).map(|_| phases.next()).collect(), cursor: 0 }
+    }
+
+    pub(crate) fn hold(&self, node: usize) -> Option<&'static str> {
+        self.phases[node].and_then(Phase::hold)
+    }
+
+    /// Waits for the next aggregator at its phase.
+    pub(crate) fn next(&mut self, run: &Run<'_>) -> Target {
+        run.journal.next("an aggregator at its phase", &mut self.cursor, |seen| {
+            let phase = self.phases[seen.node].filter(|_| seen.life == run.lives[seen.node])?;
+            Some(Target { node: seen.node, phase, round: phase.reached(seen)? })
+        })
+    }
+
+    /// Starts a killed node again, with another phase.
+    pub(crate) fn restart(&mut self, run: &mut Run<'_>, node: usize, phase: Option<Phase>) {
+        self.phases[node] = phase;
+        run.restart(node, self.hold(node));
     }
 }

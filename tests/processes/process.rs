@@ -4,15 +4,16 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::mpsc::Receiver;
 
-use crate::journal::Journal;
+use crate::journal::{Journal, PATIENCE};
 
 /// A process, ended however the test ends.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    reader: Option<JoinHandle<()>>,
+    /// Says when the last line is read.
+    reader: Option<Receiver<()>>,
 }
 
 impl Process {
@@ -42,14 +43,17 @@ impl Process {
     /// Writes every line that it prints into the journal.
     pub(crate) fn follow(&mut self, journal: Arc<Journal>, node: usize, life: usize) {
         let stdout = self.stdout();
-        self.reader = Some(std::thread::spawn(move || {
+        let (done, reader) = std::sync::mpsc::sync_channel(1);
+        self.reader = Some(reader);
+        std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 // A line may be cut off by a kill.
                 if let Ok(line) = serde_json::from_str(&line) {
                     journal.add(node, life, line);
                 }
             }
-        }));
+            _ = done.send(());
+        });
     }
 
     /// `kill -9`, and everything that it had printed is read.
@@ -72,11 +76,10 @@ impl Process {
     }
 
     fn end(&mut self) -> ExitStatus {
-        let status = self.child.wait().unwrap();
         if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
+            reader.recv_timeout(PATIENCE).expect("a process that was asked to stop does not end");
         }
-        status
+        self.child.wait().unwrap()
     }
 }
 
