@@ -1,5 +1,6 @@
 //! A network of processes: keys and a manifest, an entry point, the nodes, and what is in their folders afterwards.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -163,6 +164,11 @@ impl Run<'_> {
         self.nodes[node].as_ref().expect("it runs").signal(name);
     }
 
+    /// The last round that anybody has begun.
+    pub(crate) fn frontier(&self) -> u64 {
+        self.journal.all().iter().filter_map(Seen::started).max().unwrap_or_default()
+    }
+
     /// A node's public key, as others print it.
     pub(crate) fn key(&self, node: usize) -> String {
         self.founded.keys[node].to_string()
@@ -190,10 +196,19 @@ impl Run<'_> {
         for node in &mut self.nodes {
             assert!(node.take().expect("it runs").stop().success());
         }
+        let outcome = self.compare();
+        assert!(outcome.states.len() == 1, "they end in different states: {:?}", outcome.states);
+        outcome
+    }
+
+    /// Stops all wherever they are, has every folder verified, and compares the rounds that they have in common.
+    pub(crate) fn interrupt(mut self) -> Outcome {
+        for node in &mut self.nodes {
+            assert!(node.take().expect("it runs").stop().success());
+        }
         self.compare()
     }
 
-    /// Stops what runs, has every folder verified, and compares.
     fn compare(&self) -> Outcome {
         let mut outcome = Outcome { seen: self.journal.all(), ..Outcome::default() };
         for seen in &outcome.seen {
@@ -206,9 +221,7 @@ impl Run<'_> {
             let verified = fedswarm(&self.folder, &["verify", &state]);
             assert_eq!(verified["holds"], true, "node {node}: {verified}");
             assert!(!self.folder.join(&state).join("evidence").exists(), "nobody said two things");
-            let hash = verified["state_hash"].as_str().unwrap().to_owned();
-            assert!(outcome.state.is_empty() || outcome.state == hash, "node {node} ends in another state");
-            outcome.state = hash;
+            outcome.states.insert(verified["state_hash"].as_str().unwrap().to_owned());
             let path = self.folder.join(&state).join("node.redb");
             let store = Store::open(&path, self.founded.network.as_bytes(), self.founded.keys[node].as_bytes()).unwrap();
             for committed in store.records().unwrap() {
@@ -228,12 +241,12 @@ impl Run<'_> {
 /// What a run left behind, the same on all nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// The last state hash.
-    pub(crate) state: String,
+    /// State hashes of the nodes' last rounds.
+    pub(crate) states: BTreeSet<String>,
     /// Record hash and number of inputs by round.
-    pub(crate) rounds: std::collections::BTreeMap<u64, (Digest, u16)>,
+    pub(crate) rounds: BTreeMap<u64, (Digest, u16)>,
     /// Signed inputs by round, as any node kept them.
-    inputs: std::collections::BTreeMap<u64, Vec<Vec<u8>>>,
+    inputs: BTreeMap<u64, Vec<Vec<u8>>>,
     pub(crate) seen: Vec<Seen>,
 }
 
