@@ -63,6 +63,11 @@ pub enum NodeEvent {
         /// The proof.
         proof: Box<fedswarm_protocol::evidence::EquivocationProof>,
     },
+    /// The node stands still, as [`crate::HoldPoint`] asked.
+    Held {
+        /// The round.
+        round: u64,
+    },
     /// The node stopped because it cannot go on honestly.
     Failed {
         /// Why, and what to do.

@@ -31,6 +31,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         } else {
             bootstrap.addrs().iter().for_each(|addr| println!("{addr}"));
         }
-        tokio::signal::ctrl_c().await.map_err(|e| Failure::failed(format!("cannot wait for an interrupt: {e}")))
+        super::stop_signal().await;
+        Ok(())
     })
 }

@@ -8,13 +8,15 @@ use fedswarm_network::Tempo;
 use fedswarm_node::invitation::Joining;
 use fedswarm_node::run_config::RunConfig;
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{NodeConfig, NodeEvent, NodeHandle, Request, Storage, founding, identity};
+use fedswarm_node::{HoldPoint, NodeConfig, NodeEvent, NodeHandle, Request, Storage, founding, identity};
 use fedswarm_protocol::certificate::Quorum;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::round::Event;
+use tokio::sync::mpsc;
 
+use super::events;
 use crate::failure::Failure;
 
 /// The model file in a node's folder, written after every certified round.
@@ -33,7 +35,9 @@ pub(crate) const MODEL_FILE: &str = "model.safetensors";
   path = \"images\"
   [training]
   batch = 10
-  lr = 0.01")]
+  lr = 0.01
+With --json, stdout has one JSON object a line for what happens - rounds, views, certificates, peers - and the last line is
+{\"finished\": ..., \"model\": ...}.")]
 pub(crate) struct Args {
     /// The configuration file (TOML).
     #[arg(long, value_name = "FILE", default_value = "node.toml")]
@@ -50,6 +54,9 @@ pub(crate) struct Args {
     /// Keep the signed inputs and payloads of all rounds for `fedswarm verify`, not only of the last two epochs.
     #[arg(long)]
     keep_inputs: bool,
+    /// For tests: stand still at this kind of statement, in the first round that this node aggregates.
+    #[arg(long, value_name = "KIND", hide = true)]
+    hold: Option<HoldPoint>,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
@@ -79,20 +86,28 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         archive: None,
         adaptive_timers: true,
         crash_before: None,
+        hold: args.hold,
         manifest: Arc::clone(&manifest),
     };
     let runtime = crate::runtime()?;
     runtime.block_on(async {
         let (node, mut events) = fedswarm_node::start(node_config, member, trainers).await?;
-        for addr in node.network().full_addrs().await {
+        let addrs = node.network().full_addrs().await;
+        for addr in &addrs {
             tracing::info!(%addr, "listening");
+        }
+        if json {
+            let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
+            events::print(&serde_json::json!({ "event": "started", "member": node.id().to_string(), "addresses": addrs }));
         }
         tracing::info!(network = manifest.name, member = %node.id(), "waiting for the others");
         node.status(&manifest).await?.save(&config.folder)?;
         let mut last = serde_json::Value::Null;
+        // One for the whole run: what arrives while an event is handled must not be lost.
+        let mut stop = std::pin::pin!(super::stop_signal());
         loop {
             tokio::select! {
-                event = events.recv() => match event {
+                event = next(&mut events, json) => match event {
                     None => break,
                     Some(NodeEvent::Failed { reason }) => return Err(Failure::failed(reason)),
                     Some(NodeEvent::Finished { record, state }) => {
@@ -122,7 +137,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                         }
                     }
                 },
-                _ = tokio::signal::ctrl_c() => {
+                () = &mut stop => {
                     tracing::info!("stopping");
                     break;
                 }
@@ -130,10 +145,19 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         }
         node.shutdown().await;
         if json {
-            println!("{}", serde_json::json!({ "finished": last, "model": model_path }));
+            events::print(&serde_json::json!({ "finished": last, "model": model_path }));
         }
         Ok(())
     })
+}
+
+/// What happens next, printed if lines of JSON are asked for.
+async fn next(events: &mut mpsc::Receiver<NodeEvent>, json: bool) -> Option<NodeEvent> {
+    let event = events.recv().await;
+    if let Some(event) = event.as_ref().filter(|_| json) {
+        events::print(&events::line(event));
+    }
+    event
 }
 
 /// A record that must be on the chain: round and hash.

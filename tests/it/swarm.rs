@@ -198,6 +198,7 @@ impl Swarm {
             archive: None,
             adaptive_timers: false,
             crash_before,
+            hold: None,
         };
         fedswarm_node::start(config, member, self.trainers.clone()).await.unwrap()
     }

@@ -34,9 +34,11 @@ impl Driver {
                 self.network.shutdown().await;
             }
             Effect::Sign { slot, message } => {
+                self.hold_at(&slot, false).await;
                 let bytes = self.sealed(&slot, &message)?;
                 // Persist before publish: what is on the wire is on disk.
                 self.keep(&slot, &bytes)?;
+                self.hold_at(&slot, true).await;
                 let own = self.verifier.open(&bytes)?;
                 self.inputs.push_back(Input::Message(own));
                 self.publish(slot.kind, bytes).await;
@@ -86,14 +88,25 @@ impl Driver {
                 tracing::warn!(%member, ?fault, "a member misbehaved");
             }
             Effect::Emit { at, event } => {
-                if let Event::Fork { .. } = event {
-                    tracing::error!(?event, "two final records for one round");
+                match event {
+                    Event::Fork { .. } => tracing::error!(?event, "two final records for one round"),
+                    Event::RoundStarted { round, leader } if self.state.me() == Some(leader) => self.aggregates = round,
+                    _ => {}
                 }
                 self.tell(NodeEvent::Round { at_ms: at.0, event }).await;
             }
             Effect::Finished => self.finish(),
         }
         Ok(())
+    }
+
+    /// Stands still for good if this is the place to.
+    async fn hold_at(&self, slot: &Slot, kept: bool) {
+        let here = self.hold.is_some_and(|hold| hold.kind == slot.kind && hold.kept == kept);
+        if here && slot.round == self.aggregates && slot.view == 0 {
+            self.tell(NodeEvent::Held { round: slot.round }).await;
+            std::future::pending::<()>().await;
+        }
     }
 
     fn sealed(&self, slot: &Slot, message: &Message) -> Result<Vec<u8>, Error> {

@@ -89,6 +89,8 @@ pub struct NodeConfig {
     pub adaptive_timers: bool,
     /// Where to crash, if at all.
     pub crash_before: Option<CrashPoint>,
+    /// Where to stand still, if at all.
+    pub hold: Option<HoldPoint>,
 }
 
 /// A moment at which a node falls silent for good, as a crash would: before it signs this kind of statement of this round.
@@ -99,6 +101,30 @@ pub struct CrashPoint {
     pub round: u64,
     /// What it no longer says.
     pub kind: Kind,
+}
+
+/// A moment at which a node stands still, in the first round that it aggregates: it says no more and reads no more, while its
+/// connections stay open. Whoever wants to kill or stop a process at a certain point of a round can wait for
+/// [`NodeEvent::Held`] and then take its time. For tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldPoint {
+    /// At this kind of statement.
+    pub kind: Kind,
+    /// Once the statement is on disk, but not yet sent; otherwise before it is signed.
+    pub kept: bool,
+}
+
+impl std::str::FromStr for HoldPoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, kept) = text.strip_suffix(":kept").map_or((text, false), |name| (name, true));
+        let kinds = [Kind::Update, Kind::Receipt, Kind::Proposal, Kind::Notarize, Kind::Finalize];
+        let names = kinds.map(Kind::name);
+        let kind = kinds.into_iter().find(|kind| kind.name() == name);
+        kind.map(|kind| Self { kind, kept })
+            .ok_or_else(|| format!("expected one of {}, with or without \":kept\"", names.join(", ")))
+    }
 }
 
 /// A running node. Dropping it leaves the node running; [`NodeHandle::shutdown`] ends it.
@@ -309,6 +335,8 @@ pub async fn start(
         keep_all_inputs: config.keep_all_inputs,
         archive: config.archive,
         crash_before: config.crash_before,
+        hold: config.hold,
+        aggregates: 0,
         checkpoint: Arc::default(),
         kept: Vec::new(),
         mark,
@@ -364,6 +392,9 @@ struct Driver {
     keep_all_inputs: bool,
     archive: Option<Arc<Archive>>,
     crash_before: Option<CrashPoint>,
+    hold: Option<HoldPoint>,
+    /// The last round whose first aggregator is this node.
+    aggregates: u64,
     /// The private state behind the update that is about to be signed.
     checkpoint: Arc<Mutex<Option<Vec<u8>>>>,
     /// What the next statement rests on, by round: it goes to the disk with that.

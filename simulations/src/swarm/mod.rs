@@ -144,6 +144,7 @@ async fn start(prepared: &Prepared, trainers: &Trainers, kept: Option<&Inputs>) 
             archive: kept.map(Inputs::archive),
             adaptive_timers: false,
             crash_before: None,
+            hold: None,
         };
         let (node, mut queue) = fedswarm_node::start(config, member, trainers.clone()).await?;
         let sender = sender.clone();

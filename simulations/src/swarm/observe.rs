@@ -116,7 +116,10 @@ impl Observer {
             }
             NodeEvent::Finished { .. } => self.finished.insert(node),
             NodeEvent::Round { event, .. } => self.take_round(event, now),
-            NodeEvent::Failed { .. } | NodeEvent::RequestDone { .. } | NodeEvent::Evidence { .. } => false,
+            NodeEvent::Failed { .. }
+            | NodeEvent::RequestDone { .. }
+            | NodeEvent::Evidence { .. }
+            | NodeEvent::Held { .. } => false,
         }
     }
 

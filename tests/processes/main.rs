@@ -1,0 +1,17 @@
+//! Networks of real processes - `fedswarm run`, eight times, and `fedswarm bootstrap` - that are killed, stopped and cut off
+//! from each other. The harness follows the lines that nodes print with `--json`, and acts at a phase of a round, not after a
+//! pause.
+//!
+//! Those that take long run on demand: `cargo test --release --workspace --test processes -- --ignored --nocapture`.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod failover;
+mod journal;
+mod killed;
+mod network;
+mod paused;
+mod phases;
+mod process;
+mod split;
+mod world;

@@ -1,0 +1,263 @@
+//! A network of processes: keys and a manifest, an entry point, the nodes, and what is in their folders afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fedswarm_node::store::Store;
+use fedswarm_protocol::bundle;
+use fedswarm_protocol::envelope::{Kind, Verifier};
+use fedswarm_protocol::hash::Digest;
+use serde_json::Value;
+
+use crate::journal::{Journal, Seen};
+use crate::process::Process;
+
+/// Voters; six of them decide.
+pub(crate) const NODES: usize = 8;
+
+/// What is left out of a quorum.
+pub(crate) const SPARE: usize = 2;
+
+/// Where the processes of a network live.
+pub(crate) trait Place {
+    /// What a command is put behind to run there; the entry point is number [`NODES`].
+    fn wrapper(&self, number: usize) -> Vec<String>;
+    /// Address to listen on.
+    fn listen(&self, number: usize) -> String;
+}
+
+/// All on the loopback interface.
+#[derive(Debug)]
+pub(crate) struct Loopback;
+
+impl Place for Loopback {
+    fn wrapper(&self, _: usize) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn listen(&self, _: usize) -> String {
+        "/ip4/127.0.0.1/tcp/0".to_owned()
+    }
+}
+
+/// Keys and a manifest, of which several runs can be made. One at a time has the machine for itself.
+pub(crate) struct Founded {
+    folder: tempfile::TempDir,
+    network: Digest,
+    /// Public keys by place.
+    keys: Vec<Digest>,
+    runs: usize,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Eight nodes are as many as two cores can take.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn fedswarm(folder: &Path, args: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_fedswarm")).args(args).arg("--json").current_dir(folder).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+impl Founded {
+    /// A network of [`NODES`] with so many rounds that waits so long for stragglers, once a quorum of updates is in.
+    pub(crate) fn new(rounds: u64, collect_ms: u64) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let mut keys: Vec<(Digest, PathBuf)> = (0..NODES)
+            .map(|i| {
+                let name = format!("{i}.made");
+                let key = fedswarm(at, &["network", "key", "--key", &name]);
+                (Digest::from_hex(key["public_key"].as_str().unwrap()).unwrap(), at.join(name))
+            })
+            .collect();
+        // In a manifest members stand in the order of their keys: a node's number is its place.
+        keys.sort();
+        let (rounds, collect) = (rounds.to_string(), collect_ms.to_string());
+        let mut create = vec!["network", "create", "--name", "eight", "--like", "bundled", "--out", "net.manifest"];
+        create.extend(["--method", "fedavg:model=mlp", "--rounds", &rounds, "--collect-ms", &collect]);
+        let members: Vec<String> = keys.iter().enumerate().map(|(i, (key, _))| format!("peer{i}={key}")).collect();
+        members.iter().for_each(|member| create.extend(["--member", member]));
+        let made = fedswarm(at, &create);
+        for (i, (_, file)) in keys.iter().enumerate() {
+            fs::rename(file, at.join(format!("{i}.key"))).unwrap();
+        }
+        let network = Digest::from_hex(made["network"].as_str().unwrap()).unwrap();
+        Self { network, keys: keys.into_iter().map(|(key, _)| key).collect(), folder, runs: 0, _turn: turn }
+    }
+
+    /// Starts an entry point and all nodes, each with the point at which it is to stand still, if any.
+    pub(crate) fn start<'a>(&'a mut self, place: &'a dyn Place, hold: impl Fn(usize) -> Option<&'static str>) -> Run<'a> {
+        self.runs += 1;
+        let folder = self.folder.path().join(format!("run-{}", self.runs));
+        fs::create_dir(&folder).unwrap();
+        let args = ["bootstrap", "--listen", &place.listen(NODES)].map(str::to_owned);
+        let mut entry = Process::start(&folder, &place.wrapper(NODES), &args);
+        let address = entry.first_line();
+        let nodes = (0..NODES).map(|_| None).collect();
+        let mut run = Run {
+            founded: self,
+            place,
+            folder,
+            address,
+            journal: Arc::new(Journal::new()),
+            lives: vec![0; NODES],
+            nodes,
+            _entry: entry,
+        };
+        for node in 0..NODES {
+            run.start(node, hold(node));
+        }
+        run
+    }
+}
+
+/// A network that runs.
+pub(crate) struct Run<'a> {
+    founded: &'a Founded,
+    place: &'a dyn Place,
+    folder: PathBuf,
+    address: String,
+    pub(crate) journal: Arc<Journal>,
+    /// How often each node was started before.
+    pub(crate) lives: Vec<usize>,
+    nodes: Vec<Option<Process>>,
+    _entry: Process,
+}
+
+impl Run<'_> {
+    fn start(&mut self, node: usize, hold: Option<&str>) {
+        let (listen, address) = (self.place.listen(node), &self.address);
+        let config = format!(
+            "manifest = \"../net.manifest\"\nkey = \"../{node}.key\"\nfolder = \"state-{node}\"\nmdns = false\n\
+             listen = [\"{listen}\"]\nbootstraps = [\"{address}\"]\nmodel = \"mlp\"\nthreads = 1\nkeep_inputs = true\n\
+             [data]\npath = \"bundled\"\nmax_train = 200\nmax_test = 20\n[training]\nseed = {node}\n"
+        );
+        let file = format!("{node}.toml");
+        fs::write(self.folder.join(&file), config).unwrap();
+        let mut args = vec!["run", "--config", &file, "--json"];
+        args.extend(hold.iter().flat_map(|kind| ["--hold", kind]));
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        let mut process = Process::start(&self.folder, &self.place.wrapper(node), &args);
+        process.follow(Arc::clone(&self.journal), node, self.lives[node]);
+        self.nodes[node] = Some(process);
+    }
+
+    /// `kill -9`; what it had printed is in the journal.
+    pub(crate) fn kill(&mut self, node: usize) {
+        self.nodes[node].take().expect("it runs").kill();
+    }
+
+    pub(crate) fn restart(&mut self, node: usize, hold: Option<&str>) {
+        assert!(self.nodes[node].is_none());
+        self.lives[node] += 1;
+        self.start(node, hold);
+    }
+
+    /// Stops or continues a process.
+    pub(crate) fn signal(&self, node: usize, name: &str) {
+        self.nodes[node].as_ref().expect("it runs").signal(name);
+    }
+
+    /// The last round that anybody has begun.
+    pub(crate) fn frontier(&self) -> u64 {
+        self.journal.all().iter().filter_map(Seen::started).max().unwrap_or_default()
+    }
+
+    /// A node's public key, as others print it.
+    pub(crate) fn key(&self, node: usize) -> String {
+        self.founded.keys[node].to_string()
+    }
+
+    /// The nodes that run, one excepted.
+    pub(crate) fn others(&self, node: usize) -> Vec<usize> {
+        (0..NODES).filter(|n| *n != node && self.nodes[*n].is_some()).collect()
+    }
+
+    /// Signed statements of a round in a killed node's vote log.
+    pub(crate) fn statements(&self, node: usize, round: u64) -> Vec<Vec<u8>> {
+        // Of a copy: opening mends what the kill left, and that is for the node itself to do.
+        let copy = tempfile::NamedTempFile::new_in(&self.folder).unwrap();
+        fs::copy(self.folder.join(format!("state-{node}/node.redb")), copy.path()).unwrap();
+        let store = Store::open(copy.path(), self.founded.network.as_bytes(), self.founded.keys[node].as_bytes());
+        store.unwrap().statements(round).unwrap()
+    }
+
+    /// Waits until all are through with the manifest's rounds, stops them, has every folder verified, and compares.
+    pub(crate) fn finish(mut self) -> Outcome {
+        let all: Vec<usize> = (0..NODES).collect();
+        let lives = self.lives.clone();
+        self.journal.each("the last round", &all, |seen| seen.is("finished") && seen.life == lives[seen.node]);
+        for node in &mut self.nodes {
+            assert!(node.take().expect("it runs").stop().success());
+        }
+        let outcome = self.compare();
+        assert!(outcome.states.len() == 1, "they end in different states: {:?}", outcome.states);
+        outcome
+    }
+
+    /// Stops all wherever they are, has every folder verified, and compares the rounds that they have in common.
+    pub(crate) fn interrupt(mut self) -> Outcome {
+        for node in &mut self.nodes {
+            assert!(node.take().expect("it runs").stop().success());
+        }
+        self.compare()
+    }
+
+    fn compare(&self) -> Outcome {
+        let mut outcome = Outcome { seen: self.journal.all(), ..Outcome::default() };
+        for seen in &outcome.seen {
+            for bad in ["evidence", "equivocated", "halted", "fork", "failed", "proposal_refused"] {
+                assert!(!seen.is(bad), "{seen:?}");
+            }
+        }
+        for node in 0..NODES {
+            let state = format!("state-{node}");
+            let verified = fedswarm(&self.folder, &["verify", &state]);
+            assert_eq!(verified["holds"], true, "node {node}: {verified}");
+            assert!(!self.folder.join(&state).join("evidence").exists(), "nobody said two things");
+            outcome.states.insert(verified["state_hash"].as_str().unwrap().to_owned());
+            let path = self.folder.join(&state).join("node.redb");
+            let store = Store::open(&path, self.founded.network.as_bytes(), self.founded.keys[node].as_bytes()).unwrap();
+            for committed in store.records().unwrap() {
+                let (round, hash) = (committed.record.round, committed.certificate.record);
+                let known = outcome.rounds.entry(round).or_insert((hash, committed.record.inputs));
+                assert_eq!(known.0, hash, "node {node} has another record of round {round}");
+            }
+            for (round, bytes) in store.inputs().unwrap() {
+                let updates = bundle::unpack(&bytes).unwrap().into_iter().map(|packed| packed.bytes.to_vec());
+                outcome.inputs.entry(round).or_default().extend(updates);
+            }
+        }
+        outcome
+    }
+}
+
+/// What a run left behind, the same on all nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// State hashes of the nodes' last rounds.
+    pub(crate) states: BTreeSet<String>,
+    /// Record hash and number of inputs by round.
+    pub(crate) rounds: BTreeMap<u64, (Digest, u16)>,
+    /// Signed inputs by round, as any node kept them.
+    inputs: BTreeMap<u64, Vec<Vec<u8>>>,
+    pub(crate) seen: Vec<Seen>,
+}
+
+impl Outcome {
+    /// Whether this signed update is among the inputs of the round.
+    pub(crate) fn has_update(&self, round: u64, update: &[u8]) -> bool {
+        self.inputs.get(&round).is_some_and(|inputs| inputs.iter().any(|input| input == update))
+    }
+}
+
+/// The update among signed statements.
+pub(crate) fn update_of(statements: &[Vec<u8>]) -> Option<&Vec<u8>> {
+    statements.iter().find(|bytes| Verifier::peek(bytes).is_some_and(|(slot, _)| slot.kind == Kind::Update))
+}
