@@ -6,6 +6,7 @@ use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::Committed;
 
 use super::blobs::Blob;
+use super::grown::Grown;
 use super::packet::Packet;
 
 /// Something on its way to the disk.
@@ -51,6 +52,13 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// The disk of a node that has followed a network until now.
+    #[must_use]
+    pub fn after(grown: &Grown) -> Self {
+        let Some(head) = grown.chain.last().cloned() else { return Self::default() };
+        Self { head: Some(head), committee: Some(Arc::clone(grown.committee())), closing: grown.chain.clone(), ..Self::default() }
+    }
+
     /// Starts a write; only one is under way at a time.
     pub fn begin(&mut self, write: Write) {
         self.pending = Some(write);

@@ -5,6 +5,7 @@ use fedswarm_protocol::certificate::Quorum;
 
 use super::adversaries::Vice;
 use super::faults::Split;
+use super::keys::Signatures;
 use super::options::{Disks, Faults, Links, Options, Waits, Work};
 use super::rng::Rng;
 
@@ -22,16 +23,18 @@ pub const ROUNDS_AFTER: u64 = 10;
 pub fn options(seed: u64) -> Options {
     let mut rng = Rng::new("options", seed);
     let members = size(&mut rng);
-    let real_signatures = members <= 7 && rng.chance(0.04);
+    let each = members <= 7 && rng.chance(0.04);
     let mut options = Options {
         seed,
         members,
+        strangers: 0,
+        sponsor_cap: 0,
         rounds: ROUNDS,
         rounds_after: ROUNDS_AFTER,
         epoch_length: rng.between(1, 20) as u32,
         min_inputs: if rng.chance(0.3) { rng.between(1, u64::from(members)) as u16 } else { 0 },
         faults_ms: 1_000 * rng.between(300, 3_600),
-        real_signatures,
+        signatures: if each { Signatures::Each } else { Signatures::StandIn },
         timers: Waits {
             collect_ms: rng.between(100, 2_000),
             round_ms: rng.between(3_000, 30_000),

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use fedswarm_protocol::manifest::MAX_VOTERS;
+
 use super::adversaries::Vice;
 use super::faults::Split;
+use super::keys::Signatures;
 
 /// Everything that, with the code, fixes what happens in a world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,8 +14,13 @@ use super::faults::Split;
 pub struct Options {
     /// Fixes all chance.
     pub seed: u64,
-    /// Voters, 1 to 64.
+    /// Members when the world begins, 1 to 1,024. The first 64 found the network and vote; the others were invited before
+    /// the world begins, and contribute.
     pub members: u16,
+    /// Nodes beside them whose keys are no members' when the world begins.
+    pub strangers: u16,
+    /// Members that one voter may have invited at a time; 0 for as few as the members at the beginning need, and at least 2.
+    pub sponsor_cap: u16,
     /// Rounds to certify.
     pub rounds: u64,
     /// Of them, how many are left for after the healing.
@@ -23,8 +31,8 @@ pub struct Options {
     pub min_inputs: u16,
     /// The longest that the faults may last, in milliseconds of virtual time.
     pub faults_ms: u64,
-    /// True: ed25519, checked by every node. False: a cheap stand-in, checked once.
-    pub real_signatures: bool,
+    /// How signatures are made and checked.
+    pub signatures: Signatures,
     /// Waiting times of the protocol.
     pub timers: Waits,
     /// The network.
@@ -46,12 +54,14 @@ impl Default for Options {
         Self {
             seed: 1,
             members: 4,
+            strangers: 0,
+            sponsor_cap: 0,
             rounds: 10,
             rounds_after: 0,
             epoch_length: 16,
             min_inputs: 0,
             faults_ms: 3_600_000,
-            real_signatures: false,
+            signatures: Signatures::default(),
             timers: Waits::default(),
             links: Links::default(),
             disks: Disks::default(),
@@ -60,6 +70,21 @@ impl Default for Options {
             vices: Vec::new(),
             lie_on: false,
         }
+    }
+}
+
+impl Options {
+    /// Members that vote when the world begins.
+    #[must_use]
+    pub fn voters(&self) -> u16 {
+        self.members.min(MAX_VOTERS as u16)
+    }
+
+    /// Members that one voter may have invited at a time.
+    #[must_use]
+    pub fn sponsor_cap(&self) -> u16 {
+        let (voters, members) = (self.voters().max(1), self.members);
+        if self.sponsor_cap == 0 { (members - self.voters()).div_ceil(voters).max(2) } else { self.sponsor_cap }
     }
 }
 

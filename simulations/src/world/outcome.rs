@@ -47,7 +47,7 @@ impl World {
         Outcome {
             seed: options.seed,
             members: options.members,
-            rounds: monitor.height(),
+            rounds: monitor.height() - self.began_after,
             under_faults,
             late_views: monitor.late_views,
             events: self.core.log.count(),

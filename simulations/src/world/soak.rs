@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::keys::Signatures;
 use super::options::Options;
 use super::outcome::Outcome;
 use super::tally::Tally;
@@ -112,7 +113,7 @@ pub fn run(
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             match done {
                 Ok((outcome, same)) => {
-                    shared.0.take(&outcome, options.real_signatures);
+                    shared.0.take(&outcome, options.signatures == Signatures::Each);
                     match same {
                         Some(true) => shared.0.twice += 1,
                         Some(false) => {

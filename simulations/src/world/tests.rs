@@ -45,7 +45,7 @@ fn one_seed_has_one_history_and_another_seed_another() {
 #[test]
 fn real_signatures_make_no_difference_to_the_records() {
     let options = Options { members: 4, rounds: 5, ..Options::default() };
-    let (fast, real) = (sound(&options), sound(&Options { real_signatures: true, ..options }));
+    let (fast, real) = (sound(&options), sound(&Options { signatures: keys::Signatures::Each, ..options }));
     assert_eq!((fast.record, fast.events), (real.record, real.events));
 }
 

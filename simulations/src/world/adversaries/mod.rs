@@ -144,10 +144,16 @@ impl<'a> Voice<'a> {
         self.node.state()
     }
 
-    /// All other members.
+    /// The members of its epoch, by place.
+    fn members(&self) -> &[Option<u16>] {
+        self.core.keys.members(self.state().committee().epoch)
+    }
+
+    /// All other voters of its epoch.
     #[must_use]
     pub fn others(&self) -> Vec<u16> {
-        (0..self.core.places.len() as u16).filter(|member| *member != self.node.me).collect()
+        let voters = self.members().iter().take(self.state().committee().voters());
+        voters.flatten().copied().filter(|member| *member != self.node.me).collect()
     }
 
     /// One of the others; nothing if there is none.
@@ -193,10 +199,11 @@ impl<'a> Voice<'a> {
     /// The members whom a message is for.
     #[must_use]
     pub fn audience(&self, to: Recipient) -> Vec<u16> {
+        let voters = self.state().committee().voters();
         match to {
             Recipient::All => self.others(),
-            Recipient::Contributors => Vec::new(),
-            Recipient::One(place) => self.core.keys.member(self.state().committee().epoch, place).into_iter().collect(),
+            Recipient::Contributors => self.members().iter().skip(voters).flatten().copied().collect(),
+            Recipient::One(place) => self.members().get(usize::from(place)).copied().flatten().into_iter().collect(),
         }
     }
 }

@@ -14,8 +14,8 @@ impl Hardship for Crashes {
             if core.up[place] {
                 let lost = core.rng.chance(core.options.disks.lost_tail);
                 nodes[place].crash(if lost { Tail::Lost } else { Tail::Kept }, core);
-                if core.spare > 0 && core.rng.chance(core.options.disks.corrupt) {
-                    core.spare -= 1;
+                if core.spare() > 0 && core.rng.chance(core.options.disks.corrupt) {
+                    core.lost[place] = true;
                     core.tally.corrupt += 1;
                     nodes[place].disk.corrupt = true;
                 }

@@ -15,6 +15,7 @@ use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{Event, Fault, Rules};
 use serde::Serialize;
 
+use super::grown::Grown;
 use ballots::Ballots;
 
 /// Rounds behind the last final one for which statements are remembered. Too low and a late record cannot be checked.
@@ -58,14 +59,18 @@ pub struct Monitor {
 impl Monitor {
     /// For a network and the members behind its nodes.
     #[must_use]
-    pub fn new(rules: &Rules, founders: Arc<Committee>, members: Vec<u16>, liars: Vec<bool>, recomputes: bool) -> Self {
+    pub fn new(rules: &Rules, grown: &Grown, members: Vec<u16>, liars: Vec<bool>, recomputes: bool) -> Self {
         let mut finals = BTreeMap::new();
         finals.insert(0, (rules.genesis_hash, rules.genesis.clone()));
+        for committed in &grown.chain {
+            finals.insert(committed.record.round, (committed.certificate.record, committed.record.clone()));
+        }
+        let committees = grown.committees.iter().map(|committee| (committee.epoch, Arc::clone(committee)));
         Self {
             rules: rules.clone(),
-            committees: BTreeMap::from([(0, founders)]),
+            committees: committees.collect(),
             liars,
-            heads: vec![0; members.len()],
+            heads: vec![grown.round(); members.len()],
             members,
             ballots: BTreeMap::new(),
             updates: BTreeMap::new(),
@@ -109,7 +114,9 @@ impl Monitor {
         }
     }
 
-    fn is_liar(&self, member: u16) -> bool {
+    /// Whether nothing is expected of a member.
+    #[must_use]
+    pub fn is_liar(&self, member: u16) -> bool {
         self.liars.get(usize::from(member)).copied().unwrap_or(true)
     }
 
@@ -216,7 +223,7 @@ impl Monitor {
 
     /// A node holds a proof that the holder of this key said two things.
     pub fn proved(&mut self, by: usize, member: Option<u16>, now: u64) {
-        if member.is_none_or(|member| !self.is_liar(member)) && !self.is_liar(self.members[by]) {
+        if member.is_some_and(|member| !self.is_liar(member)) && !self.is_liar(self.members[by]) {
             self.report("I7 no proof against an honest key", now, format!("node {by} has one against {member:?}"));
         }
     }

@@ -1,7 +1,5 @@
 //! Carrying out effects: the one place that knows them all.
 
-use std::sync::Arc;
-
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::PublicKey;
@@ -62,7 +60,7 @@ impl Node {
             }
             Effect::Commit { committed, next, .. } => {
                 if let Some(next) = &next {
-                    core.keys.learn(Arc::clone(next));
+                    core.learn(next);
                 }
                 self.write(Write::Record(committed, next), core);
             }
@@ -88,7 +86,7 @@ impl Node {
 
     fn sealed(&self, slot: &Slot, message: &Message, core: &Core) -> Option<Packet> {
         let bytes = core.keys.seal(self.me, self.state.me().unwrap_or(NOBODY), slot, message)?;
-        if core.keys.real {
+        if core.keys.each {
             return Some(Packet::of_bytes(bytes));
         }
         Some(Packet::of(&core.keys.open(&bytes)?, &core.keys))
@@ -130,12 +128,12 @@ impl Node {
                 return;
             }
         }
+        let epoch = self.state.committee().epoch;
         match to {
-            Recipient::All => core.send_all(self.id, packet),
-            // Everybody here is a voter.
-            Recipient::Contributors => {}
+            Recipient::All => core.send_to_voters(self.id, epoch, packet),
+            Recipient::Contributors => core.send_to_contributors(self.id, epoch, packet),
             Recipient::One(place) => {
-                if let Some(member) = core.keys.member(self.state.committee().epoch, place) {
+                if let Some(member) = core.keys.member(epoch, place) {
                     core.send(self.id, member, packet);
                 }
             }
@@ -155,8 +153,11 @@ impl Node {
         self.start_fetch(Fetch::new(model, bytes, holders, Purpose::Train(number)), core);
     }
 
+    /// Whoever should hold a certified model: the other voters.
     fn everybody(&self, core: &Core) -> Vec<u16> {
-        (0..core.places.len() as u16).filter(|member| *member != self.me).collect()
+        let committee = self.state.committee();
+        let voters = core.keys.members(committee.epoch).iter().take(committee.voters());
+        voters.flatten().copied().filter(|member| *member != self.me).collect()
     }
 
     /// The members at these places of the present committee.
