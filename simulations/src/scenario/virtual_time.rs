@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{Scenario, Transport};
 use crate::Error;
 use crate::world::adversaries::Vice;
-use crate::world::options::{Disks, Faults, Links, Options, Work};
+use crate::world::options::{Disks, Faults, Links, Options, Waits, Work};
+use crate::world::keys::Signatures;
 use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::manifest::MAX_VOTERS;
 
 /// The table `[virtual]`. Absent, the world is calm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,8 +20,11 @@ pub struct VirtualTime {
     pub rounds_after: u64,
     /// The longest that the faults may last, in milliseconds of virtual time.
     pub faults_ms: u64,
-    /// Whether every node checks real signatures.
-    pub real_signatures: bool,
+    /// Whether members train. Without, rounds are about nothing but agreement, there may be as many members as a network can
+    /// have, and nothing is written.
+    pub training: bool,
+    /// How signatures are made and checked.
+    pub signatures: Signatures,
     /// The network.
     pub links: Links,
     /// The disks.
@@ -41,7 +46,8 @@ impl Default for VirtualTime {
             min_inputs: 0,
             rounds_after: 0,
             faults_ms: calm.faults_ms,
-            real_signatures: false,
+            training: true,
+            signatures: Signatures::Once,
             links: calm.links,
             disks: calm.disks,
             work: calm.work,
@@ -56,7 +62,7 @@ impl VirtualTime {
     /// The world that a scenario describes; its manifest's own numbers are filled in later.
     #[must_use]
     pub fn options(&self, seed: u64, members: u16, rounds: u64) -> Options {
-        let Self { min_inputs, rounds_after, faults_ms, real_signatures, links, disks, work, faults, vices, lie_on } =
+        let Self { min_inputs, rounds_after, faults_ms, signatures, links, disks, work, faults, vices, lie_on, .. } =
             self.clone();
         Options {
             seed,
@@ -65,7 +71,7 @@ impl VirtualTime {
             rounds_after,
             min_inputs,
             faults_ms,
-            real_signatures,
+            signatures,
             links,
             disks,
             work,
@@ -73,6 +79,24 @@ impl VirtualTime {
             vices,
             lie_on,
             ..Options::default()
+        }
+    }
+
+    /// The world of a scenario whose members do not train, with the scenario's waiting times.
+    #[must_use]
+    pub fn untrained(scenario: &Scenario) -> Options {
+        // At most 1,024.
+        let members = scenario.nodes.unwrap_or(super::DEFAULT_NODES) as u16;
+        let described = scenario.virtual_time.clone().unwrap_or_default();
+        let timers = &scenario.timers;
+        Options {
+            timers: Waits {
+                collect_ms: timers.t_collect_ms,
+                round_ms: timers.t_round_ms,
+                leader_ms: timers.t_propose_ms,
+                resend_ms: timers.t_resend_ms,
+            },
+            ..described.options(scenario.seed, members, scenario.rounds)
         }
     }
 
@@ -92,7 +116,7 @@ impl VirtualTime {
             let should = format!("at most {}, the rounds", scenario.rounds);
             return refuse("virtual.rounds_after", self.rounds_after.to_string(), should);
         }
-        let f = Quorum::of(nodes).faulty;
+        let f = Quorum::of(nodes.min(MAX_VOTERS)).faulty;
         let mut liars: Vec<u16> = self.vices.iter().map(|(member, _)| *member).collect();
         liars.sort_unstable();
         liars.dedup();

@@ -29,6 +29,7 @@ pub mod options;
 pub mod outcome;
 pub mod packet;
 pub mod rng;
+pub mod scale;
 pub mod schedules;
 pub mod soak;
 pub mod tally;
