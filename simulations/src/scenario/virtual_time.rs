@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::{Scenario, Transport};
 use crate::Error;
 use crate::world::adversaries::Vice;
-use crate::world::options::{Disks, Faults, Links, Options, Waits, Work};
+use crate::world::options::{Churn, Disks, Faults, Links, Options, Waits, Work};
 use crate::world::keys::Signatures;
 use fedswarm_protocol::certificate::Quorum;
 use fedswarm_protocol::manifest::MAX_VOTERS;
+use fedswarm_protocol::membership::MAX_MEMBERS;
 
 /// The table `[virtual]`. Absent, the world is calm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,10 @@ pub struct VirtualTime {
     pub work: Work,
     /// What goes wrong by itself.
     pub faults: Faults,
+    /// How members come and go; without training only.
+    pub churn: Churn,
+    /// Nodes beside the peers that can be invited; without training only.
+    pub strangers: u16,
     /// Who goes wrong on purpose: pairs such as `[3, "liar"]`.
     pub vices: Vec<(u16, Vice)>,
     /// Whether liars go on lying after the healing.
@@ -52,6 +57,8 @@ impl Default for VirtualTime {
             disks: calm.disks,
             work: calm.work,
             faults: calm.faults,
+            churn: calm.churn,
+            strangers: 0,
             vices: Vec::new(),
             lie_on: false,
         }
@@ -62,7 +69,7 @@ impl VirtualTime {
     /// The world that a scenario describes; its manifest's own numbers are filled in later.
     #[must_use]
     pub fn options(&self, seed: u64, members: u16, rounds: u64) -> Options {
-        let Self { min_inputs, rounds_after, faults_ms, signatures, links, disks, work, faults, vices, lie_on, .. } =
+        let Self { min_inputs, rounds_after, faults_ms, signatures, links, disks, work, faults, vices, lie_on, churn, strangers, training: _ } =
             self.clone();
         Options {
             seed,
@@ -78,6 +85,8 @@ impl VirtualTime {
             faults,
             vices,
             lie_on,
+            churn,
+            strangers,
             ..Options::default()
         }
     }
@@ -116,6 +125,14 @@ impl VirtualTime {
             let should = format!("at most {}, the rounds", scenario.rounds);
             return refuse("virtual.rounds_after", self.rounds_after.to_string(), should);
         }
+        if self.training && (self.strangers > 0 || self.churn.rate > 0.0) {
+            let should = "left out, or used with training = false: whoever joins needs images of its own".to_owned();
+            return refuse("virtual.churn", format!("{} with {} strangers", self.churn.rate, self.strangers), should);
+        }
+        if usize::from(self.strangers) + nodes > MAX_MEMBERS {
+            let should = format!("with the peers at most {MAX_MEMBERS}");
+            return refuse("virtual.strangers", self.strangers.to_string(), should);
+        }
         let f = Quorum::of(nodes.min(MAX_VOTERS)).faulty;
         let mut liars: Vec<u16> = self.vices.iter().map(|(member, _)| *member).collect();
         liars.sort_unstable();
@@ -136,6 +153,10 @@ impl VirtualTime {
             ("virtual.disks.crash_in_write", self.disks.crash_in_write),
             ("virtual.disks.lost_tail", self.disks.lost_tail),
             ("virtual.disks.corrupt", self.disks.corrupt),
+            ("virtual.disks.flip_log", self.disks.flip_log),
+            ("virtual.disks.flip_blob", self.disks.flip_blob),
+            ("virtual.churn.rate", self.churn.rate),
+            ("virtual.churn.contributors", self.churn.contributors),
             ("virtual.work.stragglers", self.work.stragglers),
             ("virtual.faults.split", self.faults.split),
             ("virtual.faults.heal", self.faults.heal),

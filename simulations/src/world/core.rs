@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fedswarm_protocol::blob;
 use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::Committee;
 
-use super::blobs::Blobs;
+use super::blobs::{Blob, Blobs};
 use super::event::{Log, Queue, What};
 use super::invariants::Monitor;
 use super::keys::Keys;
@@ -55,7 +57,7 @@ pub struct Core {
     pub lost: Vec<bool>,
     /// Voters that have asked to leave and are still there.
     pub leaving: usize,
-    /// Voters of invented keys that a liar may bring in.
+    /// Voters of invented keys that liars may bring in.
     pub inventions: usize,
     /// Which nodes serve no payloads although they hold them, by node.
     pub withholding: Vec<bool>,
@@ -165,6 +167,22 @@ impl Core {
         }
     }
 
+    /// Reads a blob of a node; nothing if it is not there, or, as its hash tells, not what was read.
+    pub fn read(&mut self, node: usize, root: &Digest) -> Option<Blob> {
+        let mut blob = self.blobs[node].get(root)?.clone();
+        if self.rng.chance(self.options.disks.flip_blob) {
+            let mut bytes = blob.to_vec();
+            let place = self.rng.index(bytes.len());
+            let bit = 1 << self.rng.below(8);
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte ^= bit;
+            }
+            self.tally.blob_flips += 1;
+            blob = bytes.into();
+        }
+        (blob::root(&blob) == *root).then_some(blob)
+    }
+
     /// Lets two nodes notice, soon, that they can reach each other.
     pub fn connect(&mut self, a: usize, b: usize, members: &[u16]) {
         if !self.meet(a, b) {
@@ -188,8 +206,9 @@ impl Core {
             })
         };
         let members = &self.keys.members(committee.epoch)[..voters];
-        let bad = members.iter().filter(|member| bad(member)).count();
-        Quorum::of(voters.saturating_sub(self.leaving)).faulty.saturating_sub(bad + self.inventions)
+        let invented = members.iter().filter(|member| member.is_none()).count();
+        let bad = members.iter().filter(|member| bad(member)).count() + self.inventions.saturating_sub(invented);
+        Quorum::of(voters.saturating_sub(self.leaving)).faulty.saturating_sub(bad)
     }
 
     /// The member behind each node.

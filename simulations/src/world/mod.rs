@@ -24,6 +24,7 @@ pub mod grown;
 pub mod invariants;
 pub mod keys;
 pub mod link;
+pub mod membership;
 pub mod node;
 pub mod options;
 pub mod outcome;
@@ -74,6 +75,12 @@ pub enum WorldError {
     /// Options that contradict each other.
     #[error("{0}")]
     Options(String),
+}
+
+/// Voters that Sybil sponsors may bring in.
+fn sybils(options: &Options) -> usize {
+    let sponsors = options.vices.iter().filter(|(_, vice)| *vice == Vice::SybilSponsor).count();
+    if options.churn.sybil_voters { sponsors * usize::from(options.sponsor_cap()) } else { 0 }
 }
 
 fn nobody() -> WorldError {
@@ -175,7 +182,7 @@ impl World {
             away: vec![false; nodes.len()],
             lost: vec![false; nodes.len()],
             leaving: 0,
-            inventions: 0,
+            inventions: sybils(options),
             votes: vec![false; nodes.len()],
             voting: 0,
             audiences: BTreeMap::new(),

@@ -43,6 +43,8 @@ pub struct Options {
     pub work: Work,
     /// What goes wrong by itself.
     pub faults: Faults,
+    /// How members come and go.
+    pub churn: Churn,
     /// Who goes wrong on purpose.
     pub vices: Vec<(u16, Vice)>,
     /// Whether liars go on lying after the healing, or fall silent.
@@ -67,6 +69,7 @@ impl Default for Options {
             disks: Disks::default(),
             work: Work::default(),
             faults: Faults::default(),
+            churn: Churn::default(),
             vices: Vec::new(),
             lie_on: false,
         }
@@ -156,11 +159,15 @@ pub struct Disks {
     pub lost_tail: f64,
     /// How often a crash damages the disk for good; such a node must not come back.
     pub corrupt: f64,
+    /// How often a node that comes back reads a wrong bit in its log; it must notice, and not come back.
+    pub flip_log: f64,
+    /// How often a wrong bit is read in a payload or a model; whoever uses it must notice, and read again.
+    pub flip_blob: f64,
 }
 
 impl Default for Disks {
     fn default() -> Self {
-        Self { sync_us: (200, 2_000), error: 0.0, crash_in_write: 0.0, lost_tail: 0.9, corrupt: 0.0 }
+        Self { sync_us: (200, 2_000), error: 0.0, crash_in_write: 0.0, lost_tail: 0.9, corrupt: 0.0, flip_log: 0.0, flip_blob: 0.0 }
     }
 }
 
@@ -190,6 +197,19 @@ impl Default for Work {
             payload_bytes: 100_000,
         }
     }
+}
+
+/// Members that come and go, as long as there are faults. They come from among the strangers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Churn {
+    /// For each voter of an epoch, how often it leaves, changes its key or invites somebody.
+    pub rate: f64,
+    /// Of those who are invited, how many are to contribute only.
+    pub contributors: f64,
+    /// Whether a Sybil sponsor invites voters; otherwise contributors. Its network must be made for as many liars more as it
+    /// may invite.
+    pub sybil_voters: bool,
 }
 
 /// Faults. Probabilities per tick of 100 ms.

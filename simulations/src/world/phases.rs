@@ -83,7 +83,6 @@ impl World {
             .filter(|node| !options.vices.iter().any(|(member, _)| *member == node.me) && !node.disk.corrupt)
             .map(|node| node.id)
             .collect();
-        let quorum = Quorum::of(usize::from(options.members)).quorum;
         let bound = 1_000 * bound_ms(options);
         let (mut since, mut longest) = (self.core.now, 0);
         for round in self.core.monitor.height() + 1..=self.began_after + options.rounds {
@@ -95,10 +94,10 @@ impl World {
                 if self.core.now - since > bound && self.healed {
                     let stuck: Vec<String> = self.nodes.iter().map(|node| format!("{node:?}")).collect();
                     let what = format!(
-                        "round {round} did not end within {} s of virtual time ({} of {} members, {quorum} decide): {}",
+                        "round {round} did not end within {} s of virtual time ({} honest nodes with whole disks, epoch of {} voters): {}",
                         bound / 1_000_000,
                         core.len(),
-                        options.members,
+                        self.core.voting,
                         stuck.join("; ")
                     );
                     self.core.monitor.report("L2 rounds go on", self.core.now, what);
@@ -152,6 +151,7 @@ impl World {
 /// longest pause between resends, and the longest time in each of the views that liars can spoil, plus one.
 fn bound_ms(options: &Options) -> u64 {
     let waits = &options.timers;
-    let spoilt = Quorum::of(usize::from(options.members)).faulty as u64 + 2;
+    let most = usize::from(options.voters()) + usize::from(options.strangers);
+    let spoilt = Quorum::of(most).faulty as u64 + 2;
     waits.round_ms + waits.collect_ms + 16 * waits.resend_ms + 2 * spoilt * 64 * waits.leader_ms + 60_000
 }

@@ -45,6 +45,8 @@ pub struct Report {
     pub under_faults: u64,
     /// Rounds that were not final in their first view.
     pub late_views: u64,
+    /// Members that joined, left, changed their keys or were evicted.
+    pub changes: u64,
     /// Events.
     pub events: u64,
     /// Milliseconds of virtual time.
@@ -66,6 +68,7 @@ impl Report {
         self.rounds += outcome.rounds;
         self.under_faults += outcome.under_faults;
         self.late_views += outcome.late_views;
+        self.changes += outcome.changes;
         self.events += outcome.events;
         self.virtual_ms += outcome.virtual_ms;
         self.longest_ms = self.longest_ms.max(outcome.longest_ms);

@@ -168,5 +168,6 @@ fn two_thousand_drawn_worlds_keep_every_invariant() {
     assert_eq!((report.seeds, report.rounds), (2_000, 2_000 * draw::ROUNDS));
     assert!(report.real_signatures >= 50, "{}", report.real_signatures);
     assert!(report.twice >= 40);
+    assert!(report.changes >= 2_000, "{}", report.changes);
     assert!(report.tally.list().iter().all(|(_, count)| *count > 0), "{:?}", report.tally);
 }

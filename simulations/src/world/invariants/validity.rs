@@ -92,7 +92,7 @@ impl Monitor {
         if empty != (record.kind == RecordKind::Empty) && self.recomputes {
             return Err(("I5 validity", format!("{:?} with {} inputs", record.kind, inputs.len())));
         }
-        let model = if empty { *base } else { abstract_model(base, parts.into_iter()) };
+        let model = if empty { *base } else { abstract_model(base, parts.into_iter()).0 };
         if self.recomputes && model != record.model_root {
             return Err(("I5 validity", format!("model {:?} instead of {model:?}", record.model_root)));
         }

@@ -175,8 +175,14 @@ impl Node {
     }
 
     pub(super) fn trained(&mut self, number: u64, core: &mut Core) {
-        let Some(training) = self.training.take_if(|t| t.number == number) else { return };
-        let Some(model) = core.blobs[self.id].get(&training.model).cloned() else { return };
+        let Some(training) = self.training.filter(|t| t.number == number) else { return };
+        if !core.blobs[self.id].holds(&training.model) {
+            self.training = None;
+            return;
+        }
+        // A model that was read wrong is read again.
+        let Some(model) = core.read(self.id, &training.model) else { return self.begin_training(number, core) };
+        self.training = None;
         let Some((header, payload)) = self.work.train(training.round, training.base, &model) else { return };
         self.checkpoint = self.work.checkpoint();
         core.blobs[self.id].insert(header.wire_root, training.round, payload);
@@ -202,16 +208,17 @@ impl Node {
 
     pub(super) fn merged(&mut self, number: u64, core: &mut Core) {
         let Some(job) = self.merges.remove(&number) else { return };
-        let blobs = &core.blobs[self.id];
-        let inputs: Option<Vec<_>> = job
-            .inputs
-            .into_iter()
-            .map(|input| blobs.get(&input.wire_root).cloned().map(|blob| (input, blob)))
-            .collect();
-        let (Some(inputs), Some(base)) = (inputs, blobs.get(&job.base)) else {
+        let holds = |root| core.blobs[self.id].holds(root);
+        if !holds(&job.base) || !job.inputs.iter().all(|input| holds(&input.wire_root)) {
             return core.monitor.lost_blob(self.id, core.now);
+        }
+        let read = |input: &MergeInput| core.read(self.id, &input.wire_root).map(|blob| (input.clone(), blob));
+        let inputs: Option<Vec<_>> = job.inputs.iter().map(read).collect();
+        let (Some(inputs), Some(base)) = (inputs, core.read(self.id, &job.base)) else {
+            // What was read wrong is read again.
+            return self.begin_merge(job, core);
         };
-        let result = self.work.merge((&job.base, base), &inputs);
+        let result = self.work.merge((&job.base, &base), &inputs);
         let model_root = result.as_ref().map(|(root, _)| *root);
         if let Some((root, model)) = result {
             core.blobs[self.id].insert(root, self.state.position().0, model);
