@@ -202,7 +202,8 @@ mod tests {
         for _ in 0..2_000 {
             // Some within the present stretch, some at the same moment, some far ahead.
             for _ in 0..rng.below(4) {
-                let at = now + rng.below([1, 100, 5_000, 10_000_000][rng.index(4)]);
+                let far = [1, 100, 5_000, 10_000_000][rng.index(4)];
+                let at = now + rng.below(far);
                 queue.push(at, 0, 0, What::Tick);
                 expected.push((at, expected.len() as u64 + 1));
             }

@@ -10,7 +10,7 @@ use crate::world::membership;
 use crate::world::packet::Packet;
 
 /// How often it has another one, of its turns.
-const OFTEN: f64 = 0.1;
+const OFTEN: f64 = 0.3;
 
 /// Rounds for which its invitations hold.
 const HOLDS_ROUNDS: u64 = 50;

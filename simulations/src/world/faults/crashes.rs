@@ -14,8 +14,7 @@ impl Hardship for Crashes {
             if core.up[place] {
                 let lost = core.rng.chance(core.options.disks.lost_tail);
                 nodes[place].crash(if lost { Tail::Lost } else { Tail::Kept }, core);
-                let sound = !node.disk.corrupt && core.spare() > 0;
-                if sound && core.rng.chance(core.options.disks.corrupt) {
+                if core.spare() > 0 && core.rng.chance(core.options.disks.corrupt) {
                     core.lost[place] = true;
                     core.tally.corrupt += 1;
                     nodes[place].disk.corrupt = true;

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod membership;
+
 use std::sync::atomic::AtomicBool;
 
 use super::adversaries::Vice;
