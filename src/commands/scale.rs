@@ -44,7 +44,10 @@ pub(crate) fn run(scenario: &Scenario, json: bool) -> Result<(), Failure> {
 
 fn print(figures: &Figures) {
     let Figures { members, voters, rounds, events, messages, .. } = figures;
-    println!("{members} members, {voters} of them voters; {rounds} rounds in {:.1} s of virtual time", figures.virtual_seconds);
+    println!(
+        "{members} members, {voters} of them voters; {rounds} rounds in {:.1} s of virtual time",
+        figures.virtual_seconds
+    );
     println!("{:.0} member-rounds a second: {:.1} s", figures.member_rounds_per_s, figures.seconds);
     if let (Some(rate), Some(cpu)) = (figures.member_rounds_per_cpu_s, figures.cpu_seconds) {
         println!("{rate:.0} member-rounds a second of processor time: {cpu:.1} s");

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Scenario, Transport};
 use crate::Error;
 use crate::world::adversaries::Vice;
-use crate::world::options::{Churn, Disks, Faults, Links, Options, Waits, Work};
 use crate::world::keys::Signatures;
+use crate::world::options::{Churn, Disks, Faults, Links, Options, Waits, Work};
 use fedswarm_protocol::certificate::Quorum;
 use fedswarm_protocol::manifest::MAX_VOTERS;
 use fedswarm_protocol::membership::MAX_MEMBERS;
@@ -69,8 +69,21 @@ impl VirtualTime {
     /// The world that a scenario describes; its manifest's own numbers are filled in later.
     #[must_use]
     pub fn options(&self, seed: u64, members: u16, rounds: u64) -> Options {
-        let Self { min_inputs, rounds_after, faults_ms, signatures, links, disks, work, faults, vices, lie_on, churn, strangers, training: _ } =
-            self.clone();
+        let Self {
+            min_inputs,
+            rounds_after,
+            faults_ms,
+            signatures,
+            links,
+            disks,
+            work,
+            faults,
+            vices,
+            lie_on,
+            churn,
+            strangers,
+            training: _,
+        } = self.clone();
         Options {
             seed,
             members,

@@ -75,7 +75,12 @@ impl Disk {
     #[must_use]
     pub fn after(grown: &Grown) -> Self {
         let Some(head) = grown.chain.last().cloned() else { return Self::default() };
-        Self { head: Some(head), committee: Some(Arc::clone(grown.committee())), closing: grown.chain.clone(), ..Self::default() }
+        Self {
+            head: Some(head),
+            committee: Some(Arc::clone(grown.committee())),
+            closing: grown.chain.clone(),
+            ..Self::default()
+        }
     }
 
     /// Starts a write; only one is under way at a time.

@@ -167,7 +167,15 @@ pub struct Disks {
 
 impl Default for Disks {
     fn default() -> Self {
-        Self { sync_us: (200, 2_000), error: 0.0, crash_in_write: 0.0, lost_tail: 0.9, corrupt: 0.0, flip_log: 0.0, flip_blob: 0.0 }
+        Self {
+            sync_us: (200, 2_000),
+            error: 0.0,
+            crash_in_write: 0.0,
+            lost_tail: 0.9,
+            corrupt: 0.0,
+            flip_log: 0.0,
+            flip_blob: 0.0,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::world::membership;
 use crate::world::packet::Packet;
 
 /// How often it has another one, of its turns.
-const OFTEN: f64 = 0.3;
+const OFTEN: f64 = 0.7;
 
 /// Rounds for which its invitations hold.
 const HOLDS_ROUNDS: u64 = 50;
@@ -33,7 +33,9 @@ impl Adversary for SybilSponsor {
         let Some(join) = membership::join(voice.core, me, (&ticket, &key), role, expires) else { return };
         let slot = Slot { kind: Kind::Operation, epoch: 0, round: 0, view: 0 };
         if let Some(bytes) = voice.core.keys.seal(me, NOBODY, &slot, &Message::Operation(join)) {
-            voice.relay(&others, &Packet::of_bytes(bytes));
+            let packet = Packet::of_bytes(bytes);
+            let checked = packet.open(&voice.core.keys).map(|message| Packet::of(&message, &voice.core.keys));
+            voice.relay(&others, &checked.unwrap_or(packet));
         }
     }
 }

@@ -136,7 +136,8 @@ impl Monitor {
         let key = (author, message.statement());
         let name = self.committees.get(&slot.epoch).and_then(|committee| committee.key(author));
         if !slot.kind.proves_itself() && name.is_some_and(|key| self.roll.is_evicted(key, slot.epoch)) {
-            let what = format!("member {author} of epoch {} was evicted, and {slot:?} is taken as its word", slot.epoch);
+            let what =
+                format!("member {author} of epoch {} was evicted, and {slot:?} is taken as its word", slot.epoch);
             self.report("I12 nobody uninvited or evicted has a vote", now, what);
         }
         match message.message() {
@@ -190,7 +191,8 @@ impl Monitor {
                     }
                     let epoch = next.epoch;
                     self.committees.insert(epoch, Arc::new(next));
-                    let (now_known, rest) = std::mem::take(&mut self.unchecked).into_iter().partition(|(_, c)| c.epoch == epoch);
+                    let (now_known, rest) =
+                        std::mem::take(&mut self.unchecked).into_iter().partition(|(_, c)| c.epoch == epoch);
                     self.unchecked = rest;
                     let now_known: Vec<(usize, Committee)> = now_known;
                     now_known.iter().for_each(|(node, committee)| self.follows(*node, committee, now));

@@ -91,7 +91,8 @@ fn members_come_go_and_change_their_keys_while_everything_goes_wrong() {
 fn a_forger_without_a_place_changes_nothing_whatever_it_sends() {
     for seed in 0..6 {
         let vices = vec![(4, Vice::InviteForger)];
-        let options = Options { seed, strangers: 1, rounds: 40, rounds_after: 5, lie_on: true, vices, ..Options::default() };
+        let options =
+            Options { seed, strangers: 1, rounds: 40, rounds_after: 5, lie_on: true, vices, ..Options::default() };
         let mut world = World::new(&options).unwrap();
         let outcome = world.run();
         assert_eq!((outcome.broken, outcome.changes, outcome.rounds), (None, 0, 40));
