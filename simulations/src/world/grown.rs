@@ -53,7 +53,7 @@ pub fn growing_rounds(options: &Options) -> u64 {
 }
 
 fn joins_per_record(voters: usize) -> usize {
-    (voters / 3).max(JOINS_PER_RECORD).min(MAX_OPERATIONS)
+    (voters / 3).clamp(JOINS_PER_RECORD, MAX_OPERATIONS)
 }
 
 /// Lets the members beyond the founders join: numbers `founders..members`, sponsored in turn.

@@ -1,4 +1,4 @@
-//! What must hold at every moment, whatever happens: the invariants I1 to I11 of the design, section 2.8, checked on every
+//! What must hold at every moment, whatever happens: the invariants I1 to I12 of the design, section 2.8, checked on every
 //! statement, record and restart. The monitor sees the whole world; no node does.
 
 mod ballots;

@@ -38,6 +38,10 @@ impl Monitor {
             let what = format!("its certificate names voters {:?}", voters().collect::<Vec<_>>());
             return Err(("I10 a quorum decides", what));
         }
+        let mut speakers = voters().chain([record.proposer]).filter_map(|place| committee.key(place));
+        if let Some(key) = speakers.find(|key| self.roll.is_evicted(key, epoch)) {
+            return Err(("I12 nobody uninvited or evicted has a vote", format!("{key} was evicted and decides")));
+        }
         let mut forced = self.forced(round, &body.receipts, quorum.faulty)?;
         let evicted = evicted_places(body, committee);
         forced.retain(|(author, _)| !evicted.contains(author));
