@@ -13,7 +13,7 @@ use super::rng::Rng;
 const SIZES: [(u16, u64); 9] = [(1, 20), (3, 120), (4, 380), (5, 180), (7, 190), (10, 85), (16, 18), (31, 5), (64, 2)];
 
 /// Most nodes of a drawn world that are no members at its beginning.
-const MOST_STRANGERS: u64 = 6;
+const MOST_STRANGERS: u64 = 3;
 
 /// Rounds of a drawn world.
 pub const ROUNDS: u64 = 100;

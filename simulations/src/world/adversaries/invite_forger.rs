@@ -3,6 +3,7 @@
 
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot};
 use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::membership::{Invite, Join, Leave, Operation, Role, Rotate};
 use fedswarm_protocol::message::{Message, Receipt, Status, UpdateHeader};
 use fedswarm_protocol::update::UpdateCodec;
@@ -17,16 +18,20 @@ const SLOT: Slot = Slot { kind: Kind::Operation, epoch: 0, round: 0, view: 0 };
 const MEMORY: usize = 16;
 
 #[derive(Default)]
-pub(super) struct InviteForger(Vec<Join>);
+pub(super) struct InviteForger {
+    heard: Vec<Join>,
+    /// A ticket and a key that it made up.
+    made_up: Option<(SecretKey, SecretKey)>,
+}
 
 impl Adversary for InviteForger {
     fn hears(&mut self, voice: &mut Voice<'_>, packet: &Packet) {
-        if packet.kind() != Some(Kind::Operation) || self.0.len() >= MEMORY {
+        if packet.kind() != Some(Kind::Operation) || self.heard.len() >= MEMORY {
             return;
         }
         let Some(message) = packet.open(&voice.core.keys) else { return };
         if let Message::Operation(Operation::Join(join)) = message.message() {
-            self.0.push(join.as_ref().clone());
+            self.heard.push(join.as_ref().clone());
         }
     }
 
@@ -40,12 +45,13 @@ impl Adversary for InviteForger {
 }
 
 impl InviteForger {
-    fn operation(&self, voice: &mut Voice<'_>) -> Option<Packet> {
+    fn operation(&mut self, voice: &mut Voice<'_>) -> Option<Packet> {
         let victim = voice.somebody()?;
-        let (ticket, made_up) = (draw_key(&mut voice.core.rng), draw_key(&mut voice.core.rng));
+        let draw = || (draw_key(&mut voice.core.rng), draw_key(&mut voice.core.rng));
+        let (ticket, made_up) = self.made_up.get_or_insert_with(draw).clone();
         let round = voice.state().head().round;
         let since = voice.state().committee().members.first()?.since;
-        let heard = (!self.0.is_empty()).then(|| self.0[voice.core.rng.index(self.0.len())].clone());
+        let heard = self.heard.get(voice.core.rng.index(self.heard.len())).cloned();
         let way = voice.core.rng.below(8);
         let sponsors = voice.place().is_some();
         let (me, keys) = (voice.me(), &voice.core.keys);

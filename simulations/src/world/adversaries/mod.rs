@@ -117,7 +117,7 @@ impl Vice {
             Self::Oversized => Box::new(oversized::Oversized),
             Self::Garbage => Box::new(garbage::Garbage::default()),
             Self::LateReleaser => Box::new(late_releaser::LateReleaser::default()),
-            Self::SybilSponsor => Box::new(sybil_sponsor::SybilSponsor),
+            Self::SybilSponsor => Box::new(sybil_sponsor::SybilSponsor::default()),
             Self::InviteForger => Box::new(invite_forger::InviteForger::default()),
         })
     }

@@ -1,6 +1,7 @@
 //! Invites keys that it made up itself, again and again, far beyond what a sponsor may bring in, and keys that were evicted.
 
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot};
+use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::membership::Role;
 use fedswarm_protocol::message::Message;
 
@@ -15,7 +16,11 @@ const OFTEN: f64 = 0.7;
 /// Rounds for which its invitations hold.
 const HOLDS_ROUNDS: u64 = 50;
 
-pub(super) struct SybilSponsor;
+/// Pairs of a ticket and a key that it makes up; then it goes through them again. Far more than it may bring in.
+const MADE_UP: usize = 16;
+
+#[derive(Default)]
+pub(super) struct SybilSponsor(Vec<(SecretKey, SecretKey)>);
 
 impl Adversary for SybilSponsor {
     fn acts(&mut self, voice: &mut Voice<'_>) {
@@ -23,7 +28,10 @@ impl Adversary for SybilSponsor {
             return;
         }
         let role = if voice.core.options.churn.sybil_voters { Role::Voter } else { Role::Contributor };
-        let (ticket, made_up) = (draw_key(&mut voice.core.rng), draw_key(&mut voice.core.rng));
+        if self.0.len() < MADE_UP {
+            self.0.push((draw_key(&mut voice.core.rng), draw_key(&mut voice.core.rng)));
+        }
+        let (ticket, made_up) = self.0[voice.core.rng.index(self.0.len())].clone();
         let committee = std::sync::Arc::clone(voice.state().committee());
         let evicted = voice.core.rng.pick(&committee.evicted);
         let old = evicted.and_then(|key| voice.core.keys.secret(voice.core.keys.holder(&key)?).cloned());
