@@ -1,7 +1,10 @@
 //! Digests, domain-separated: a hash of one kind of thing is never the hash of another.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 
+use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 use serde::{Deserialize, Serialize};
 
 /// A BLAKE3 digest.
@@ -53,13 +56,43 @@ impl fmt::Debug for Digest {
 /// `H(context, message)`: BLAKE3 in key-derivation mode, with the context as its domain.
 #[must_use]
 pub fn hash(context: &str, message: &[u8]) -> Digest {
-    Digest(blake3::derive_key(&format!("fedswarm v1 {context}"), message))
+    let key = context_key(context, || format!("fedswarm v1 {context}"));
+    let mut hasher = blake3::Hasher::new_from_context_key(&key);
+    hasher.update(message);
+    Digest(*hasher.finalize().as_bytes())
 }
+
+/// Most contexts whose key is remembered. There are about forty, all of them words in the source; too low and a hash of a
+/// context beyond them costs a second one.
+const MAX_CONTEXTS: usize = 128;
+
+/// The key of a context. It follows from the context alone, and is remembered because deriving it costs as much as hashing
+/// a short message.
+fn context_key(context: &str, domain: impl FnOnce() -> String) -> ContextKey {
+    thread_local! {
+        static KNOWN: RefCell<BTreeMap<String, ContextKey>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    KNOWN.with_borrow_mut(|known| {
+        if let Some(key) = known.get(context) {
+            return *key;
+        }
+        let key = hash_derive_key_context(&domain());
+        if known.len() < MAX_CONTEXTS {
+            known.insert(context.to_owned(), key);
+        }
+        key
+    })
+}
+
+/// Bytes that a stream draws at a time: a block of BLAKE3's output, which costs the same for one byte.
+const STREAM_BLOCK: usize = 64;
 
 /// An endless stream of bytes drawn from a domain and some parts: all the randomness that peers must share.
 #[derive(Debug)]
 pub struct Stream {
     reader: blake3::OutputReader,
+    block: [u8; STREAM_BLOCK],
+    used: usize,
 }
 
 impl Stream {
@@ -71,13 +104,18 @@ impl Stream {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
-        Self { reader: hasher.finalize_xof() }
+        Self { reader: hasher.finalize_xof(), block: [0; STREAM_BLOCK], used: STREAM_BLOCK }
     }
 
     /// The next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
+        if self.used == STREAM_BLOCK {
+            self.reader.fill(&mut self.block);
+            self.used = 0;
+        }
         let mut bytes = [0; 8];
-        self.reader.fill(&mut bytes);
+        bytes.copy_from_slice(&self.block[self.used..self.used + 8]);
+        self.used += 8;
         u64::from_le_bytes(bytes)
     }
 
@@ -117,6 +155,32 @@ mod tests {
     #[test]
     fn contexts_separate_equal_messages() {
         assert_ne!(hash("a", b"x"), hash("b", b"x"));
+    }
+
+    #[test]
+    fn a_remembered_context_gives_what_key_derivation_gives() {
+        for _ in 0..2 {
+            for context in ["record", "statement", ""] {
+                let whole = format!("fedswarm v1 {context}");
+                assert_eq!(hash(context, b"message").0, blake3::derive_key(&whole, b"message"));
+            }
+        }
+        for i in 0..2 * MAX_CONTEXTS {
+            let whole = format!("fedswarm v1 {i}");
+            assert_eq!(hash(&i.to_string(), b"x").0, blake3::derive_key(&whole, b"x"));
+        }
+    }
+
+    #[test]
+    fn a_stream_is_the_extended_output_in_order() {
+        let mut bytes = [0; 400];
+        let mut hasher = blake3::Hasher::new_derive_key("fedswarm v1 stream t");
+        hasher.update(&1u64.to_le_bytes()).update(b"a");
+        hasher.finalize_xof().fill(&mut bytes);
+        let mut stream = Stream::new("t", &[b"a"]);
+        for word in bytes.chunks_exact(8) {
+            assert_eq!(stream.next_u64().to_le_bytes(), word);
+        }
     }
 
     #[test]

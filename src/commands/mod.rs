@@ -8,6 +8,7 @@ pub(crate) mod methods;
 pub(crate) mod network;
 pub(crate) mod predict;
 pub(crate) mod run;
+pub(crate) mod scale;
 pub(crate) mod simulate;
 pub(crate) mod soak;
 pub(crate) mod verify;

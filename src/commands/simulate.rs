@@ -17,6 +17,7 @@ use crate::flags::ScenarioFlags;
   fedswarm simulate simulations/scenarios/bundled.toml --transport quic
   fedswarm simulate --data DIR --partition FILE.json --rounds 20 --json
   fedswarm simulate simulations/scenarios/virtual_crashes.toml
+  fedswarm simulate --transport virtual --no-training --nodes 1000 --rounds 20
   fedswarm simulate --soak --seeds 1..2000")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -27,6 +28,10 @@ pub(crate) struct Args {
     /// Fixes everything random [default: 1].
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// With --transport virtual: train nothing. Rounds are then about agreement only; up to 1024 peers, of which the first 64
+    /// vote and the others contribute. Figures are printed, nothing is written.
+    #[arg(long)]
+    no_training: bool,
     #[command(flatten)]
     soak: super::soak::Args,
 }
@@ -35,8 +40,14 @@ pub(crate) fn run(args: &Args, json: bool, began: Instant) -> Result<(), Failure
     if args.soak.is_asked_for() {
         return super::soak::run(&args.soak, json);
     }
-    let scenario = args.scenario.scenario(args.method.clone(), args.seed)?;
+    let mut scenario = args.scenario.scenario(args.method.clone(), args.seed)?;
+    if args.no_training {
+        scenario.virtual_time.get_or_insert_default().training = false;
+    }
     scenario.validate()?;
+    if !scenario.trains() {
+        return super::scale::run(&scenario, json);
+    }
     let runtime = crate::runtime()?;
     let options = Options {
         command: scenario.command_line(),

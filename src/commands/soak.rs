@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
             json!({
                 "seeds": report.seeds, "real_signatures": report.real_signatures, "twice": report.twice,
                 "rounds": report.rounds, "under_faults": report.under_faults, "late_views": report.late_views,
-                "events": report.events, "virtual_days": report.virtual_ms as f64 / 86_400_000.0,
+                "membership_changes": report.changes, "events": report.events, "virtual_days": report.virtual_ms as f64 / 86_400_000.0,
                 "longest_round_ms": report.longest_ms, "faults": report.tally, "faults_total": report.tally.total(),
                 "broken": report.broken, "breaks": breaks, "seconds": seconds,
             })
@@ -83,6 +83,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
             report.virtual_ms as f64 / 86_400_000.0,
             report.longest_ms as f64 / 1e3
         );
+        println!("{} members joined, left, changed their keys or were evicted", report.changes);
         for (name, count) in report.tally.list() {
             println!("  {count:>12} {name}");
         }

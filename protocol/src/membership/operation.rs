@@ -7,7 +7,7 @@ use crate::codec;
 use crate::envelope::{Kind, Slot, signed_bytes};
 use crate::evidence::EquivocationProof;
 use crate::hash::{Digest, hash};
-use crate::keys::{PublicKey, Scheme, SecretKey, Signature};
+use crate::keys::{Ed25519, PublicKey, Scheme, SecretKey, Signature};
 
 /// Longest name that a joining member may give itself, in bytes. Too low and names for people are cut; every committee and
 /// every proposal with a join carries it.
@@ -32,8 +32,21 @@ impl Invite {
     /// Signs an invitation.
     #[must_use]
     pub fn new(network: &Digest, sponsor: &SecretKey, ticket: PublicKey, role: Role, expires: u64) -> Self {
+        Self::new_with(&Ed25519, network, sponsor, ticket, role, expires)
+    }
+
+    /// [`Invite::new`] with another signature scheme, for simulations.
+    #[must_use]
+    pub fn new_with(
+        scheme: &dyn Scheme,
+        network: &Digest,
+        sponsor: &SecretKey,
+        ticket: PublicKey,
+        role: Role,
+        expires: u64,
+    ) -> Self {
         let unsigned = Self { sponsor: sponsor.public(), ticket, role, expires, signature: Signature([0; 64]) };
-        Self { signature: sponsor.sign(&unsigned.signed(network)), ..unsigned }
+        Self { signature: scheme.sign(sponsor, &unsigned.signed(network)), ..unsigned }
     }
 
     fn signed(&self, network: &Digest) -> Vec<u8> {
@@ -66,8 +79,21 @@ impl Join {
     /// Signs a request to join.
     #[must_use]
     pub fn new(network: &Digest, invite: Invite, ticket: &SecretKey, key: &SecretKey, name: String) -> Self {
+        Self::new_with(&Ed25519, network, invite, ticket, key, name)
+    }
+
+    /// [`Join::new`] with another signature scheme, for simulations.
+    #[must_use]
+    pub fn new_with(
+        scheme: &dyn Scheme,
+        network: &Digest,
+        invite: Invite,
+        ticket: &SecretKey,
+        key: &SecretKey,
+        name: String,
+    ) -> Self {
         let signed = statement(network, Kind::Join, invite.expires, &(key.public(), &name));
-        let (ticket_signature, signature) = (ticket.sign(&signed), key.sign(&signed));
+        let (ticket_signature, signature) = (scheme.sign(ticket, &signed), scheme.sign(key, &signed));
         Self { invite, key: key.public(), name, ticket_signature, signature }
     }
 }
@@ -87,7 +113,14 @@ impl Leave {
     /// Signs it.
     #[must_use]
     pub fn new(network: &Digest, key: &SecretKey, since: u64) -> Self {
-        Self { key: key.public(), since, signature: key.sign(&statement(network, Kind::Leave, since, &())) }
+        Self::new_with(&Ed25519, network, key, since)
+    }
+
+    /// [`Leave::new`] with another signature scheme, for simulations.
+    #[must_use]
+    pub fn new_with(scheme: &dyn Scheme, network: &Digest, key: &SecretKey, since: u64) -> Self {
+        let signature = scheme.sign(key, &statement(network, Kind::Leave, since, &()));
+        Self { key: key.public(), since, signature }
     }
 }
 
@@ -110,13 +143,19 @@ impl Rotate {
     /// Signs it with both keys.
     #[must_use]
     pub fn new(network: &Digest, old: &SecretKey, new: &SecretKey, since: u64) -> Self {
+        Self::new_with(&Ed25519, network, old, new, since)
+    }
+
+    /// [`Rotate::new`] with another signature scheme, for simulations.
+    #[must_use]
+    pub fn new_with(scheme: &dyn Scheme, network: &Digest, old: &SecretKey, new: &SecretKey, since: u64) -> Self {
         let signed = statement(network, Kind::Rotate, since, &(old.public(), new.public()));
         Self {
             old: old.public(),
             new: new.public(),
             since,
-            old_signature: old.sign(&signed),
-            new_signature: new.sign(&signed),
+            old_signature: scheme.sign(old, &signed),
+            new_signature: scheme.sign(new, &signed),
         }
     }
 }

@@ -220,7 +220,8 @@ impl State {
             let record = &proof.record;
             let slot = Slot { kind: Kind::Committed, epoch: record.epoch, round: record.round, view: 0 };
             out.push(Effect::Say { to, slot, message: Message::Committed(Box::new(proof.as_ref().clone())) });
-        } else if !self.is_finished() {
+        } else if !self.is_finished() && usize::from(from) < self.quorum.voters {
+            // A contributor has no use for what a round decides on; its record will come.
             self.answer(to, status, out);
         }
     }

@@ -105,7 +105,8 @@ impl State {
         }
         let mut holders = vec![key.0];
         for ((signer, _), receipt) in &self.round.receipts {
-            let lists = matches!(receipt.message(), Message::Receipt(r) if r.items.contains(&key));
+            // Items are ascending by author, at most one each.
+            let lists = matches!(receipt.message(), Message::Receipt(r) if r.items.binary_search(&key).is_ok());
             if lists && !holders.contains(signer) && self.me != Some(*signer) {
                 holders.push(*signer);
             }

@@ -65,15 +65,15 @@ impl State {
         }
         votes.insert(author, message.clone());
         self.check_rule_b(&message, out);
-        let votes = self.round.votes.entry((slot.kind, slot.view)).or_default();
-        let equal: Vec<_> = votes
-            .iter()
-            .filter(|(_, vote)| *vote.message() == Message::Vote(record))
-            .map(|(voter, vote)| (*voter, *vote.signature()))
-            .collect();
-        if equal.len() < self.quorum.quorum || self.has_certificate(slot.kind, slot.view) {
+        if self.has_certificate(slot.kind, slot.view) {
             return;
         }
+        let votes = self.round.votes.entry((slot.kind, slot.view)).or_default();
+        let equal = || votes.iter().filter(|(_, vote)| *vote.message() == Message::Vote(record));
+        if equal().count() < self.quorum.quorum {
+            return;
+        }
+        let equal = equal().map(|(voter, vote)| (*voter, *vote.signature())).collect();
         let certificate = Certificate {
             kind: slot.kind,
             epoch: slot.epoch,

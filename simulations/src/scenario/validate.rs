@@ -1,5 +1,7 @@
 //! The limits of a scenario's settings.
 
+use fedswarm_protocol::membership::MAX_MEMBERS;
+
 use super::{Cap, MAX_NODES, Partition, Scenario};
 use crate::Error;
 
@@ -13,7 +15,8 @@ impl Scenario {
     /// [`Error::Setting`] for the first setting that cannot work.
     pub fn validate(&self) -> Result<(), Error> {
         if let Some(nodes) = self.nodes {
-            require((1..=MAX_NODES).contains(&nodes), "nodes", "--nodes", nodes, format!("1 to {MAX_NODES}"))?;
+            let most = if self.trains() { MAX_NODES } else { MAX_MEMBERS };
+            require((1..=most).contains(&nodes), "nodes", "--nodes", nodes, format!("1 to {most}"))?;
         }
         let rounds = self.rounds;
         require((1..=MAX_ROUNDS).contains(&rounds), "rounds", "--rounds", rounds, format!("1 to {MAX_ROUNDS}"))?;
@@ -48,6 +51,12 @@ impl Scenario {
         self.timers.validate()
     }
 
+    /// Whether the peers train; only a virtual world can do without.
+    #[must_use]
+    pub fn trains(&self) -> bool {
+        self.virtual_time.as_ref().is_none_or(|virtual_time| virtual_time.training)
+    }
+
     fn validate_partition(&self) -> Result<(), Error> {
         match self.partition {
             Partition::Dirichlet(alpha) => {
@@ -76,6 +85,7 @@ fn require(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::scenario::{Transport, VirtualTime};
 
     #[test]
     fn the_default_scenario_is_sound() {
@@ -107,6 +117,23 @@ mod tests {
             let message = error.to_string();
             assert!(words.iter().all(|word| message.contains(word)), "{message} lacks one of {words:?}");
         }
+    }
+
+    #[test]
+    fn a_thousand_nodes_are_taken_only_in_a_virtual_world_without_training() {
+        let virtual_time = VirtualTime { training: false, ..VirtualTime::default() };
+        let large = Scenario {
+            nodes: Some(1_000),
+            transport: Transport::Virtual,
+            virtual_time: Some(virtual_time.clone()),
+            ..Scenario::default()
+        };
+        large.validate().unwrap();
+        let message = |s: Scenario| s.validate().unwrap_err().to_string();
+        assert!(message(Scenario { nodes: Some(1_025), ..large.clone() }).contains("1 to 1024"));
+        let trains = Some(VirtualTime { training: true, ..virtual_time });
+        assert!(message(Scenario { virtual_time: trains, ..large.clone() }).contains("1 to 64"));
+        assert!(message(Scenario { transport: Transport::Tcp, ..large }).contains("virtual"));
     }
 
     #[test]

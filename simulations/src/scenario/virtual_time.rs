@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::{Scenario, Transport};
 use crate::Error;
 use crate::world::adversaries::Vice;
-use crate::world::options::{Disks, Faults, Links, Options, Work};
+use crate::world::keys::Signatures;
+use crate::world::options::{Churn, Disks, Faults, Links, Options, Waits, Work};
 use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::manifest::MAX_VOTERS;
+use fedswarm_protocol::membership::MAX_MEMBERS;
 
 /// The table `[virtual]`. Absent, the world is calm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,8 +21,11 @@ pub struct VirtualTime {
     pub rounds_after: u64,
     /// The longest that the faults may last, in milliseconds of virtual time.
     pub faults_ms: u64,
-    /// Whether every node checks real signatures.
-    pub real_signatures: bool,
+    /// Whether members train. Without, rounds are about nothing but agreement, there may be as many members as a network can
+    /// have, and nothing is written.
+    pub training: bool,
+    /// How signatures are made and checked.
+    pub signatures: Signatures,
     /// The network.
     pub links: Links,
     /// The disks.
@@ -28,6 +34,10 @@ pub struct VirtualTime {
     pub work: Work,
     /// What goes wrong by itself.
     pub faults: Faults,
+    /// How members come and go; without training only.
+    pub churn: Churn,
+    /// Nodes beside the peers that can be invited; without training only.
+    pub strangers: u16,
     /// Who goes wrong on purpose: pairs such as `[3, "liar"]`.
     pub vices: Vec<(u16, Vice)>,
     /// Whether liars go on lying after the healing.
@@ -41,11 +51,14 @@ impl Default for VirtualTime {
             min_inputs: 0,
             rounds_after: 0,
             faults_ms: calm.faults_ms,
-            real_signatures: false,
+            training: true,
+            signatures: Signatures::Once,
             links: calm.links,
             disks: calm.disks,
             work: calm.work,
             faults: calm.faults,
+            churn: calm.churn,
+            strangers: 0,
             vices: Vec::new(),
             lie_on: false,
         }
@@ -56,8 +69,21 @@ impl VirtualTime {
     /// The world that a scenario describes; its manifest's own numbers are filled in later.
     #[must_use]
     pub fn options(&self, seed: u64, members: u16, rounds: u64) -> Options {
-        let Self { min_inputs, rounds_after, faults_ms, real_signatures, links, disks, work, faults, vices, lie_on } =
-            self.clone();
+        let Self {
+            min_inputs,
+            rounds_after,
+            faults_ms,
+            signatures,
+            links,
+            disks,
+            work,
+            faults,
+            vices,
+            lie_on,
+            churn,
+            strangers,
+            training: _,
+        } = self.clone();
         Options {
             seed,
             members,
@@ -65,14 +91,34 @@ impl VirtualTime {
             rounds_after,
             min_inputs,
             faults_ms,
-            real_signatures,
+            signatures,
             links,
             disks,
             work,
             faults,
             vices,
             lie_on,
+            churn,
+            strangers,
             ..Options::default()
+        }
+    }
+
+    /// The world of a scenario whose members do not train, with the scenario's waiting times.
+    #[must_use]
+    pub fn untrained(scenario: &Scenario) -> Options {
+        // At most 1,024.
+        let members = scenario.nodes.unwrap_or(super::DEFAULT_NODES) as u16;
+        let described = scenario.virtual_time.clone().unwrap_or_default();
+        let timers = &scenario.timers;
+        Options {
+            timers: Waits {
+                collect_ms: timers.t_collect_ms,
+                round_ms: timers.t_round_ms,
+                leader_ms: timers.t_propose_ms,
+                resend_ms: timers.t_resend_ms,
+            },
+            ..described.options(scenario.seed, members, scenario.rounds)
         }
     }
 
@@ -92,7 +138,15 @@ impl VirtualTime {
             let should = format!("at most {}, the rounds", scenario.rounds);
             return refuse("virtual.rounds_after", self.rounds_after.to_string(), should);
         }
-        let f = Quorum::of(nodes).faulty;
+        if self.training && (self.strangers > 0 || self.churn.rate > 0.0) {
+            let should = "left out, or used with training = false: whoever joins needs images of its own".to_owned();
+            return refuse("virtual.churn", format!("{} with {} strangers", self.churn.rate, self.strangers), should);
+        }
+        if usize::from(self.strangers) + nodes > MAX_MEMBERS {
+            let should = format!("with the peers at most {MAX_MEMBERS}");
+            return refuse("virtual.strangers", self.strangers.to_string(), should);
+        }
+        let f = Quorum::of(nodes.min(MAX_VOTERS)).faulty;
         let mut liars: Vec<u16> = self.vices.iter().map(|(member, _)| *member).collect();
         liars.sort_unstable();
         liars.dedup();
@@ -112,6 +166,10 @@ impl VirtualTime {
             ("virtual.disks.crash_in_write", self.disks.crash_in_write),
             ("virtual.disks.lost_tail", self.disks.lost_tail),
             ("virtual.disks.corrupt", self.disks.corrupt),
+            ("virtual.disks.flip_log", self.disks.flip_log),
+            ("virtual.disks.flip_blob", self.disks.flip_blob),
+            ("virtual.churn.rate", self.churn.rate),
+            ("virtual.churn.contributors", self.churn.contributors),
             ("virtual.work.stragglers", self.work.stragglers),
             ("virtual.faults.split", self.faults.split),
             ("virtual.faults.heal", self.faults.heal),

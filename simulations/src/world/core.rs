@@ -1,6 +1,14 @@
 //! What all nodes of a world share: time, chance, the network, and who holds what.
 
-use super::blobs::Blobs;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fedswarm_protocol::blob;
+use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::membership::Committee;
+
+use super::blobs::{Blob, Blobs};
 use super::event::{Log, Queue, What};
 use super::invariants::Monitor;
 use super::keys::Keys;
@@ -9,6 +17,18 @@ use super::options::Options;
 use super::packet::Packet;
 use super::rng::Rng;
 use super::tally::Tally;
+
+/// Voters that everybody else stays connected to.
+const VOTERS_KEPT: usize = 4;
+
+/// Who hears what in an epoch, by node.
+#[derive(Clone, Debug, Default)]
+pub struct Audience {
+    /// Voters: what is said to all.
+    pub voters: Vec<usize>,
+    /// Contributors: only what is for them.
+    pub contributors: Vec<usize>,
+}
 
 /// The shared side of a world.
 #[derive(Debug)]
@@ -33,10 +53,20 @@ pub struct Core {
     pub up: Vec<bool>,
     /// Which nodes are away for longer, by node.
     pub away: Vec<bool>,
-    /// How many more members may be lost for good before there are more faults than the network is made for.
-    pub spare: usize,
+    /// Which nodes are lost for good, by node: their disks are damaged.
+    pub lost: Vec<bool>,
+    /// Voters that have asked to leave and are still there.
+    pub leaving: usize,
+    /// Voters of invented keys that liars may bring in.
+    pub inventions: usize,
     /// Which nodes serve no payloads although they hold them, by node.
     pub withholding: Vec<bool>,
+    /// Which nodes vote in the newest epoch, by node.
+    pub votes: Vec<bool>,
+    /// How many they are.
+    pub voting: usize,
+    /// Who hears what, by epoch.
+    pub audiences: BTreeMap<u32, Arc<Audience>>,
     /// Which blobs each node holds.
     pub blobs: Vec<Blobs>,
     /// The nodes behind each member: one, or two that share a key.
@@ -70,13 +100,50 @@ impl Core {
         }
     }
 
-    /// Sends a packet to everybody else.
-    pub fn send_all(&mut self, from: usize, packet: &Packet) {
-        for to in 0..self.up.len() {
-            if to != from {
-                self.send_to_node(from, to, packet);
-            }
+    /// An epoch has begun for somebody.
+    pub fn learn(&mut self, committee: &Arc<Committee>) {
+        self.keys.learn(committee);
+        if self.audiences.contains_key(&committee.epoch) {
+            return;
         }
+        let mut audience = Audience::default();
+        for (place, member) in self.keys.members(committee.epoch).iter().enumerate() {
+            let nodes = member.map_or(&[] as &[usize], |member| &self.places[usize::from(member)]);
+            let side = if place < committee.voters() { &mut audience.voters } else { &mut audience.contributors };
+            side.extend(nodes);
+        }
+        if self.keys.newest().is_some_and(|newest| newest.epoch == committee.epoch) {
+            self.votes.fill(false);
+            audience.voters.iter().for_each(|node| self.votes[*node] = true);
+            self.voting = audience.voters.len();
+        }
+        self.audiences.insert(committee.epoch, Arc::new(audience));
+    }
+
+    /// Sends a packet to all other voters of an epoch.
+    pub fn send_to_voters(&mut self, from: usize, epoch: u32, packet: &Packet) {
+        let Some(audience) = self.audiences.get(&epoch).map(Arc::clone) else { return };
+        audience.voters.iter().filter(|to| **to != from).for_each(|to| self.send_to_node(from, *to, packet));
+    }
+
+    /// Sends a packet to all contributors of an epoch.
+    pub fn send_to_contributors(&mut self, from: usize, epoch: u32, packet: &Packet) {
+        let Some(audience) = self.audiences.get(&epoch).map(Arc::clone) else { return };
+        audience.contributors.iter().for_each(|to| self.send_to_node(from, *to, packet));
+    }
+
+    /// Whether two nodes keep a connection: voters with all voters, everybody else with a few of them.
+    fn meet(&self, a: usize, b: usize) -> bool {
+        match (self.votes[a], self.votes[b]) {
+            (true, true) => true,
+            (false, false) => false,
+            (true, false) => self.keeps(b, a),
+            (false, true) => self.keeps(a, b),
+        }
+    }
+
+    fn keeps(&self, other: usize, voter: usize) -> bool {
+        (voter + other * 31) % self.voting.max(1) < VOTERS_KEPT
     }
 
     /// Sends a packet from a node to a node.
@@ -100,13 +167,48 @@ impl Core {
         }
     }
 
+    /// Reads a blob of a node; nothing if it is not there, or, as its hash tells, not what was read.
+    pub fn read(&mut self, node: usize, root: &Digest) -> Option<Blob> {
+        let mut blob = self.blobs[node].get(root)?.clone();
+        if self.rng.chance(self.options.disks.flip_blob) {
+            let mut bytes = blob.to_vec();
+            let place = self.rng.index(bytes.len());
+            let bit = 1 << self.rng.below(8);
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte ^= bit;
+            }
+            self.tally.blob_flips += 1;
+            blob = bytes.into();
+        }
+        (blob::root(&blob) == *root).then_some(blob)
+    }
+
     /// Lets two nodes notice, soon, that they can reach each other.
     pub fn connect(&mut self, a: usize, b: usize, members: &[u16]) {
+        if !self.meet(a, b) {
+            return;
+        }
         for (node, other) in [(a, b), (b, a)] {
             let delay = self.rng.between(10_000, 300_000);
             // Any life: whoever runs then is connected.
             self.after(delay, node, 0, What::Connected(members[other]));
         }
+    }
+
+    /// How many more voters may be lost before there are more faults than the newest committee is made for.
+    #[must_use]
+    pub fn spare(&self) -> usize {
+        let Some(committee) = self.keys.newest() else { return 0 };
+        let voters = committee.voters();
+        let bad = |member: &Option<u16>| {
+            member.is_none_or(|member| {
+                self.monitor.is_liar(member) || self.places[usize::from(member)].iter().any(|node| self.lost[*node])
+            })
+        };
+        let members = &self.keys.members(committee.epoch)[..voters];
+        let invented = members.iter().filter(|member| member.is_none()).count();
+        let bad = members.iter().filter(|member| bad(member)).count() + self.inventions.saturating_sub(invented);
+        Quorum::of(voters.saturating_sub(self.leaving)).faulty.saturating_sub(bad)
     }
 
     /// The member behind each node.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::Committed;
 
 use super::blobs::Blob;
+use super::grown::Grown;
 use super::packet::Packet;
 
 /// Something on its way to the disk.
@@ -35,6 +37,24 @@ pub enum Tail {
     Kept,
 }
 
+/// A statement with its checksum.
+#[derive(Clone, Debug)]
+struct Entry {
+    round: u64,
+    packet: Packet,
+    sum: Digest,
+}
+
+impl Entry {
+    fn new(round: u64, packet: &Packet) -> Self {
+        Self { round, packet: packet.clone(), sum: sum(packet) }
+    }
+}
+
+fn sum(packet: &Packet) -> Digest {
+    hash("virtual log", packet.bytes())
+}
+
 /// A node's disk: whole writes in the order in which they were made.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
@@ -43,7 +63,7 @@ pub struct Disk {
     committee: Option<Arc<Committee>>,
     /// Records that close an epoch.
     closing: Vec<Arc<Committed>>,
-    statements: Vec<(u64, Packet)>,
+    log: Vec<Entry>,
     checkpoint: Option<Blob>,
     pending: Option<Write>,
     /// True once its contents are damaged beyond what a checksum repairs: the node must not use it again.
@@ -51,6 +71,18 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// The disk of a node that has followed a network until now.
+    #[must_use]
+    pub fn after(grown: &Grown) -> Self {
+        let Some(head) = grown.chain.last().cloned() else { return Self::default() };
+        Self {
+            head: Some(head),
+            committee: Some(Arc::clone(grown.committee())),
+            closing: grown.chain.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Starts a write; only one is under way at a time.
     pub fn begin(&mut self, write: Write) {
         self.pending = Some(write);
@@ -67,14 +99,14 @@ impl Disk {
         let write = self.pending.take()?;
         match &write {
             Write::Statement { round, packet, checkpoint, kept } => {
-                self.statements.extend(kept.iter().cloned());
-                self.statements.push((*round, packet.clone()));
+                self.log.extend(kept.iter().map(|(round, packet)| Entry::new(*round, packet)));
+                self.log.push(Entry::new(*round, packet));
                 if checkpoint.is_some() {
                     self.checkpoint.clone_from(checkpoint);
                 }
             }
             Write::Record(committed, next) => {
-                self.statements.retain(|(round, _)| *round >= committed.record.round);
+                self.log.retain(|entry| entry.round >= committed.record.round);
                 self.head = Some(Arc::clone(committed));
                 if let Some(next) = next {
                     self.committee = Some(Arc::clone(next));
@@ -122,7 +154,7 @@ impl Disk {
     /// Own statements of a round, in the order in which they were made.
     #[must_use]
     pub fn statements(&self, round: u64) -> Vec<Packet> {
-        self.statements.iter().filter(|(r, _)| *r == round).map(|(_, packet)| packet.clone()).collect()
+        self.log.iter().filter(|entry| entry.round == round).map(|entry| entry.packet.clone()).collect()
     }
 
     /// The member's private state as of its last update.
@@ -133,6 +165,25 @@ impl Disk {
 
     /// Forgets synced statements: what no disk may do. For a test that the invariants notice it.
     pub fn forget_statements(&mut self) {
-        self.statements.clear();
+        self.log.clear();
+    }
+
+    /// Flips a bit of a statement, the one that `lot` falls on; false if there is none.
+    pub fn flip(&mut self, lot: u64) -> bool {
+        let Some(most) = (self.log.len() as u64).checked_sub(1) else { return false };
+        let entry = &mut self.log[(lot % (most + 1)) as usize];
+        let mut bytes = entry.packet.bytes().to_vec();
+        let place = (lot >> 16) as usize % bytes.len().max(1);
+        if let Some(byte) = bytes.get_mut(place) {
+            *byte ^= 1 << (lot >> 8 & 7);
+        }
+        entry.packet = Packet::of_bytes(bytes);
+        true
+    }
+
+    /// Whether the log is what was written.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.log.iter().all(|entry| entry.sum == sum(&entry.packet))
     }
 }

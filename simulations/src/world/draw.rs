@@ -5,11 +5,15 @@ use fedswarm_protocol::certificate::Quorum;
 
 use super::adversaries::Vice;
 use super::faults::Split;
-use super::options::{Disks, Faults, Links, Options, Waits, Work};
+use super::keys::Signatures;
+use super::options::{Churn, Disks, Faults, Links, Options, Waits, Work};
 use super::rng::Rng;
 
 /// Members and how many of a thousand worlds have so many.
 const SIZES: [(u16, u64); 9] = [(1, 20), (3, 120), (4, 380), (5, 180), (7, 190), (10, 85), (16, 18), (31, 5), (64, 2)];
+
+/// Most nodes of a drawn world that are no members at its beginning.
+const MOST_STRANGERS: u64 = 3;
 
 /// Rounds of a drawn world.
 pub const ROUNDS: u64 = 100;
@@ -22,16 +26,19 @@ pub const ROUNDS_AFTER: u64 = 10;
 pub fn options(seed: u64) -> Options {
     let mut rng = Rng::new("options", seed);
     let members = size(&mut rng);
-    let real_signatures = members <= 7 && rng.chance(0.04);
+    let each = members <= 7 && rng.chance(0.04);
+    let churn = churn(&mut rng);
     let mut options = Options {
         seed,
         members,
+        strangers: if churn.rate > 0.0 { rng.between(1, MOST_STRANGERS) as u16 } else { 0 },
+        sponsor_cap: rng.between(1, 4) as u16,
         rounds: ROUNDS,
         rounds_after: ROUNDS_AFTER,
         epoch_length: rng.between(1, 20) as u32,
         min_inputs: if rng.chance(0.3) { rng.between(1, u64::from(members)) as u16 } else { 0 },
         faults_ms: 1_000 * rng.between(300, 3_600),
-        real_signatures,
+        signatures: if each { Signatures::Each } else { Signatures::StandIn },
         timers: Waits {
             collect_ms: rng.between(100, 2_000),
             round_ms: rng.between(3_000, 30_000),
@@ -42,11 +49,29 @@ pub fn options(seed: u64) -> Options {
         disks: disks(&mut rng),
         work: work(&mut rng),
         faults: faults(&mut rng),
+        churn,
         vices: Vec::new(),
         lie_on: rng.chance(0.5),
     };
     options.vices = vices(&mut rng, members);
+    sybils(&mut rng, &mut options);
+    if options.strangers > 0 && rng.chance(0.3) {
+        // The last stranger stays one, and does what it can about it.
+        options.vices.push((members + options.strangers - 1, Vice::InviteForger));
+    }
     options
+}
+
+/// A Sybil sponsor brings in voters only where its network is made for as many liars.
+fn sybils(rng: &mut Rng, options: &mut Options) {
+    let sponsors = options.vices.iter().filter(|(_, vice)| *vice == Vice::SybilSponsor).count();
+    let liars = options.vices.len() + sponsors * usize::from(options.sponsor_cap());
+    let faulty = Quorum::of(usize::from(options.members)).faulty;
+    options.churn.sybil_voters = sponsors > 0 && liars <= faulty && rng.chance(0.5);
+}
+
+fn churn(rng: &mut Rng) -> Churn {
+    Churn { rate: sometimes(rng, 0.2), contributors: sometimes(rng, 0.5), sybil_voters: false }
 }
 
 fn size(rng: &mut Rng) -> u16 {
@@ -87,6 +112,8 @@ fn disks(rng: &mut Rng) -> Disks {
         crash_in_write: sometimes(rng, 0.01),
         lost_tail: rng.uniform(0.8, 1.0),
         corrupt: sometimes(rng, 0.1),
+        flip_log: sometimes(rng, 0.1),
+        flip_blob: sometimes(rng, 0.1),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What happens at some moment, and the queue of it.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use fedswarm_protocol::hash::{Digest, hash};
 
@@ -95,10 +95,21 @@ impl Ord for Event {
     }
 }
 
-/// All that is to come, by time.
+/// Microseconds in one stretch of the queue.
+const STRETCH_US: u64 = 1_024;
+
+/// Emptied stretches whose memory is used again.
+const MOST_SPARE: usize = 64;
+
+/// All that is to come, by time. Only the present stretch is kept in order: a heap of everything would be far larger than a
+/// processor's cache in a large world, and every step would wait for memory.
 #[derive(Debug, Default)]
 pub struct Queue {
-    heap: BinaryHeap<Event>,
+    now: BinaryHeap<Event>,
+    /// The stretch that `now` is, counted from the beginning.
+    stretch: u64,
+    later: BTreeMap<u64, Vec<Event>>,
+    spare: Vec<Vec<Event>>,
     count: u64,
 }
 
@@ -106,24 +117,27 @@ impl Queue {
     /// Adds an event.
     pub fn push(&mut self, at: u64, node: usize, life: u32, what: What) {
         self.count += 1;
-        self.heap.push(Event { at, order: self.count, node: node as u32, life, what });
+        let event = Event { at, order: self.count, node: node as u32, life, what };
+        let stretch = at / STRETCH_US;
+        if stretch <= self.stretch {
+            self.now.push(event);
+        } else {
+            let spare = &mut self.spare;
+            self.later.entry(stretch).or_insert_with(|| spare.pop().unwrap_or_default()).push(event);
+        }
     }
 
     /// The next event.
     pub fn pop(&mut self) -> Option<Event> {
-        self.heap.pop()
-    }
-
-    /// How many are to come.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.heap.len()
-    }
-
-    /// True if nothing is to come.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        if self.now.is_empty() {
+            let (stretch, events) = self.later.pop_first()?;
+            self.stretch = stretch;
+            let emptied = std::mem::replace(&mut self.now, BinaryHeap::from(events)).into_vec();
+            if self.spare.len() < MOST_SPARE {
+                self.spare.push(emptied);
+            }
+        }
+        self.now.pop()
     }
 }
 
@@ -173,5 +187,34 @@ impl Log {
     pub fn digest(&mut self) -> Digest {
         self.fold();
         self.chain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_by_time_and_among_equals_in_the_order_in_which_they_were_added() {
+        let mut rng = super::super::rng::Rng::new("queue", 1);
+        let mut queue = Queue::default();
+        let (mut expected, mut now, mut seen) = (Vec::new(), 0, Vec::new());
+        for _ in 0..2_000 {
+            // Some within the present stretch, some at the same moment, some far ahead.
+            for _ in 0..rng.below(4) {
+                let far = [1, 100, 5_000, 10_000_000][rng.index(4)];
+                let at = now + rng.below(far);
+                queue.push(at, 0, 0, What::Tick);
+                expected.push((at, expected.len() as u64 + 1));
+            }
+            if let Some(event) = queue.pop() {
+                assert!(event.at >= now);
+                now = event.at;
+                seen.push((event.at, event.order));
+            }
+        }
+        seen.extend(std::iter::from_fn(|| queue.pop()).map(|event| (event.at, event.order)));
+        expected.sort_unstable();
+        assert_eq!(seen, expected);
     }
 }

@@ -7,23 +7,29 @@ use fedswarm_protocol::manifest::{Founder, Manifest, ManifestError, PROTOCOL_VER
 use fedswarm_protocol::tensor::{Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
+use super::grown::growing_rounds;
 use super::options::Options;
 use super::rng::Rng;
 
-/// A network whose members train nothing: keys in the order of the members, and its manifest.
+/// A key drawn by chance.
+pub fn draw_key(rng: &mut Rng) -> SecretKey {
+    let mut bytes = [0; 32];
+    bytes.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&rng.bits().to_le_bytes()));
+    SecretKey::from_bytes(&bytes)
+}
+
+/// A network whose members train nothing, and its manifest: the founders' keys in the order of their places, then those of
+/// the other members, then those of strangers.
 ///
 /// # Errors
 /// Options that make no manifest, such as no members.
 pub fn found(options: &Options) -> Result<(Vec<SecretKey>, Manifest), ManifestError> {
     let mut rng = Rng::new("keys", options.seed);
-    let mut secrets: Vec<SecretKey> = (0..options.members)
-        .map(|_| {
-            let mut bytes = [0; 32];
-            bytes.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&rng.bits().to_le_bytes()));
-            SecretKey::from_bytes(&bytes)
-        })
-        .collect();
+    let mut secrets: Vec<SecretKey> = (0..options.voters()).map(|_| draw_key(&mut rng)).collect();
     secrets.sort_by_key(SecretKey::public);
+    let founders = secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect();
+    let others = usize::from(options.members - options.voters()) + usize::from(options.strangers);
+    secrets.extend((0..others).map(|_| draw_key(&mut rng)));
     let schema = Schema { tensors: vec![TensorSpec::new("w", &[4], 4)] };
     let genesis_seed = hash("virtual genesis", &options.seed.to_le_bytes());
     let waits = &options.timers;
@@ -36,12 +42,12 @@ pub fn found(options: &Options) -> Result<(Vec<SecretKey>, Manifest), ManifestEr
         genesis_seed,
         schema,
         codec: UpdateCodec::I32,
-        founders: secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect(),
+        founders,
         epoch_length: options.epoch_length,
         max_weight: 1_000,
         min_inputs: options.min_inputs,
-        sponsor_cap: 2,
-        rounds: options.rounds,
+        sponsor_cap: options.sponsor_cap(),
+        rounds: options.rounds + growing_rounds(options),
         timers: Timers {
             collect_ms: waits.collect_ms,
             round_ms: waits.round_ms,

@@ -20,14 +20,17 @@ pub mod event;
 pub mod faults;
 pub mod fetch;
 pub mod founding;
+pub mod grown;
 pub mod invariants;
 pub mod keys;
 pub mod link;
+pub mod membership;
 pub mod node;
 pub mod options;
 pub mod outcome;
 pub mod packet;
 pub mod rng;
+pub mod scale;
 pub mod schedules;
 pub mod soak;
 pub mod tally;
@@ -37,6 +40,7 @@ mod phases;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fedswarm_protocol::keys::SecretKey;
@@ -47,6 +51,7 @@ use fedswarm_protocol::round::Rules;
 use adversaries::Vice;
 use blobs::Blobs;
 use core::Core;
+use disk::Disk;
 use event::{Log, Queue, What};
 use faults::{Hardship, TICK_US};
 use invariants::Monitor;
@@ -72,6 +77,16 @@ pub enum WorldError {
     Options(String),
 }
 
+/// Voters that Sybil sponsors may bring in.
+fn sybils(options: &Options) -> usize {
+    let sponsors = options.vices.iter().filter(|(_, vice)| *vice == Vice::SybilSponsor).count();
+    if options.churn.sybil_voters { sponsors * usize::from(options.sponsor_cap()) } else { 0 }
+}
+
+fn nobody() -> WorldError {
+    WorldError::Options("a world needs a member".to_owned())
+}
+
 /// A world.
 pub struct World {
     /// What nodes share.
@@ -80,6 +95,8 @@ pub struct World {
     pub nodes: Vec<Node>,
     hardships: Vec<Box<dyn Hardship>>,
     healed: bool,
+    /// The last round before it.
+    began_after: u64,
 }
 
 impl std::fmt::Debug for World {
@@ -110,6 +127,10 @@ impl World {
         recomputes: bool,
     ) -> Result<Self, WorldError> {
         let count = secrets.len();
+        let expected = usize::from(options.members) + usize::from(options.strangers);
+        if count != expected || manifest.founders.len() != usize::from(options.voters()) {
+            return Err(WorldError::Options(format!("{count} keys for {expected} nodes")));
+        }
         let mut vices: Vec<Option<Vice>> = vec![None; count];
         for (member, vice) in &options.vices {
             let place = vices.get_mut(usize::from(*member)).ok_or_else(|| {
@@ -121,29 +142,30 @@ impl World {
             *place = Some(*vice);
         }
         let mut rng = Rng::new("events", options.seed);
-        let (mut nodes, mut places, mut rules_of_one) = (Vec::new(), Vec::new(), None);
-        let committee = Arc::new(Committee::founding(manifest));
+        let (mut nodes, mut places) = (Vec::new(), Vec::new());
+        let rules = Rules::new(manifest, &secrets.first().map(SecretKey::public).ok_or_else(nobody)?)?;
+        let founders = Arc::new(Committee::founding(manifest));
+        let mut keys = Keys::new(secrets, rules.constants.network, options.signatures);
+        let grown = grown::grow(options, &rules, Arc::clone(&founders), &mut keys)?;
         for (member, vice) in vices.iter().enumerate() {
-            let rules = Arc::new(Rules::new(manifest, &secrets[member].public())?);
+            let key = keys.public(member as u16).copied().ok_or_else(nobody)?;
+            let rules = Arc::new(Rules { key, ..rules.clone() });
             let copies = if *vice == Some(Vice::Twins) { 2 } else { 1 };
             let mut mine = Vec::new();
             for copy in 0..copies {
                 let id = nodes.len();
                 let learner = work(&rules, member as u16, copy);
-                let mut node = Node::new(id, member as u16, Arc::clone(&rules), Arc::clone(&committee), learner);
+                let mut node = Node::new(id, member as u16, Arc::clone(&rules), Arc::clone(&founders), learner);
+                node.disk = Disk::after(&grown);
                 node.adversary = vice.and_then(Vice::adversary);
                 nodes.push(node);
                 mine.push(id);
             }
             places.push(mine);
-            rules_of_one = Some(rules);
         }
-        let rules = rules_of_one.ok_or_else(|| WorldError::Options("a world needs a member".to_owned()))?;
         let links = Links::new(&options.links, nodes.len(), &mut rng);
         let members = nodes.iter().map(|node| node.me).collect();
         let liars: Vec<bool> = vices.iter().map(Option::is_some).collect();
-        let founders = committee;
-        let spare = founders.quorum().faulty.saturating_sub(options.vices.len());
         let genesis = manifest.schema.genesis(&manifest.genesis_seed).to_bytes();
         let mut blobs = Blobs::default();
         blobs.insert(manifest.genesis_root, 0, genesis.into());
@@ -153,12 +175,17 @@ impl World {
             log: Log::default(),
             rng,
             links,
-            keys: Keys::new(secrets, rules.constants.network, Arc::clone(&founders), options.real_signatures),
-            monitor: Monitor::new(&rules, founders, members, liars, recomputes),
+            keys,
+            monitor: Monitor::new(&rules, &grown, members, liars, recomputes),
             tally: Tally::default(),
             up: vec![false; nodes.len()],
             away: vec![false; nodes.len()],
-            spare,
+            lost: vec![false; nodes.len()],
+            leaving: 0,
+            inventions: sybils(options),
+            votes: vec![false; nodes.len()],
+            voting: 0,
+            audiences: BTreeMap::new(),
             withholding: vec![false; nodes.len()],
             blobs: vec![blobs; nodes.len()],
             places,
@@ -168,6 +195,7 @@ impl World {
             told: Vec::new(),
             records: vec![Vec::new(); nodes.len()],
         };
+        core.learn(grown.committee());
         for twins in core.places.clone() {
             if let [first, second] = twins[..] {
                 adversaries::twins::separate(&mut core, (first, second));
@@ -179,7 +207,7 @@ impl World {
             core.after(delay, node, 0, What::Start);
         }
         core.after(TICK_US, 0, 0, What::Tick);
-        Ok(Self { core, nodes, hardships, healed: false })
+        Ok(Self { core, nodes, hardships, healed: false, began_after: grown.round() })
     }
 
     /// One event; false if nothing is to come any more.

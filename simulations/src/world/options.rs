@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use fedswarm_protocol::manifest::MAX_VOTERS;
+
 use super::adversaries::Vice;
 use super::faults::Split;
+use super::keys::Signatures;
 
 /// Everything that, with the code, fixes what happens in a world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,8 +14,13 @@ use super::faults::Split;
 pub struct Options {
     /// Fixes all chance.
     pub seed: u64,
-    /// Voters, 1 to 64.
+    /// Members when the world begins, 1 to 1,024. The first 64 found the network and vote; the others were invited before
+    /// the world begins, and contribute.
     pub members: u16,
+    /// Nodes beside them whose keys are no members' when the world begins.
+    pub strangers: u16,
+    /// Members that one voter may have invited at a time; 0 for as few as the members at the beginning need, and at least 2.
+    pub sponsor_cap: u16,
     /// Rounds to certify.
     pub rounds: u64,
     /// Of them, how many are left for after the healing.
@@ -23,8 +31,8 @@ pub struct Options {
     pub min_inputs: u16,
     /// The longest that the faults may last, in milliseconds of virtual time.
     pub faults_ms: u64,
-    /// True: ed25519, checked by every node. False: a cheap stand-in, checked once.
-    pub real_signatures: bool,
+    /// How signatures are made and checked.
+    pub signatures: Signatures,
     /// Waiting times of the protocol.
     pub timers: Waits,
     /// The network.
@@ -35,6 +43,8 @@ pub struct Options {
     pub work: Work,
     /// What goes wrong by itself.
     pub faults: Faults,
+    /// How members come and go.
+    pub churn: Churn,
     /// Who goes wrong on purpose.
     pub vices: Vec<(u16, Vice)>,
     /// Whether liars go on lying after the healing, or fall silent.
@@ -46,20 +56,38 @@ impl Default for Options {
         Self {
             seed: 1,
             members: 4,
+            strangers: 0,
+            sponsor_cap: 0,
             rounds: 10,
             rounds_after: 0,
             epoch_length: 16,
             min_inputs: 0,
             faults_ms: 3_600_000,
-            real_signatures: false,
+            signatures: Signatures::default(),
             timers: Waits::default(),
             links: Links::default(),
             disks: Disks::default(),
             work: Work::default(),
             faults: Faults::default(),
+            churn: Churn::default(),
             vices: Vec::new(),
             lie_on: false,
         }
+    }
+}
+
+impl Options {
+    /// Members that vote when the world begins.
+    #[must_use]
+    pub fn voters(&self) -> u16 {
+        self.members.min(MAX_VOTERS as u16)
+    }
+
+    /// Members that one voter may have invited at a time.
+    #[must_use]
+    pub fn sponsor_cap(&self) -> u16 {
+        let (voters, members) = (self.voters().max(1), self.members);
+        if self.sponsor_cap == 0 { (members - self.voters()).div_ceil(voters).max(2) } else { self.sponsor_cap }
     }
 }
 
@@ -131,11 +159,23 @@ pub struct Disks {
     pub lost_tail: f64,
     /// How often a crash damages the disk for good; such a node must not come back.
     pub corrupt: f64,
+    /// How often a node that comes back reads a wrong bit in its log; it must notice, and not come back.
+    pub flip_log: f64,
+    /// How often a wrong bit is read in a payload or a model; whoever uses it must notice, and read again.
+    pub flip_blob: f64,
 }
 
 impl Default for Disks {
     fn default() -> Self {
-        Self { sync_us: (200, 2_000), error: 0.0, crash_in_write: 0.0, lost_tail: 0.9, corrupt: 0.0 }
+        Self {
+            sync_us: (200, 2_000),
+            error: 0.0,
+            crash_in_write: 0.0,
+            lost_tail: 0.9,
+            corrupt: 0.0,
+            flip_log: 0.0,
+            flip_blob: 0.0,
+        }
     }
 }
 
@@ -165,6 +205,19 @@ impl Default for Work {
             payload_bytes: 100_000,
         }
     }
+}
+
+/// Members that come and go, as long as there are faults. They come from among the strangers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Churn {
+    /// For each voter of an epoch, how often it leaves, changes its key or invites somebody.
+    pub rate: f64,
+    /// Of those who are invited, how many are to contribute only.
+    pub contributors: f64,
+    /// Whether a Sybil sponsor invites voters; otherwise contributors. Its network must be made for as many liars more as it
+    /// may invite.
+    pub sybil_voters: bool,
 }
 
 /// Faults. Probabilities per tick of 100 ms.

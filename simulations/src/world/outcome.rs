@@ -20,6 +20,8 @@ pub struct Outcome {
     pub under_faults: u64,
     /// Rounds that were not final in their first view.
     pub late_views: u64,
+    /// Members that joined, left, changed their keys or were evicted.
+    pub changes: u64,
     /// Events.
     pub events: u64,
     /// Milliseconds of virtual time.
@@ -47,9 +49,10 @@ impl World {
         Outcome {
             seed: options.seed,
             members: options.members,
-            rounds: monitor.height(),
+            rounds: monitor.height() - self.began_after,
             under_faults,
             late_views: monitor.late_views,
+            changes: monitor.changes,
             events: self.core.log.count(),
             virtual_ms: self.core.now / 1_000,
             longest_ms: longest_us / 1_000,

@@ -42,7 +42,7 @@ impl Packet {
             message.signature().0.iter().rev().fold(0u64, |word, byte| word.rotate_left(8) ^ u64::from(*byte));
         let heading = Some((*message.slot(), message.author()));
         let content =
-            if keys.real { Content::Bytes(message.bytes().to_vec()) } else { Content::Checked(message.clone()) };
+            if keys.each { Content::Bytes(message.bytes().to_vec()) } else { Content::Checked(message.clone()) };
         Self(Arc::new(Inner { id: statement ^ signature.rotate_left(17), heading, content }))
     }
 

@@ -2,7 +2,10 @@
 
 use fedswarm_protocol::certificate::Quorum;
 
+use std::sync::Arc;
+
 use super::World;
+use super::node::Node;
 use super::options::{Disks, Links, Options};
 use super::outcome::Outcome;
 
@@ -21,14 +24,14 @@ impl World {
     /// As [`World::run`]; `watch` sees the world after every event, and ends the run with false.
     pub fn run_watched(&mut self, watch: &mut dyn FnMut(&mut Self) -> bool) -> Outcome {
         let options = self.core.options.clone();
-        let faulty = options.rounds.saturating_sub(options.rounds_after);
+        let faulty = self.began_after + options.rounds.saturating_sub(options.rounds_after);
         let until = 1_000 * options.faults_ms;
         while self.core.monitor.height() < faulty && self.core.now < until {
             if !self.go_on(watch) {
                 return self.outcome(&options, 0, 0);
             }
         }
-        let at_healing = self.core.monitor.height();
+        let at_healing = self.core.monitor.height() - self.began_after;
         if options.rounds_after > 0 {
             self.heal();
         }
@@ -80,21 +83,21 @@ impl World {
             .filter(|node| !options.vices.iter().any(|(member, _)| *member == node.me) && !node.disk.corrupt)
             .map(|node| node.id)
             .collect();
-        let quorum = Quorum::of(usize::from(options.members)).quorum;
         let bound = 1_000 * bound_ms(options);
         let (mut since, mut longest) = (self.core.now, 0);
-        for round in self.core.monitor.height() + 1..=options.rounds {
-            while self.behind(&core, round) {
+        for round in self.core.monitor.height() + 1..=self.began_after + options.rounds {
+            let mut done = 0;
+            while self.behind(&core, round, &mut done) {
                 if !self.go_on(watch) {
                     return longest;
                 }
                 if self.core.now - since > bound && self.healed {
                     let stuck: Vec<String> = self.nodes.iter().map(|node| format!("{node:?}")).collect();
                     let what = format!(
-                        "round {round} did not end within {} s of virtual time ({} of {} members, {quorum} decide): {}",
+                        "round {round} did not end within {} s of virtual time ({} honest nodes with whole disks, epoch of {} voters): {}",
                         bound / 1_000_000,
                         core.len(),
-                        options.members,
+                        self.core.voting,
                         stuck.join("; ")
                     );
                     self.core.monitor.report("L2 rounds go on", self.core.now, what);
@@ -110,15 +113,37 @@ impl World {
         longest
     }
 
+    /// Goes on until all nodes hold the last record; false if that takes longer than [`SETTLE_US`].
+    pub fn catch_up(&mut self) -> bool {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        let (until, mut done) = (self.core.now + SETTLE_US, 0);
+        while self.behind(&all, self.core.monitor.height(), &mut done) {
+            if self.core.now > until || !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Lets what is under way end: a few seconds of virtual time.
     pub fn settle(&mut self) {
         let until = self.core.now + SETTLE_US;
         while self.core.now < until && self.step() {}
     }
 
-    fn behind(&self, core: &[usize], round: u64) -> bool {
-        let durable = |node: &usize| self.nodes[*node].disk.head().map_or(0, |head| head.record.round);
-        core.iter().any(|node| durable(node) < round)
+    /// Whether one of these nodes, if it is a member's, does not hold this round's record yet. The first `done` of them do.
+    fn behind(&self, core: &[usize], round: u64, done: &mut usize) -> bool {
+        let epoch = self.core.keys.newest().map(Arc::clone);
+        let is_member = |node: &Node| epoch.as_ref().is_some_and(|e| self.core.keys.place(e, node.me).is_some());
+        let holds = |node: &Node| node.disk.head().map_or(0, |head| head.record.round) >= round;
+        while let Some(node) = core.get(*done) {
+            let node = &self.nodes[*node];
+            if !holds(node) && is_member(node) {
+                return true;
+            }
+            *done += 1;
+        }
+        false
     }
 }
 
@@ -126,6 +151,7 @@ impl World {
 /// longest pause between resends, and the longest time in each of the views that liars can spoil, plus one.
 fn bound_ms(options: &Options) -> u64 {
     let waits = &options.timers;
-    let spoilt = Quorum::of(usize::from(options.members)).faulty as u64 + 2;
+    let most = usize::from(options.voters()) + usize::from(options.strangers);
+    let spoilt = Quorum::of(most).faulty as u64 + 2;
     waits.round_ms + waits.collect_ms + 16 * waits.resend_ms + 2 * spoilt * 64 * waits.leader_ms + 60_000
 }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::keys::Signatures;
 use super::options::Options;
 use super::outcome::Outcome;
 use super::tally::Tally;
@@ -44,6 +45,8 @@ pub struct Report {
     pub under_faults: u64,
     /// Rounds that were not final in their first view.
     pub late_views: u64,
+    /// Members that joined, left, changed their keys or were evicted.
+    pub changes: u64,
     /// Events.
     pub events: u64,
     /// Milliseconds of virtual time.
@@ -65,6 +68,7 @@ impl Report {
         self.rounds += outcome.rounds;
         self.under_faults += outcome.under_faults;
         self.late_views += outcome.late_views;
+        self.changes += outcome.changes;
         self.events += outcome.events;
         self.virtual_ms += outcome.virtual_ms;
         self.longest_ms = self.longest_ms.max(outcome.longest_ms);
@@ -112,7 +116,7 @@ pub fn run(
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             match done {
                 Ok((outcome, same)) => {
-                    shared.0.take(&outcome, options.real_signatures);
+                    shared.0.take(&outcome, options.signatures == Signatures::Each);
                     match same {
                         Some(true) => shared.0.twice += 1,
                         Some(false) => {

@@ -53,10 +53,20 @@ tally! {
     disk_errors = "disk errors",
     /// Disks damaged for good.
     corrupt = "disks damaged for good",
+    /// Logs with a wrong bit.
+    log_flips = "logs with a wrong bit",
+    /// Blobs read with a wrong bit.
+    blob_flips = "blobs read with a wrong bit",
     /// Clock jumps.
     jumps = "clock jumps",
     /// Members that went away for minutes.
     leaves = "long absences",
+    /// Strangers invited.
+    invitations = "invitations",
+    /// Members that asked to leave.
+    departures = "departures",
+    /// Members that asked for another key.
+    rotations = "changes of keys",
     /// Fetches that failed.
     fetches = "fetches that failed",
     /// Lies told, messages withheld or repeated by adversaries.

@@ -1,6 +1,7 @@
 //! Training and merging: abstract here, real in a swarm that learns.
 
-use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::blob;
+use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::round::{MergeInput, Rules};
 
@@ -29,16 +30,16 @@ pub trait Work {
     fn finish(&mut self, _round: u64, _model: &Blob) {}
 }
 
-/// The model that abstract payloads merge to.
+/// The model that abstract payloads merge to: a list of what went into it, and its root.
 #[must_use]
-pub fn abstract_model(base: &Digest, inputs: impl Iterator<Item = (u16, Digest, u32)>) -> Digest {
+pub fn abstract_model(base: &Digest, inputs: impl Iterator<Item = (u16, Digest, u32)>) -> (Digest, Blob) {
     let mut bytes = base.as_bytes().to_vec();
     for (author, payload, weight) in inputs {
         bytes.extend_from_slice(&author.to_le_bytes());
         bytes.extend_from_slice(payload.as_bytes());
         bytes.extend_from_slice(&weight.to_le_bytes());
     }
-    hash("virtual model", &bytes)
+    (blob::root(&bytes), bytes.into())
 }
 
 /// The payload root that marks a payload as not what its header says.
@@ -66,10 +67,10 @@ impl Abstract {
 }
 
 impl Work for Abstract {
-    fn train(&mut self, round: u64, base: Digest, model: &Blob) -> Option<(UpdateHeader, Blob)> {
-        let parts =
+    fn train(&mut self, round: u64, base: Digest, _model: &Blob) -> Option<(UpdateHeader, Blob)> {
+        let payload =
             [self.me.to_le_bytes().as_slice(), &self.variant.to_le_bytes(), &round.to_le_bytes(), &base.0].concat();
-        let root = hash("virtual payload", &parts);
+        let root = blob::root(&payload);
         let header = UpdateHeader {
             base,
             schema: self.schema,
@@ -80,7 +81,7 @@ impl Work for Abstract {
             samples: 10 + u32::from(self.me),
             norm2_q: 0,
         };
-        Some((header, model.clone()))
+        Some((header, payload.into()))
     }
 
     fn check(&self, header: &UpdateHeader, _payload: &Blob) -> bool {
@@ -89,6 +90,6 @@ impl Work for Abstract {
 
     fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Digest, Blob)> {
         let parts = inputs.iter().map(|(input, _)| (input.author, input.payload_root, input.weight));
-        Some((abstract_model(base.0, parts), base.1.clone()))
+        Some(abstract_model(base.0, parts))
     }
 }

@@ -219,3 +219,47 @@ fn a_history_without_the_invitations_checkpoint_is_not_followed() {
     assert_eq!(world.state(3).head().round, 0);
     assert!(world.events.iter().any(|(i, e)| *i == 3 && matches!(e, Event::Halted { .. })));
 }
+
+#[test]
+fn a_contributor_turns_to_one_voter_at_a_time_with_its_update_and_asks_for_nothing_of_the_round() {
+    let mut world = World::new(4, 8);
+    assert!(world.run_to(1));
+    let operation = world.invited(0, 160, 60, Role::Contributor);
+    let who = world.add(key(60));
+    world.submit(0, operation);
+    assert!(world.run_to(4));
+    let (now, round) = (Timestamp(0), world.state(who).position().0);
+    let header = world.header(who, world.state(who).head_hash());
+    let slot = Slot { kind: Kind::Update, epoch: world.state(who).committee().epoch, round, view: 0 };
+    let place = world.state(who).me().unwrap();
+    let bytes = seal(&key(60), &world.network(), &slot, place, &Message::Update(header)).unwrap();
+    let update = world.nodes[who].verifier.open(&bytes).unwrap();
+    let state = &mut world.nodes[who].state;
+    state.handle(Input::Message(update.clone()), now);
+    let mut asked = BTreeSet::new();
+    for _ in 0..4 {
+        let effects = state.handle(Input::Timer(Timer::Resend { round }), now);
+        let mut to = BTreeSet::new();
+        for effect in effects {
+            match effect {
+                Effect::Forward { to: Recipient::One(voter), message } if message == update => drop(to.insert(voter)),
+                Effect::Say { to: Recipient::One(voter), message: Message::Status(_), .. } => drop(to.insert(voter)),
+                Effect::SetTimer { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(to.len(), 1, "update and question go to the same one");
+        asked.extend(to);
+    }
+    assert_eq!(asked, BTreeSet::from([0, 1, 2, 3]), "every voter in turn");
+    let status = Status { finalized: round - 1, record: world.state(0).head_hash(), ..Status::default() };
+    let state = &mut world.nodes[0].state;
+    assert_eq!(state.position().0, round);
+    let mut out = super::super::Out { now, effects: Vec::new() };
+    state.round.answered.clear();
+    state.on_status(place, &status, &mut out);
+    assert_eq!(out.effects, Vec::new(), "it takes no part in what is decided");
+    state.round.answered.clear();
+    state.on_status(place, &Status { finalized: round - 2, ..status }, &mut out);
+    assert!(matches!(out.effects[..], [Effect::Say { message: Message::Committed(_), .. }]), "a record it gets");
+}

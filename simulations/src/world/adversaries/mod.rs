@@ -6,12 +6,15 @@ mod flooder;
 mod garbage;
 mod half_silent;
 mod impersonator;
+mod invite_forger;
+mod late_releaser;
 mod liar;
 mod oversized;
 mod receipt_liar;
 mod replayer;
 mod silent;
 mod stale_base;
+mod sybil_sponsor;
 pub mod twins;
 mod withholder;
 
@@ -87,6 +90,12 @@ vices! {
     Oversized = "oversized",
     /// Sends bytes that are nearly a message.
     Garbage = "garbage",
+    /// Brings certificates and votes out long after the others have moved on.
+    LateReleaser = "late-releaser",
+    /// Invites keys that it made up.
+    SybilSponsor = "sybil-sponsor",
+    /// Forges invitations and speaks from places that are not its own; needs no membership.
+    InviteForger = "invite-forger",
 }
 
 impl Vice {
@@ -107,6 +116,9 @@ impl Vice {
             Self::Flooder => Box::new(flooder::Flooder),
             Self::Oversized => Box::new(oversized::Oversized),
             Self::Garbage => Box::new(garbage::Garbage::default()),
+            Self::LateReleaser => Box::new(late_releaser::LateReleaser::default()),
+            Self::SybilSponsor => Box::new(sybil_sponsor::SybilSponsor::default()),
+            Self::InviteForger => Box::new(invite_forger::InviteForger::default()),
         })
     }
 }
@@ -144,10 +156,16 @@ impl<'a> Voice<'a> {
         self.node.state()
     }
 
-    /// All other members.
+    /// The members of its epoch, by place.
+    fn members(&self) -> &[Option<u16>] {
+        self.core.keys.members(self.state().committee().epoch)
+    }
+
+    /// All other voters of its epoch.
     #[must_use]
     pub fn others(&self) -> Vec<u16> {
-        (0..self.core.places.len() as u16).filter(|member| *member != self.node.me).collect()
+        let voters = self.members().iter().take(self.state().committee().voters());
+        voters.flatten().copied().filter(|member| *member != self.node.me).collect()
     }
 
     /// One of the others; nothing if there is none.
@@ -168,6 +186,15 @@ impl<'a> Voice<'a> {
             }
             None => Some(packet),
         }
+    }
+
+    /// Signs a message from another's place with its own key. Whoever takes it for that member's word is wrong.
+    pub fn sealed_as(&mut self, place: u16, slot: &Slot, message: &Message) -> Option<Packet> {
+        let packet = Packet::of_bytes(self.core.keys.seal(self.me(), place, slot, message)?);
+        if packet.open(&self.core.keys).is_some() {
+            self.core.monitor.impersonated(self.node.me, slot, self.core.now);
+        }
+        Some(packet)
     }
 
     /// Signs and sends to some.
@@ -193,10 +220,11 @@ impl<'a> Voice<'a> {
     /// The members whom a message is for.
     #[must_use]
     pub fn audience(&self, to: Recipient) -> Vec<u16> {
+        let voters = self.state().committee().voters();
         match to {
             Recipient::All => self.others(),
-            Recipient::Contributors => Vec::new(),
-            Recipient::One(place) => self.core.keys.member(self.state().committee().epoch, place).into_iter().collect(),
+            Recipient::Contributors => self.members().iter().skip(voters).flatten().copied().collect(),
+            Recipient::One(place) => self.members().get(usize::from(place)).copied().flatten().into_iter().collect(),
         }
     }
 }

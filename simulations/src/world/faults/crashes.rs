@@ -14,8 +14,8 @@ impl Hardship for Crashes {
             if core.up[place] {
                 let lost = core.rng.chance(core.options.disks.lost_tail);
                 nodes[place].crash(if lost { Tail::Lost } else { Tail::Kept }, core);
-                if core.spare > 0 && core.rng.chance(core.options.disks.corrupt) {
-                    core.spare -= 1;
+                if core.spare() > 0 && core.rng.chance(core.options.disks.corrupt) {
+                    core.lost[place] = true;
                     core.tally.corrupt += 1;
                     nodes[place].disk.corrupt = true;
                 }
@@ -23,6 +23,11 @@ impl Hardship for Crashes {
         }
         for node in nodes.iter_mut() {
             if !core.up[node.id] && !core.away[node.id] && core.rng.chance(core.options.faults.restart) {
+                let sound = !node.disk.corrupt && core.spare() > 0;
+                if sound && core.rng.chance(core.options.disks.flip_log) && node.disk.flip(core.rng.bits()) {
+                    core.tally.log_flips += 1;
+                    core.lost[node.id] = true;
+                }
                 // A node with a damaged disk is tried, too: it must refuse.
                 node.start(core);
             }

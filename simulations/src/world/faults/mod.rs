@@ -2,6 +2,7 @@
 //! healing.
 
 mod absences;
+mod churn;
 mod clocks;
 mod clogs;
 mod crashes;
@@ -33,5 +34,6 @@ pub fn all(core: &mut Core, nodes: &mut [Node]) -> Vec<Box<dyn Hardship>> {
         Box::new(crashes::Crashes),
         Box::new(absences::Absences::default()),
         Box::new(clocks::Clocks),
+        Box::new(churn::Churn::default()),
     ]
 }

@@ -1,7 +1,8 @@
-//! What must hold at every moment, whatever happens: the invariants I1 to I11 of the design, section 2.8, checked on every
+//! What must hold at every moment, whatever happens: the invariants I1 to I12 of the design, section 2.8, checked on every
 //! statement, record and restart. The monitor sees the whole world; no node does.
 
 mod ballots;
+mod roll;
 mod validity;
 
 use std::collections::BTreeMap;
@@ -9,13 +10,15 @@ use std::sync::Arc;
 
 use fedswarm_protocol::envelope::{Kind, Slot, Verified};
 use fedswarm_protocol::hash::Digest;
-use fedswarm_protocol::membership::{Closing, Committee};
+use fedswarm_protocol::membership::{Closing, Committee, Invite};
 use fedswarm_protocol::message::{Committed, Message, UpdateHeader, UpdateRef};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{Event, Fault, Rules};
 use serde::Serialize;
 
+use super::grown::Grown;
 use ballots::Ballots;
+use roll::Roll;
 
 /// Rounds behind the last final one for which statements are remembered. Too low and a late record cannot be checked.
 const KEEP_ROUNDS: u64 = 4;
@@ -41,6 +44,9 @@ pub struct Monitor {
     liars: Vec<bool>,
     /// Members behind nodes.
     members: Vec<u16>,
+    roll: Roll,
+    /// Committees that nodes go by already while the record that makes them is on its way to the first disk.
+    unchecked: Vec<(usize, Committee)>,
     /// By epoch.
     ballots: BTreeMap<u32, Ballots>,
     updates: BTreeMap<(u64, UpdateRef), UpdateHeader>,
@@ -50,6 +56,8 @@ pub struct Monitor {
     heads: Vec<u64>,
     /// Views beyond the first in which rounds became final, and honest proposals that were refused.
     pub late_views: u64,
+    /// Operations that final records took in.
+    pub changes: u64,
     /// Whether a record's model can be recomputed here: only abstract ones.
     recomputes: bool,
     broken: Option<Break>,
@@ -58,21 +66,28 @@ pub struct Monitor {
 impl Monitor {
     /// For a network and the members behind its nodes.
     #[must_use]
-    pub fn new(rules: &Rules, founders: Arc<Committee>, members: Vec<u16>, liars: Vec<bool>, recomputes: bool) -> Self {
+    pub fn new(rules: &Rules, grown: &Grown, members: Vec<u16>, liars: Vec<bool>, recomputes: bool) -> Self {
         let mut finals = BTreeMap::new();
         finals.insert(0, (rules.genesis_hash, rules.genesis.clone()));
+        for committed in &grown.chain {
+            finals.insert(committed.record.round, (committed.certificate.record, committed.record.clone()));
+        }
+        let committees = grown.committees.iter().map(|committee| (committee.epoch, Arc::clone(committee)));
         Self {
             rules: rules.clone(),
-            committees: BTreeMap::from([(0, founders)]),
+            committees: committees.collect(),
             liars,
-            heads: vec![0; members.len()],
+            heads: vec![grown.round(); members.len()],
             members,
+            unchecked: Vec::new(),
+            roll: Roll::new(grown.committee(), rules.constants.sponsor_cap),
             ballots: BTreeMap::new(),
             updates: BTreeMap::new(),
             receipts: BTreeMap::new(),
             said: BTreeMap::new(),
             finals,
             late_views: 0,
+            changes: 0,
             recomputes,
             broken: None,
         }
@@ -109,7 +124,9 @@ impl Monitor {
         }
     }
 
-    fn is_liar(&self, member: u16) -> bool {
+    /// Whether nothing is expected of a member.
+    #[must_use]
+    pub fn is_liar(&self, member: u16) -> bool {
         self.liars.get(usize::from(member)).copied().unwrap_or(true)
     }
 
@@ -117,6 +134,12 @@ impl Monitor {
     pub fn said(&mut self, member: u16, message: &Verified, now: u64) {
         let (slot, author) = (*message.slot(), message.author());
         let key = (author, message.statement());
+        let name = self.committees.get(&slot.epoch).and_then(|committee| committee.key(author));
+        if !slot.kind.proves_itself() && name.is_some_and(|key| self.roll.is_evicted(key, slot.epoch)) {
+            let what =
+                format!("member {author} of epoch {} was evicted, and {slot:?} is taken as its word", slot.epoch);
+            self.report("I12 nobody uninvited or evicted has a vote", now, what);
+        }
         match message.message() {
             Message::Update(header) => drop(self.updates.insert((slot.round, key), header.clone())),
             Message::Receipt(receipt) => drop(self.receipts.insert((slot.round, key), receipt.items.clone())),
@@ -163,8 +186,18 @@ impl Monitor {
                     self.report(rule, now, format!("round {round}: {what}"));
                 }
                 if let Some(next) = self.next_committee(committed) {
-                    self.committees.insert(next.epoch, Arc::new(next));
+                    if let Err((rule, what)) = self.roll.close(&committed.body.operations, &next) {
+                        self.report(rule, now, format!("round {round}: {what}"));
+                    }
+                    let epoch = next.epoch;
+                    self.committees.insert(epoch, Arc::new(next));
+                    let (now_known, rest) =
+                        std::mem::take(&mut self.unchecked).into_iter().partition(|(_, c)| c.epoch == epoch);
+                    self.unchecked = rest;
+                    let now_known: Vec<(usize, Committee)> = now_known;
+                    now_known.iter().for_each(|(node, committee)| self.follows(*node, committee, now));
                 }
+                self.changes += committed.body.operations.len() as u64;
                 self.late_views += u64::from(committed.certificate.view > 0);
                 self.finals.insert(round, (hash, committed.record.clone()));
                 self.forget(round);
@@ -188,6 +221,33 @@ impl Monitor {
         let first = Slot { kind: Kind::Update, epoch: 0, round: 0, view: 0 };
         self.said = self.said.split_off(&(oldest, first, 0));
         self.ballots.values_mut().for_each(|ballots| ballots.forget(oldest));
+    }
+
+    /// The holder of a sponsor's key has made out an invitation.
+    pub fn invited(&mut self, invite: &Invite) {
+        self.roll.invited(invite);
+    }
+
+    /// A statement in a member's name that somebody else has signed was taken as the member's.
+    pub fn impersonated(&mut self, signer: u16, slot: &Slot, now: u64) {
+        let what = format!("{slot:?}, signed by the key of node {signer}, is taken as a member's word");
+        self.report("I12 nobody uninvited or evicted has a vote", now, what);
+    }
+
+    /// A node goes by this committee from now on.
+    pub fn follows(&mut self, node: usize, committee: &Committee, now: u64) {
+        if self.is_liar(self.members[node]) {
+            return;
+        }
+        match self.committees.get(&committee.epoch) {
+            Some(known) if known.as_ref() == committee => {}
+            // The record that begins the epoch is on its way to this node's disk, the first one to get there.
+            None => self.unchecked.push((node, committee.clone())),
+            Some(_) => {
+                let what = format!("node {node} has other members in epoch {}", committee.epoch);
+                self.report("I9 one set of members", now, what);
+            }
+        }
     }
 
     /// A node came back and has this record on disk, perhaps one of which it had told nobody.
@@ -216,7 +276,7 @@ impl Monitor {
 
     /// A node holds a proof that the holder of this key said two things.
     pub fn proved(&mut self, by: usize, member: Option<u16>, now: u64) {
-        if member.is_none_or(|member| !self.is_liar(member)) && !self.is_liar(self.members[by]) {
+        if member.is_some_and(|member| !self.is_liar(member)) && !self.is_liar(self.members[by]) {
             self.report("I7 no proof against an honest key", now, format!("node {by} has one against {member:?}"));
         }
     }

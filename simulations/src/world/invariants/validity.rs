@@ -38,6 +38,10 @@ impl Monitor {
             let what = format!("its certificate names voters {:?}", voters().collect::<Vec<_>>());
             return Err(("I10 a quorum decides", what));
         }
+        let mut speakers = voters().chain([record.proposer]).filter_map(|place| committee.key(place));
+        if let Some(key) = speakers.find(|key| self.roll.is_evicted(key, epoch)) {
+            return Err(("I12 nobody uninvited or evicted has a vote", format!("{key} was evicted and decides")));
+        }
         let mut forced = self.forced(round, &body.receipts, quorum.faulty)?;
         let evicted = evicted_places(body, committee);
         forced.retain(|(author, _)| !evicted.contains(author));
@@ -92,7 +96,7 @@ impl Monitor {
         if empty != (record.kind == RecordKind::Empty) && self.recomputes {
             return Err(("I5 validity", format!("{:?} with {} inputs", record.kind, inputs.len())));
         }
-        let model = if empty { *base } else { abstract_model(base, parts.into_iter()) };
+        let model = if empty { *base } else { abstract_model(base, parts.into_iter()).0 };
         if self.recomputes && model != record.model_root {
             return Err(("I5 validity", format!("model {:?} instead of {model:?}", record.model_root)));
         }

@@ -2,6 +2,7 @@
 
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, Verifier};
 use fedswarm_protocol::message::{Committed, Message, Status};
+use fedswarm_protocol::round::Input;
 
 use super::Node;
 use crate::world::core::Core;
@@ -59,7 +60,36 @@ impl Node {
         let others: Vec<usize> = (0..core.up.len()).filter(|node| *node != self.id).collect();
         if let Some(of) = core.rng.pick(&others) {
             self.ask_chain(of, core);
+            self.send_request(of, core);
         }
+    }
+
+    /// Says what this node wants, if it wants anything and runs.
+    pub fn submit(&mut self, core: &mut Core) {
+        if core.up[self.id] {
+            self.request_of(None, core);
+            self.pump(core);
+        }
+    }
+
+    /// Tells its own machine what it wants if it is a member, otherwise a member that it has just met.
+    pub(super) fn request_of(&mut self, met: Option<u16>, core: &mut Core) {
+        match met.and_then(|member| core.places.get(usize::from(member))?.first().copied()) {
+            Some(node) if self.state.me().is_none() => self.send_request(node, core),
+            _ => self.inbox.extend(self.sealed_request(core).and_then(|p| p.open(&core.keys)).map(Input::Message)),
+        }
+    }
+
+    fn send_request(&self, to: usize, core: &mut Core) {
+        if let Some(packet) = self.sealed_request(core) {
+            core.send_to_node(self.id, to, &packet);
+        }
+    }
+
+    fn sealed_request(&self, core: &Core) -> Option<Packet> {
+        let message = Message::Operation(self.request.clone()?);
+        let slot = Slot { kind: Kind::Operation, epoch: 0, round: 0, view: 0 };
+        core.keys.seal(self.me, NOBODY, &slot, &message).map(Packet::of_bytes)
     }
 
     pub(super) fn hear_foreign_status(&mut self, packet: &Packet, from: usize, core: &mut Core) {

@@ -1,7 +1,5 @@
 //! Carrying out effects: the one place that knows them all.
 
-use std::sync::Arc;
-
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::PublicKey;
@@ -62,7 +60,7 @@ impl Node {
             }
             Effect::Commit { committed, next, .. } => {
                 if let Some(next) = &next {
-                    core.keys.learn(Arc::clone(next));
+                    core.learn(next);
                 }
                 self.write(Write::Record(committed, next), core);
             }
@@ -88,7 +86,7 @@ impl Node {
 
     fn sealed(&self, slot: &Slot, message: &Message, core: &Core) -> Option<Packet> {
         let bytes = core.keys.seal(self.me, self.state.me().unwrap_or(NOBODY), slot, message)?;
-        if core.keys.real {
+        if core.keys.each {
             return Some(Packet::of_bytes(bytes));
         }
         Some(Packet::of(&core.keys.open(&bytes)?, &core.keys))
@@ -130,12 +128,12 @@ impl Node {
                 return;
             }
         }
+        let epoch = self.state.committee().epoch;
         match to {
-            Recipient::All => core.send_all(self.id, packet),
-            // Everybody here is a voter.
-            Recipient::Contributors => {}
+            Recipient::All => core.send_to_voters(self.id, epoch, packet),
+            Recipient::Contributors => core.send_to_contributors(self.id, epoch, packet),
             Recipient::One(place) => {
-                if let Some(member) = core.keys.member(self.state.committee().epoch, place) {
+                if let Some(member) = core.keys.member(epoch, place) {
                     core.send(self.id, member, packet);
                 }
             }
@@ -155,8 +153,11 @@ impl Node {
         self.start_fetch(Fetch::new(model, bytes, holders, Purpose::Train(number)), core);
     }
 
+    /// Whoever should hold a certified model: the other voters.
     fn everybody(&self, core: &Core) -> Vec<u16> {
-        (0..core.places.len() as u16).filter(|member| *member != self.me).collect()
+        let committee = self.state.committee();
+        let voters = core.keys.members(committee.epoch).iter().take(committee.voters());
+        voters.flatten().copied().filter(|member| *member != self.me).collect()
     }
 
     /// The members at these places of the present committee.
@@ -174,8 +175,14 @@ impl Node {
     }
 
     pub(super) fn trained(&mut self, number: u64, core: &mut Core) {
-        let Some(training) = self.training.take_if(|t| t.number == number) else { return };
-        let Some(model) = core.blobs[self.id].get(&training.model).cloned() else { return };
+        let Some(training) = self.training.filter(|t| t.number == number) else { return };
+        if !core.blobs[self.id].holds(&training.model) {
+            self.training = None;
+            return;
+        }
+        // A model that was read wrong is read again.
+        let Some(model) = core.read(self.id, &training.model) else { return self.begin_training(number, core) };
+        self.training = None;
         let Some((header, payload)) = self.work.train(training.round, training.base, &model) else { return };
         self.checkpoint = self.work.checkpoint();
         core.blobs[self.id].insert(header.wire_root, training.round, payload);
@@ -201,16 +208,17 @@ impl Node {
 
     pub(super) fn merged(&mut self, number: u64, core: &mut Core) {
         let Some(job) = self.merges.remove(&number) else { return };
-        let blobs = &core.blobs[self.id];
-        let inputs: Option<Vec<_>> = job
-            .inputs
-            .into_iter()
-            .map(|input| blobs.get(&input.wire_root).cloned().map(|blob| (input, blob)))
-            .collect();
-        let (Some(inputs), Some(base)) = (inputs, blobs.get(&job.base)) else {
+        let holds = |root| core.blobs[self.id].holds(root);
+        if !holds(&job.base) || !job.inputs.iter().all(|input| holds(&input.wire_root)) {
             return core.monitor.lost_blob(self.id, core.now);
+        }
+        let read = |input: &MergeInput| core.read(self.id, &input.wire_root).map(|blob| (input.clone(), blob));
+        let inputs: Option<Vec<_>> = job.inputs.iter().map(read).collect();
+        let (Some(inputs), Some(base)) = (inputs, core.read(self.id, &job.base)) else {
+            // What was read wrong is read again.
+            return self.begin_merge(job, core);
         };
-        let result = self.work.merge((&job.base, base), &inputs);
+        let result = self.work.merge((&job.base, &base), &inputs);
         let model_root = result.as_ref().map(|(root, _)| *root);
         if let Some((root, model)) = result {
             core.blobs[self.id].insert(root, self.state.position().0, model);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fedswarm_protocol::hash::Digest;
-use fedswarm_protocol::membership::Committee;
+use fedswarm_protocol::membership::{Committee, Operation};
 use fedswarm_protocol::message::UpdateRef;
 use fedswarm_protocol::round::{Effect, Input, Rules, State, Timer, Timestamp};
 
@@ -40,6 +40,8 @@ pub struct Node {
     pub disk: Disk,
     /// Its learner.
     pub work: Box<dyn Work>,
+    /// What it wants to become: a part of its configuration, which survives crashes.
+    pub request: Option<Operation>,
     /// What makes it lie, if anything.
     pub adversary: Option<Box<dyn Adversary>>,
     /// Its training takes so many times longer.
@@ -84,6 +86,7 @@ impl Node {
             me,
             disk: Disk::default(),
             work,
+            request: None,
             adversary: None,
             slowdown: 1,
             drift_ppm: 0,
@@ -136,6 +139,11 @@ impl Node {
         if core.up[self.id] || self.disk.corrupt {
             return false;
         }
+        if !self.disk.is_whole() {
+            // Some statement of its own is gone: it must not make another one.
+            self.disk.corrupt = true;
+            return false;
+        }
         let committee = self.disk.committee().unwrap_or(&self.founders);
         self.state = State::new(Arc::clone(&self.rules), self.disk.head().cloned(), Arc::clone(committee));
         self.work.restart(self.disk.checkpoint());
@@ -154,6 +162,7 @@ impl Node {
             core.monitor.came_back_with(self.id, head, core.now);
         }
         core.monitor.restarted(self.id, self.state.head().round, core.now);
+        core.monitor.follows(self.id, self.state.committee(), core.now);
         let members = core.members();
         for other in 0..core.up.len() {
             if other != self.id && core.up[other] && core.links.is_open(self.id, other) {
@@ -209,6 +218,7 @@ impl Node {
                 if let Some(member) = core.keys.place(self.state.committee(), member) {
                     self.inbox.push_back(Input::Connected { member });
                 }
+                self.request_of(Some(member), core);
             }
             What::Start | What::Tick => {}
         }
@@ -225,7 +235,11 @@ impl Node {
             let Some(input) = self.inbox.pop_front() else { return };
             let before = self.state.position().0;
             let now = Timestamp((core.now / 1_000).saturating_add_signed(self.clock_ms));
+            let committee = Arc::clone(self.state.committee());
             let effects = self.state.handle(input, now);
+            if !Arc::ptr_eq(&committee, self.state.committee()) {
+                core.monitor.follows(self.id, self.state.committee(), core.now);
+            }
             if self.state.position().0 != before {
                 self.forget_work();
             }
@@ -282,7 +296,7 @@ impl Node {
         let Some(fetch) = self.fetches.get_mut(&number) else { return };
         // The holder may have gone, or a split come, while the bytes were under way.
         let served = core.up[holder] && core.links.is_open(self.id, holder);
-        let Some(blob) = core.blobs[holder].get(&fetch.root).filter(|_| served).cloned() else {
+        let Some(blob) = served.then(|| core.read(holder, &fetch.root)).flatten() else {
             return fetch.again(number, self.id, self.life, 0, core);
         };
         let Some(fetch) = self.fetches.remove(&number) else { return };

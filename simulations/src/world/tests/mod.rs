@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod membership;
+
 use std::sync::atomic::AtomicBool;
 
 use super::adversaries::Vice;
@@ -45,7 +47,7 @@ fn one_seed_has_one_history_and_another_seed_another() {
 #[test]
 fn real_signatures_make_no_difference_to_the_records() {
     let options = Options { members: 4, rounds: 5, ..Options::default() };
-    let (fast, real) = (sound(&options), sound(&Options { real_signatures: true, ..options }));
+    let (fast, real) = (sound(&options), sound(&Options { signatures: keys::Signatures::Each, ..options }));
     assert_eq!((fast.record, fast.events), (real.record, real.events));
 }
 
@@ -168,5 +170,6 @@ fn two_thousand_drawn_worlds_keep_every_invariant() {
     assert_eq!((report.seeds, report.rounds), (2_000, 2_000 * draw::ROUNDS));
     assert!(report.real_signatures >= 50, "{}", report.real_signatures);
     assert!(report.twice >= 40);
+    assert!(report.changes >= 2_000, "{}", report.changes);
     assert!(report.tally.list().iter().all(|(_, count)| *count > 0), "{:?}", report.tally);
 }
