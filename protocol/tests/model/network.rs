@@ -1,22 +1,22 @@
 //! The world outside the machines: manifest, keys, signatures, and the first phases of round 1, which every run has in
-//! common. The one place that constructs a [`State`], a [`Verifier`] and a [`Manifest`].
+//! common. The one place that constructs a [`State`] and a [`Verifier`].
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::{Arc, Mutex};
 
 use fedswarm_protocol::certificate::{Certificate, Quorum};
+use fedswarm_protocol::election;
 use fedswarm_protocol::envelope::{Kind, Slot, Verified, Verifier, seal};
 use fedswarm_protocol::evidence::EquivocationProof;
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::keys::{PublicKey, SecretKey};
-use fedswarm_protocol::manifest::{Founder, Manifest, PROTOCOL_VERSION, TaskSpec, Timers};
 use fedswarm_protocol::membership::{Committee, Operation};
 use fedswarm_protocol::message::{Committed, Message, Proposal, Receipt, UpdateHeader};
 use fedswarm_protocol::round::{Rules, State};
-use fedswarm_protocol::tensor::{Schema, TensorSpec};
-use fedswarm_protocol::update::UpdateCodec;
-use fedswarm_protocol::{blob, election};
+use fedswarm_protocol::tensor::TensorSpec;
+
+use crate::common::testing;
 
 /// The round that is explored.
 pub(crate) const ROUND: u64 = 1;
@@ -42,37 +42,10 @@ pub(crate) fn fingerprint<T: Hash>(value: &T) -> u64 {
     hasher.finish()
 }
 
-fn manifest(voters: u8) -> (Manifest, Vec<SecretKey>) {
-    let schema = Schema { tensors: vec![TensorSpec::new("w", &[4], 4)] };
-    let seed = hash("model", b"genesis");
-    let mut secrets: Vec<_> = (0..voters).map(|i| SecretKey::from_bytes(&[i + 1; 32])).collect();
-    secrets.sort_by_key(SecretKey::public);
-    let founders = secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect();
-    let manifest = Manifest {
-        version: PROTOCOL_VERSION,
-        name: "model".into(),
-        method: "fedmoe".into(),
-        task: TaskSpec { channels: 1, height: 2, width: 2, classes: vec!["a".into(), "b".into()] },
-        genesis_root: blob::root(&schema.genesis(&seed).to_bytes()),
-        genesis_seed: seed,
-        schema,
-        codec: UpdateCodec::I32,
-        founders,
-        epoch_length: 4,
-        max_weight: 1000,
-        min_inputs: 0,
-        sponsor_cap: 2,
-        rounds: 0,
-        timers: Timers::default(),
-    };
-    manifest.check().unwrap();
-    (manifest, secrets)
-}
-
 impl Network {
     /// This many voters. The aggregators of the views `byzantine` obey no rule.
     pub(crate) fn new(views: u32, byzantine: &[u32], voters: u8) -> Self {
-        let (manifest, secrets) = manifest(voters);
+        let (manifest, secrets) = testing::network(voters, vec![TensorSpec::new("w", &[4], 4)]);
         let rules: Vec<_> =
             secrets.iter().map(|secret| Arc::new(Rules::new(&manifest, &secret.public()).unwrap())).collect();
         let committee = Arc::new(Committee::founding(&manifest));
