@@ -12,6 +12,7 @@ mod model;
 mod mutants;
 mod network;
 mod quotient;
+mod receipts;
 mod reduction;
 mod report;
 mod steps;
