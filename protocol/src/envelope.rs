@@ -557,17 +557,7 @@ pub fn seal_with(
     author: u16,
     body: &Message,
 ) -> Result<Vec<u8>, EnvelopeError> {
-    let body = match body {
-        Message::Update(m) => codec::encode(m),
-        Message::Receipt(m) => codec::encode(m),
-        Message::Proposal(m) => codec::encode(m),
-        Message::Vote(m) => codec::encode(m),
-        Message::Status(m) => codec::encode(m),
-        Message::Certificate(m) => codec::encode(m),
-        Message::Committed(m) => codec::encode(m),
-        Message::Operation(m) => codec::encode(m),
-    }
-    .map_err(|e| EnvelopeError::Body(slot.kind.name(), e))?;
+    let body = body.encode().map_err(|e| EnvelopeError::Body(slot.kind.name(), e))?;
     let (author, signature) = if slot.kind.proves_itself() {
         // The same bytes from whoever sends them, so that gossip does not carry them twice.
         (NOBODY, UNSIGNED)

@@ -23,3 +23,10 @@ pub mod record;
 pub mod round;
 pub mod tensor;
 pub mod update;
+
+#[cfg(test)]
+mod testing;
+
+/// What is shared with the integration tests names this crate as they do.
+#[cfg(test)]
+extern crate self as fedswarm_protocol;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
+use crate::codec::{self, CodecError};
 use crate::hash::Digest;
 use crate::membership::Operation;
 use crate::record::Record;
@@ -122,4 +123,24 @@ pub enum Message {
     Committed(Box<Committed>),
     /// A change of the membership; proves itself.
     Operation(Operation),
+}
+
+impl Message {
+    /// The body's canonical bytes: what a signature is over, and what follows the envelope's header on the wire. They do not
+    /// say which kind it is; the slot does.
+    ///
+    /// # Errors
+    /// None in practice; see [`codec::encode`].
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        match self {
+            Self::Update(m) => codec::encode(m),
+            Self::Receipt(m) => codec::encode(m),
+            Self::Proposal(m) => codec::encode(m),
+            Self::Vote(m) => codec::encode(m),
+            Self::Status(m) => codec::encode(m),
+            Self::Certificate(m) => codec::encode(m),
+            Self::Committed(m) => codec::encode(m),
+            Self::Operation(m) => codec::encode(m),
+        }
+    }
 }

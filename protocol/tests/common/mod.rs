@@ -4,5 +4,7 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "../../src/testing.rs"]
+pub mod testing;
 pub mod values;
 pub mod world;

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use fedswarm_protocol::blob;
 use fedswarm_protocol::certificate::{Certificate, Quorum};
 use fedswarm_protocol::codec;
 use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal, signed_bytes};
 use fedswarm_protocol::evidence::{EquivocationProof, EvidenceFile};
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::keys::SecretKey;
-use fedswarm_protocol::manifest::{Founder, Manifest, PROTOCOL_VERSION, TaskSpec, Timers};
+use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::membership::{Committee, Invite, Join, Operation, Role};
 use fedswarm_protocol::message::{Committed, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef};
 use fedswarm_protocol::record::{Record, RecordKind, list_root};
 use fedswarm_protocol::round::{Rules, State};
-use fedswarm_protocol::tensor::{Schema, TensorSpec};
-use fedswarm_protocol::update::UpdateCodec;
+use fedswarm_protocol::tensor::TensorSpec;
+
+use super::testing;
 
 /// A network whose secret keys the test knows.
 pub struct World {
@@ -27,29 +27,8 @@ pub struct World {
 impl World {
     /// `voters` members; the same keys every time.
     pub fn new(voters: u8) -> Self {
-        let schema = Schema { tensors: vec![TensorSpec::new("w", &[4, 3], 4), TensorSpec::new("b", &[4], 4)] };
-        let seed = hash("test", b"genesis");
-        let mut secrets: Vec<_> = (0..voters).map(|i| SecretKey::from_bytes(&[i + 1; 32])).collect();
-        secrets.sort_by_key(SecretKey::public);
-        let founders = secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect();
-        let manifest = Manifest {
-            version: PROTOCOL_VERSION,
-            name: "test".into(),
-            method: "fedmoe".into(),
-            task: TaskSpec { channels: 1, height: 2, width: 2, classes: vec!["a".into(), "b".into()] },
-            genesis_root: blob::root(&schema.genesis(&seed).to_bytes()),
-            genesis_seed: seed,
-            schema,
-            codec: UpdateCodec::I32,
-            founders,
-            epoch_length: 4,
-            max_weight: 1000,
-            min_inputs: 0,
-            sponsor_cap: 2,
-            rounds: 0,
-            timers: Timers::default(),
-        };
-        manifest.check().unwrap();
+        let tensors = vec![TensorSpec::new("w", &[4, 3], 4), TensorSpec::new("b", &[4], 4)];
+        let (manifest, secrets) = testing::network(voters, tensors);
         let network = manifest.network_id().unwrap();
         let verifier = Verifier::new(network, Arc::new(Committee::founding(&manifest)));
         Self { manifest, secrets, verifier }

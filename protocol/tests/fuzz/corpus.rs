@@ -6,7 +6,6 @@ use fedswarm_protocol::codec;
 use fedswarm_protocol::envelope::Kind;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::Committee;
-use fedswarm_protocol::message::Message;
 use fedswarm_protocol::tensor::TensorSpec;
 
 use crate::common::values::{CODECS, Draw, KINDS};
@@ -17,23 +16,9 @@ use crate::harness::kept;
 /// Random values beside the valid ones, for each body.
 const DRAWN: u64 = 2;
 
-fn encoded(message: &Message) -> Vec<u8> {
-    match message {
-        Message::Update(m) => codec::encode(m),
-        Message::Receipt(m) => codec::encode(m),
-        Message::Proposal(m) => codec::encode(m),
-        Message::Vote(m) => codec::encode(m),
-        Message::Status(m) => codec::encode(m),
-        Message::Certificate(m) => codec::encode(m),
-        Message::Committed(m) => codec::encode(m),
-        Message::Operation(m) => codec::encode(m),
-    }
-    .unwrap()
-}
-
 fn bodies(kind: Kind) -> Vec<Vec<u8>> {
-    let drawn = (0..DRAWN).map(|seed| encoded(&Draw::new("corpus", seed).message(kind)));
-    std::iter::once(encoded(&World::new(4).message(kind).1)).chain(drawn).collect()
+    let drawn = (0..DRAWN).map(|seed| Draw::new("corpus", seed).message(kind).encode().unwrap());
+    std::iter::once(World::new(4).message(kind).1.encode().unwrap()).chain(drawn).collect()
 }
 
 fn manifests() -> Vec<Vec<u8>> {

@@ -37,7 +37,7 @@ fn any_quorum_of_votes_is_as_good_as_its_certificate() {
             for index in ones(reduction::open(network, vocabulary, &model.setting, &local).0) {
                 let vote = vocabulary.votes[index];
                 let cast = |voter: u16| network.vote(voter, vote.kind, vote.view, vocabulary.digest(vote));
-                let expected = outcome(&step(network, vocabulary, None, &local, Step::Votes(index)).member);
+                let expected = outcome(&step(network, vocabulary, &model.setting, &local, Step::Votes(index)).member);
                 let mut certified = local.member.clone();
                 certified.hear(network, &network.fabricated(vote.kind, vote.view, vocabulary.digest(vote)));
                 assert!(outcome(&certified) == expected, "a certificate for {vote:?}");

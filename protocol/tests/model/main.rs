@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod equivalence;
 mod invariants;
 mod liveness;
@@ -10,6 +12,7 @@ mod model;
 mod mutants;
 mod network;
 mod quotient;
+mod receipts;
 mod reduction;
 mod report;
 mod steps;
@@ -53,6 +56,6 @@ fn two_views_are_safe_with_restarts_and_a_liar_first() {
 #[test]
 #[ignore = "long: never run to the end"]
 fn three_views_are_safe() {
-    let setting = Setting { views: 3, reduced: true, wrong: false, ..Setting::default() };
+    let setting = Setting { views: 3, reduced: true, frugal: true, wrong: false, ..Setting::default() };
     explore("3 views, Byzantine aggregator of view 0, reduced", setting);
 }

@@ -51,6 +51,9 @@ pub(crate) struct Setting {
     pub(crate) quotient: bool,
     /// Steps that cannot change what a member will say are left out ([`reduction::open`]).
     pub(crate) reduced: bool,
+    /// What is decided arrives as a certificate and not as votes, which comes to the same (`equivalence.rs`), and a member's
+    /// state is forgotten once its steps are known: for explorations that would not fit into memory. Needs `quotient`.
+    pub(crate) frugal: bool,
     /// Number of voters.
     pub(crate) voters: u8,
     /// The rule that is broken.
@@ -67,6 +70,7 @@ impl Default for Setting {
             restarts: false,
             quotient: true,
             reduced: false,
+            frugal: false,
             voters: 4,
             mutant: None,
         }
@@ -93,15 +97,13 @@ pub(crate) struct Summary {
 /// All states that an honest member has been in.
 #[derive(Default)]
 pub(crate) struct Places {
-    pub(crate) locals: Vec<Local>,
+    /// Nothing if the state is forgotten.
+    locals: Vec<Option<Box<Local>>>,
     pub(crate) summaries: Vec<Summary>,
-    numbers: BTreeMap<u64, u32>,
-    /// Next state by state and step; `UNKNOWN` until it has been computed.
-    pub(crate) next: Vec<Vec<u32>>,
+    numbers: BTreeMap<u128, u32>,
+    /// Next states by state and step, as far as they have been computed, and where they are others.
+    pub(crate) next: Vec<Vec<(u16, u32)>>,
 }
-
-/// A next state that nobody has asked for.
-pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 /// A setting with its network, and all that has been found out about single members.
 pub(crate) struct RoundModel {
@@ -153,12 +155,17 @@ impl RoundModel {
     /// Computes every state that a member can be in, whatever happens to it.
     fn close(&self, place: usize) {
         let mut places = self.places[place].lock().unwrap();
-        let mut number = 0;
-        while let Some(summary) = places.summaries.get(number as usize).copied() {
+        let mut fresh: Vec<u32> = vec![0];
+        while let Some(number) = fresh.pop() {
+            let summary = places.summaries[number as usize];
             for step in self.open_steps(&summary, (u128::MAX, u128::MAX)) {
+                let known = places.summaries.len() as u32;
                 self.compute(&mut places, number, step);
+                fresh.extend(known..places.summaries.len() as u32);
             }
-            number += 1;
+            if self.setting.frugal {
+                places.locals[number as usize] = None;
+            }
         }
     }
 
@@ -180,16 +187,18 @@ impl RoundModel {
 
     /// The number of a member's state.
     fn number(&self, places: &mut Places, local: Local) -> u32 {
-        let fingerprint = fingerprint(&local);
+        // Twice as long, because nothing else tells states apart that are forgotten.
+        let fingerprint = u128::from(fingerprint(&local)) << 64 | u128::from(fingerprint(&("again", &local)));
         if let Some(number) = places.numbers.get(&fingerprint) {
-            assert_eq!(places.locals[*number as usize], local, "two states with one fingerprint");
+            let known = places.locals[*number as usize].as_deref();
+            assert!(known.is_none_or(|known| *known == local), "two states with one fingerprint");
             return *number;
         }
         let number = u32::try_from(places.locals.len()).unwrap();
         places.numbers.insert(fingerprint, number);
         places.summaries.push(self.summary(&local));
-        places.next.push(vec![UNKNOWN; self.steps.len()]);
-        places.locals.push(local);
+        places.next.push(Vec::new());
+        places.locals.push(Some(Box::new(local)));
         number
     }
 
@@ -224,7 +233,10 @@ impl RoundModel {
     /// A member's state by number.
     pub(crate) fn local(&self, place: usize, number: u32) -> Local {
         let number = self.quotients.get(place).map_or(number, |quotient| quotient.example[number as usize]);
-        self.places[place].lock().unwrap().locals[number as usize].clone()
+        self.places[place].lock().unwrap().locals[number as usize]
+            .as_deref()
+            .expect("a state that is forgotten")
+            .clone()
     }
 
     /// One state of each class of a member.
@@ -252,20 +264,24 @@ impl RoundModel {
 
     fn next(&self, place: usize, number: u32, step: u16) -> u32 {
         match self.quotients.get(place) {
-            Some(quotient) => quotient.next[number as usize][usize::from(step)],
+            Some(quotient) => {
+                let leads = quotient.next[number as usize].iter().find(|(known, _)| *known == step);
+                leads.map_or(number, |(_, to)| *to)
+            }
             None => self.compute(&mut self.places[place].lock().unwrap(), number, step),
         }
     }
 
     fn compute(&self, places: &mut Places, number: u32, index: u16) -> u32 {
-        let known = places.next[number as usize][usize::from(index)];
-        if known != UNKNOWN {
-            return known;
+        if let Some((_, known)) = places.next[number as usize].iter().find(|(known, _)| *known == index) {
+            return *known;
         }
-        let before = &places.locals[number as usize];
-        let after = step(&self.network, &self.vocabulary, self.setting.mutant, before, self.steps[usize::from(index)]);
+        let before = places.locals[number as usize].as_deref().expect("a state that is forgotten");
+        let after = step(&self.network, &self.vocabulary, &self.setting, before, self.steps[usize::from(index)]);
         let after = self.number(places, after);
-        places.next[number as usize][usize::from(index)] = after;
+        if after != number || !self.setting.quotient {
+            places.next[number as usize].push((index, after));
+        }
         after
     }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Places, Summary, UNKNOWN};
+use crate::model::{Places, Summary};
+use crate::network::fingerprint;
 
 /// The states of one honest member that somebody could tell apart by feeding it steps and listening.
 pub(crate) struct Quotient {
     /// What is visible, by class.
     pub(crate) summaries: Vec<Summary>,
-    /// Next class, by class and step.
-    pub(crate) next: Vec<Vec<u32>>,
+    /// Next classes, by class and step, where they are others.
+    pub(crate) next: Vec<Vec<(u16, u32)>>,
     /// One state of each class.
     pub(crate) example: Vec<u32>,
 }
@@ -22,13 +23,15 @@ impl Quotient {
         let mut class = vec![0u32; count];
         let mut classes = 0;
         loop {
-            let mut known: BTreeMap<(Visible, Vec<u32>), u32> = BTreeMap::new();
+            let mut known: BTreeMap<(u64, u64), u32> = BTreeMap::new();
             let mut refined = Vec::with_capacity(count);
             for (number, next) in places.next.iter().enumerate() {
-                let mut leads = vec![class[number]];
-                leads.extend(next.iter().map(|to| if *to == UNKNOWN { class[number] } else { class[*to as usize] }));
+                let mut leads = leading(next, &class, class[number]);
+                leads.sort_unstable();
+                let seen = (class[number], visible(&places.summaries[number]), leads);
+                let seen = (fingerprint(&seen), fingerprint(&("again", seen)));
                 let fresh = known.len() as u32;
-                refined.push(*known.entry((visible(&places.summaries[number]), leads)).or_insert(fresh));
+                refined.push(*known.entry(seen).or_insert(fresh));
             }
             class = refined;
             if known.len() == classes {
@@ -40,9 +43,8 @@ impl Quotient {
         for (number, &own) in class.iter().enumerate() {
             // Classes are numbered by their first state, so that class 0 is where everything begins.
             if own as usize == this.summaries.len() {
-                let leads = |to: &u32| if *to == UNKNOWN { own } else { class[*to as usize] };
                 this.summaries.push(places.summaries[number]);
-                this.next.push(places.next[number].iter().map(leads).collect());
+                this.next.push(leading(&places.next[number], &class, own));
                 this.example.push(number as u32);
             }
         }
@@ -54,6 +56,12 @@ impl Quotient {
         }
         this
     }
+}
+
+/// Where the steps of a state lead that leave its class.
+fn leading(next: &[(u16, u32)], class: &[u32], own: u32) -> Vec<(u16, u32)> {
+    let leads = next.iter().map(|(step, to)| (*step, class[*to as usize]));
+    leads.filter(|(_, to)| *to != own).collect()
 }
 
 type Visible = (u128, u128, Option<usize>, bool);

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use stateright::Checker;
+use stateright::{Checker, Model};
 
 use crate::model::RoundModel;
 
@@ -21,4 +21,10 @@ pub(crate) fn line(name: &str, checker: &impl Checker<RoundModel>, begin: Instan
         checker.model().local_counts(),
         begin.elapsed().as_secs_f64()
     );
+}
+
+/// The same for a model that merges no states of members.
+pub(crate) fn counts<M: Model>(name: &str, checker: &impl Checker<M>, begin: Instant) {
+    let (unique, all, depth) = (checker.unique_state_count(), checker.state_count(), checker.max_depth());
+    println!("| {name} | {unique} | {all} | {depth} | {:.1} |", begin.elapsed().as_secs_f64());
 }

@@ -5,6 +5,7 @@ use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Input, Timer};
 
 use crate::member::Member;
+use crate::model::Setting;
 use crate::network::{Network, ROUND};
 use crate::vocabulary::{Vocabulary, Vote};
 
@@ -77,25 +78,22 @@ impl Local {
 }
 
 /// Carries a step out.
-pub(crate) fn step(
-    network: &Network,
-    vocabulary: &Vocabulary,
-    mutant: Option<Mutant>,
-    before: &Local,
-    step: Step,
-) -> Local {
+pub(crate) fn step(network: &Network, vocabulary: &Vocabulary, setting: &Setting, before: &Local, step: Step) -> Local {
+    let mutant = setting.mutant;
     let mut local = before.clone();
     let member = &mut local.member;
     match step {
         Step::Votes(index) => {
             let vote = vocabulary.votes[index];
-            for message in deciding(network, vocabulary, member, vote) {
+            let certificate = || network.fabricated(vote.kind, vote.view, vocabulary.digest(vote));
+            let said = if setting.frugal { vec![certificate()] } else { deciding(network, vocabulary, member, vote) };
+            for message in said {
                 member.hear(network, &message);
             }
             if member.blames_honest && mutant.is_some() {
                 // Mutants that contradict themselves are caught, too. Their eviction is not explored.
                 *member = Member { blames_honest: true, ..before.member.clone() };
-                member.hear(network, &network.fabricated(vote.kind, vote.view, vocabulary.digest(vote)));
+                member.hear(network, &certificate());
             }
             local.decided |= 1 << index;
             if mutant == Some(Mutant::FinalizeAfterNullify) && vote.kind == Kind::Notarize {

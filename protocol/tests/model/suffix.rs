@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use fedswarm_protocol::envelope::{Kind, Slot, Verified};
 use fedswarm_protocol::hash::hash;
-use fedswarm_protocol::message::Message;
+use fedswarm_protocol::message::{Message, UpdateRef};
 use fedswarm_protocol::round::{Effect, Input, Recipient, State, Timer, Timestamp};
 
 use crate::model::{Global, RoundModel};
@@ -13,10 +13,13 @@ use crate::network::{Network, ROUND};
 /// Virtual milliseconds within which everybody must hold the record: a few views at their longest.
 const PATIENCE_MS: u64 = 120_000;
 
-struct Calm<'a> {
+/// Honest members in a calm network.
+pub(crate) struct Calm<'a> {
     network: &'a Network,
-    machines: Vec<(u16, State)>,
+    pub(crate) machines: Vec<(u16, State)>,
     queue: VecDeque<(usize, Input)>,
+    /// Payloads of the liar, by who holds them: it gives out no more.
+    payloads: BTreeSet<(u16, UpdateRef)>,
     timers: BTreeSet<(u64, usize, Timer)>,
     now: u64,
 }
@@ -26,13 +29,22 @@ struct Calm<'a> {
 pub(crate) fn decides(model: &RoundModel, state: &Global) -> Option<u64> {
     let members = model.honest.iter().enumerate();
     let machines = members.map(|(place, index)| (*index, model.local(place, state[place]).member.machine)).collect();
-    let (queue, timers) = (VecDeque::new(), BTreeSet::new());
-    let mut calm = Calm { network: &model.network, machines, queue, timers, now: 0 };
-    calm.arm();
-    calm.run()
+    Calm::new(&model.network, machines, BTreeSet::new()).run()
 }
 
-impl Calm<'_> {
+impl<'a> Calm<'a> {
+    pub(crate) fn new(network: &'a Network, machines: Vec<(u16, State)>, payloads: BTreeSet<(u16, UpdateRef)>) -> Self {
+        let (queue, timers) = (VecDeque::new(), BTreeSet::new());
+        let mut calm = Calm { network, machines, queue, payloads, timers, now: 0 };
+        calm.arm();
+        calm
+    }
+
+    /// Something that is under way to a member.
+    pub(crate) fn push(&mut self, place: usize, input: Input) {
+        self.queue.push_back((place, input));
+    }
+
     /// The timers that are armed: one that has fired already changes nothing when it fires again.
     fn arm(&mut self) {
         for (place, (_, machine)) in self.machines.iter().enumerate() {
@@ -43,12 +55,14 @@ impl Calm<'_> {
             let timers = &self.network.rules(0).timers;
             let interval = timers.leader_ms << view.min(6);
             self.timers.insert((timers.resend_ms, place, Timer::Resend { round }));
+            self.timers.insert((timers.collect_ms, place, Timer::Collect { round }));
             self.timers.insert((interval, place, Timer::Repropose { round, view }));
             self.timers.insert((2 * interval, place, Timer::View { round, view }));
         }
     }
 
-    fn run(&mut self) -> Option<u64> {
+    /// Virtual milliseconds until everybody holds a final record.
+    pub(crate) fn run(&mut self) -> Option<u64> {
         loop {
             if self.machines.iter().all(|(_, machine)| machine.head().round >= ROUND) {
                 return Some(self.now);
@@ -85,6 +99,14 @@ impl Calm<'_> {
                 Effect::Merge { inputs_root, .. } => {
                     let model_root = Some(hash("merged", inputs_root.as_bytes()));
                     self.queue.push_back((place, Input::Merged { inputs_root, model_root }));
+                }
+                Effect::Fetch { author, statement, holders, .. } => {
+                    let update = (author, statement);
+                    let holds = |holder: &u16| self.payloads.contains(&(*holder, update));
+                    if !self.network.byzantine.contains(&author) || holders.iter().any(holds) {
+                        self.payloads.insert((index, update));
+                        self.queue.push_back((place, Input::Payload { author, statement, valid: true }));
+                    }
                 }
                 Effect::SetTimer { timer, after_ms } => {
                     self.timers.insert((self.now + after_ms, place, timer));

@@ -9,17 +9,17 @@ use crate::bundle::pack;
 use crate::certificate::{Certificate, Quorum};
 use crate::derive::Position;
 use crate::envelope::{Kind, Slot, Verified, Verifier, seal, signed_bytes};
-use crate::hash::{Digest, Stream, hash};
+use crate::hash::{Digest, Stream};
 use crate::keys::SecretKey;
-use crate::manifest::{Founder, MAX_WEIGHT, Manifest, PROTOCOL_VERSION, TaskSpec, Timers};
+use crate::manifest::{MAX_WEIGHT, Manifest};
 use crate::membership::{Committee, Operation};
 use crate::merge::WeightedMean;
 use crate::message::{Committed, Message, Receipt, RecordBody, UpdateHeader, UpdateRef};
 use crate::payload::norm2_q;
 use crate::record::Record;
 use crate::round::Rules;
-use crate::tensor::{FixedVector, Schema, TensorSpec};
-use crate::update::UpdateCodec;
+use crate::tensor::{FixedVector, TensorSpec};
+use crate::testing;
 
 /// A round as it is kept.
 #[derive(Clone)]
@@ -57,32 +57,12 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(name: &str) -> Self {
-        let schema = Schema { tensors: vec![TensorSpec::new("w", &[5], 4)] };
-        let seed = hash("test", b"genesis");
-        let mut secrets: Vec<_> = (0..4u8).map(|i| SecretKey::from_bytes(&[i + 1; 32])).collect();
-        secrets.sort_by_key(SecretKey::public);
-        let manifest = Manifest {
-            version: PROTOCOL_VERSION,
-            name: name.into(),
-            method: "fedmoe".into(),
-            task: TaskSpec { channels: 1, height: 2, width: 2, classes: vec!["a".into(), "b".into()] },
-            genesis_root: blob::root(&schema.genesis(&seed).to_bytes()),
-            genesis_seed: seed,
-            schema,
-            codec: UpdateCodec::I32,
-            founders: secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect(),
-            epoch_length: 4,
-            max_weight: MAX_WEIGHT,
-            min_inputs: 0,
-            sponsor_cap: 2,
-            rounds: 0,
-            timers: Timers::default(),
-        };
-        manifest.check().unwrap();
+        let (manifest, secrets) = testing::network(4, vec![TensorSpec::new("w", &[5], 4)]);
+        let manifest = Manifest { name: name.into(), max_weight: MAX_WEIGHT, ..manifest };
         let rules = Rules::new(&manifest, &secrets[0].public()).unwrap();
         let committee = Arc::new(Committee::founding(&manifest));
         let verifier = Verifier::new(rules.constants.network, Arc::clone(&committee));
-        let model = manifest.schema.genesis(&seed);
+        let model = manifest.schema.genesis(&manifest.genesis_seed);
         let (operations, rounds, blobs) = <_>::default();
         Self { manifest, secrets, verifier, rules, committee, operations, model, rounds, blobs }
     }

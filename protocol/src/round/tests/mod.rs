@@ -12,10 +12,10 @@ use super::*;
 use crate::envelope::{EnvelopeError, Verifier, seal};
 use crate::hash::hash;
 use crate::keys::SecretKey;
-use crate::manifest::{Founder, Manifest, PROTOCOL_VERSION, TaskSpec, Timers};
+use crate::manifest::{Manifest, Timers};
 use crate::message::Status;
-use crate::tensor::{Schema, TensorSpec};
-use crate::update::UpdateCodec;
+use crate::tensor::TensorSpec;
+use crate::testing;
 
 /// A member as a driver would run it.
 struct Node {
@@ -49,37 +49,10 @@ struct World {
     faults: BTreeMap<(usize, PublicKey), Vec<Fault>>,
 }
 
-fn manifest(n: u8, rounds: u64) -> (Manifest, Vec<SecretKey>) {
-    let schema = Schema { tensors: vec![TensorSpec::new("w", &[4], 4)] };
-    let seed = hash("test", b"genesis");
-    let mut secrets: Vec<_> = (0..n).map(|i| SecretKey::from_bytes(&[i + 1; 32])).collect();
-    secrets.sort_by_key(SecretKey::public);
-    let founders = secrets.iter().map(|s| Founder { key: s.public(), name: s.public().short() }).collect();
-    let manifest = Manifest {
-        version: PROTOCOL_VERSION,
-        name: "test".into(),
-        method: "fedmoe".into(),
-        task: TaskSpec { channels: 1, height: 2, width: 2, classes: vec!["a".into(), "b".into()] },
-        genesis_root: crate::blob::root(&schema.genesis(&seed).to_bytes()),
-        genesis_seed: seed,
-        schema,
-        codec: UpdateCodec::I32,
-        founders,
-        epoch_length: 4,
-        max_weight: 1000,
-        min_inputs: 0,
-        sponsor_cap: 2,
-        rounds,
-        timers: Timers::default(),
-    };
-    manifest.check().unwrap();
-    (manifest, secrets)
-}
-
 impl World {
     fn new(n: u8, rounds: u64) -> Self {
-        let (manifest, secrets) = manifest(n, rounds);
-        Self::of(manifest, secrets)
+        let (manifest, secrets) = testing::network(n, vec![TensorSpec::new("w", &[4], 4)]);
+        Self::of(Manifest { rounds, ..manifest }, secrets)
     }
 
     fn of(manifest: Manifest, secrets: Vec<SecretKey>) -> Self {
