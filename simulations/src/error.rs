@@ -78,6 +78,20 @@ pub enum Error {
         total: usize,
     },
 
+    /// The user stopped a run.
+    #[error(
+        "stopped after round {done} of {rounds}; {}",
+        if *kept { "run the same command again to go on" } else { "nothing is kept; --resume keeps a run from its first round on" }
+    )]
+    Interrupted {
+        /// Rounds that all peers have measured.
+        done: usize,
+        /// All rounds.
+        rounds: u64,
+        /// Whether the nodes' state is kept.
+        kept: bool,
+    },
+
     /// One cell of a comparison failed.
     #[error("cell `{cell}` failed")]
     Cell {
@@ -108,7 +122,7 @@ impl Error {
             // What is read was named by the user; what cannot be written is the machine's trouble.
             Self::Io { action, .. } => *action == "read",
             Self::Cell { source, .. } => source.is_bad_input(),
-            Self::Node(_) | Self::Run(_) | Self::Unfair(_) | Self::Stopped { .. } => false,
+            Self::Node(_) | Self::Run(_) | Self::Unfair(_) | Self::Stopped { .. } | Self::Interrupted { .. } => false,
         }
     }
 }

@@ -42,8 +42,14 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let mut progress = progress::to_stderr();
     let mut comparison = grid.run(progress.as_mut(), |scenario, progress| {
         let stop = std::sync::Arc::clone(&stop);
-        let options =
-            Options { command: scenario.command_line(), keep_models: false, keep_inputs: None, stop, began: None };
+        let options = Options {
+            command: scenario.command_line(),
+            keep_models: false,
+            keep_inputs: None,
+            resume: false,
+            stop,
+            began: None,
+        };
         runtime.block_on(swarm::run(scenario, &options, progress))
     })?;
     comparison.command = command_line();

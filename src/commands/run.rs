@@ -8,7 +8,7 @@ use fedswarm_network::Tempo;
 use fedswarm_node::invitation::Joining;
 use fedswarm_node::run_config::RunConfig;
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{HoldPoint, NodeConfig, NodeEvent, NodeHandle, Request, Storage, founding, identity};
+use fedswarm_node::{HoldPoint, Keep, NodeConfig, NodeEvent, NodeHandle, Request, Storage, founding, identity};
 use fedswarm_protocol::certificate::Quorum;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         min_peers: Quorum::of(manifest.founders.len()).quorum,
         request,
         checkpoint,
-        keep_all_inputs: args.keep_inputs || config.keep_inputs,
+        keep: if args.keep_inputs || config.keep_inputs { Keep::All } else { Keep::TwoEpochs },
         archive: None,
         adaptive_timers: true,
         crash_before: None,

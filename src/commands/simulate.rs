@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// vote and the others contribute. Figures are printed, nothing is written.
     #[arg(long)]
     no_training: bool,
+    /// Keep the nodes' state in the results' folder, and go on with a run of the same scenario that was stopped there.
+    #[arg(long, conflicts_with = "no_training")]
+    resume: bool,
     #[command(flatten)]
     soak: super::soak::Args,
 }
@@ -53,6 +56,7 @@ pub(crate) fn run(args: &Args, json: bool, began: Instant) -> Result<(), Failure
         command: scenario.command_line(),
         keep_models: true,
         keep_inputs: Some(swarm::MAX_INPUT_BYTES),
+        resume: args.resume,
         stop: super::stop_on_interrupt(&runtime),
         began: Some(began),
     };

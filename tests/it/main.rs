@@ -12,6 +12,8 @@ mod layers;
 mod membership;
 mod real_nodes;
 mod restart;
+mod resume;
+
 mod swarm;
 mod verify;
 mod verify_node;

@@ -12,7 +12,7 @@ use fedswarm_network::{Tempo, TransportKind};
 use fedswarm_node::blobs::Interner;
 use fedswarm_node::founding::{Plan, found};
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{CrashPoint, NodeConfig, NodeEvent, NodeHandle, Request, Storage};
+use fedswarm_node::{CrashPoint, Keep, NodeConfig, NodeEvent, NodeHandle, Request, Storage};
 use fedswarm_protocol::hash::{Digest, Stream};
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, Timers};
@@ -194,7 +194,7 @@ impl Swarm {
             min_peers,
             request,
             checkpoint: None,
-            keep_all_inputs: false,
+            keep: Keep::TwoEpochs,
             archive: None,
             adaptive_timers: false,
             crash_before,

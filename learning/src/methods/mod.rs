@@ -174,7 +174,7 @@ pub struct LocalUpdate {
 }
 
 /// A measurement on a peer's own test images.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
     /// Images classified correctly.
     pub correct: u32,

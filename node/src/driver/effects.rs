@@ -11,7 +11,7 @@ use fedswarm_protocol::evidence::{EquivocationProof, EvidenceFile};
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Event, Input, Recipient};
 
-use super::Driver;
+use super::{Driver, Keep};
 use crate::{Error, NodeEvent};
 
 /// Epochs for which signed inputs and payloads stay, so that others can fetch them and anyone can recompute. Too low and a
@@ -127,10 +127,11 @@ impl Driver {
 
     /// The first round whose inputs are kept once this one is final.
     fn inputs_from(&self, round: u64) -> u64 {
-        if self.keep_all_inputs {
-            return 0;
+        match self.keep {
+            Keep::All => 0,
+            Keep::TwoEpochs => (round + 1).saturating_sub(KEEP_EPOCHS * u64::from(self.manifest.epoch_length)),
+            Keep::LastRounds => round + 1,
         }
-        (round + 1).saturating_sub(KEEP_EPOCHS * u64::from(self.manifest.epoch_length))
     }
 
     fn keep(&mut self, slot: &Slot, bytes: &[u8]) -> Result<(), Error> {

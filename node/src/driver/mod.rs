@@ -50,6 +50,20 @@ pub enum Storage {
     Folder(PathBuf),
     /// In memory, sharing equal blobs with other nodes of the process.
     Memory(Interner),
+    /// In a folder of its own, and in memory as above.
+    SharedFolder(PathBuf, Interner),
+}
+
+/// For how long a node keeps signed inputs and payloads of certified rounds, for others to fetch and for `verify`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// As long as members that are a little behind may need them.
+    LastRounds,
+    /// Two epochs: what a receipt promises.
+    #[default]
+    TwoEpochs,
+    /// For ever.
+    All,
 }
 
 /// What [`start`] needs to know.
@@ -80,8 +94,8 @@ pub struct NodeConfig {
     pub request: Option<Request>,
     /// The record that an invitation named: a chain without it is not followed.
     pub checkpoint: Option<(u64, Digest)>,
-    /// Keep the signed inputs and payloads of all rounds, not only of the last two epochs.
-    pub keep_all_inputs: bool,
+    /// For how long signed inputs and payloads are kept.
+    pub keep: Keep,
     /// Where to offer the inputs of every round, too.
     pub archive: Option<Arc<Archive>>,
     /// Whether the machine's timers follow what this node measures of the network. Not where many nodes share a machine and
@@ -240,12 +254,16 @@ pub async fn start(
     let network_id = rules.constants.network;
     let folder = match &config.storage {
         Storage::Memory(_) => None,
-        Storage::Folder(folder) => Some(folder.clone()),
+        Storage::Folder(folder) | Storage::SharedFolder(folder, _) => Some(folder.clone()),
     };
     let (store, blobs) = match &config.storage {
         Storage::Memory(interner) => (Store::in_memory(), Blobs::open(None, interner.clone())?),
-        Storage::Folder(folder) => {
-            let blobs = Blobs::open(Some(folder.join(layout::BLOBS)), Interner::default())?;
+        Storage::Folder(folder) | Storage::SharedFolder(folder, _) => {
+            let interner = match &config.storage {
+                Storage::SharedFolder(_, interner) => interner.clone(),
+                _ => Interner::default(),
+            };
+            let blobs = Blobs::open(Some(folder.join(layout::BLOBS)), interner)?;
             let key = config.secret.public().0;
             let store = Store::open(&folder.join(layout::STORE), network_id.as_bytes(), &key)?;
             // With its manifest the folder can be verified wherever it is taken.
@@ -332,7 +350,7 @@ pub async fn start(
         round: watch::channel(0).0,
         failed: false,
         lobby: config.min_peers.saturating_sub(1),
-        keep_all_inputs: config.keep_all_inputs,
+        keep: config.keep,
         archive: config.archive,
         crash_before: config.crash_before,
         hold: config.hold,
@@ -389,7 +407,7 @@ struct Driver {
     failed: bool,
     /// Connected members that the first round waits for.
     lobby: usize,
-    keep_all_inputs: bool,
+    keep: Keep,
     archive: Option<Arc<Archive>>,
     crash_before: Option<CrashPoint>,
     hold: Option<HoldPoint>,

@@ -46,7 +46,7 @@ impl Grid {
     /// are written here. Seeds are the outer loop, so that pairs are complete early.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a grid that cannot be run, [`Error::Stopped`] when `run` says so, [`Error::Cell`] when a
+    /// [`Error::Setting`] for a grid that cannot be run, [`Error::Stopped`] when `run` was interrupted, [`Error::Cell`] when a
     /// cell fails, [`Error::Unfair`] when runs of one seed did not hold the same images. Finished cells are kept.
     pub fn run(
         &self,
@@ -80,7 +80,7 @@ impl Grid {
             progress.note(&format!("cell {} of {total}: {}{}", i + 1, cell.name(), about.unwrap_or_default()));
             let start = Instant::now();
             let results = cell.run(|scenario| run(scenario, &mut *progress)).map_err(|error| match error {
-                Error::Stopped { .. } => Error::Stopped { finished: finished.iter().flatten().count(), total },
+                Error::Interrupted { .. } => Error::Stopped { finished: finished.iter().flatten().count(), total },
                 error => Error::Cell { cell: cell.name(), source: Box::new(error) },
             })?;
             estimate.add(&cell.scenario.method, start.elapsed().as_secs_f64());

@@ -54,7 +54,11 @@ fn a_stopped_grid_goes_on_where_it_stopped() {
     let error = grid
         .run(&mut Silent, |scenario, progress| {
             ran += 1;
-            if ran == 3 { Err(Error::Stopped { finished: 0, total: 0 }) } else { by_method(scenario, progress) }
+            if ran == 3 {
+                Err(Error::Interrupted { done: 0, rounds: 1, kept: false })
+            } else {
+                by_method(scenario, progress)
+            }
         })
         .unwrap_err();
     assert!(matches!(error, Error::Stopped { finished: 2, total: 4 }), "{error}");

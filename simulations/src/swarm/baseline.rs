@@ -33,7 +33,7 @@ pub(super) async fn run(
             scores[round][i] = score;
         }
     }
-    if stop.load(Ordering::Relaxed) { Err(Error::Stopped { finished: 0, total: 1 }) } else { Ok(scores) }
+    if stop.load(Ordering::Relaxed) { Err(Error::Interrupted { done: 0, rounds, kept: false }) } else { Ok(scores) }
 }
 
 fn alone(setup: MemberSetup, rounds: u64, stop: &AtomicBool) -> Result<Vec<Score>, fedswarm_learning::Error> {

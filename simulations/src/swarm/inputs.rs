@@ -15,6 +15,9 @@ use crate::Error;
 /// them by chain and certificate only. Too low and long runs cannot be recomputed; it bounds the size of a run's folder.
 pub const MAX_INPUT_BYTES: u64 = 512 << 20;
 
+/// How the folder's name begins in which inputs are gathered.
+const UNFINISHED: &str = ".inputs-";
+
 /// Inputs that are being gathered.
 pub(super) struct Inputs {
     folder: tempfile::TempDir,
@@ -26,7 +29,7 @@ impl Inputs {
     /// Gathers in a hidden folder beside its later place, which goes if the run fails.
     pub(super) fn begin(out: &Path, limit: u64) -> Result<Self, Error> {
         fs::create_dir_all(out).map_err(Error::io("create", out))?;
-        let folder = tempfile::Builder::new().prefix(".inputs-").tempdir_in(out).map_err(Error::io("create", out))?;
+        let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(out).map_err(Error::io("create", out))?;
         let archive = Arc::new(Archive::new(folder.path().to_owned(), limit)?);
         Ok(Self { folder, archive, limit })
     }
@@ -52,6 +55,17 @@ impl Inputs {
             format!("rounds 1 to {}: signed inputs are not kept, all of them take more than {limit} MiB", from - 1)
         }))
     }
+}
+
+/// Removes what a process that was killed had gathered.
+pub(super) fn clear_unfinished(out: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(out).map_err(Error::io("read", out))? {
+        let entry = entry.map_err(Error::io("read", out))?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
+            fs::remove_dir_all(entry.path()).map_err(Error::io("remove", &entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what an earlier run left in the folder: records of another run are no records of this one.

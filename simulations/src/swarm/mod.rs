@@ -5,6 +5,7 @@ mod baseline;
 mod inputs;
 mod observe;
 mod prepare;
+mod resume;
 #[cfg(test)]
 mod virtual_tests;
 mod virtual_time;
@@ -20,7 +21,7 @@ use fedswarm_network::{Tempo, TransportKind};
 use fedswarm_node::audit::layout;
 use fedswarm_node::blobs::Interner;
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{NodeConfig, NodeEvent, NodeHandle, Storage};
+use fedswarm_node::{Keep, NodeConfig, NodeEvent, NodeHandle, Storage};
 use fedswarm_protocol::codec;
 use tokio::sync::mpsc;
 
@@ -32,6 +33,7 @@ use crate::{Error, rss};
 use inputs::Inputs;
 pub use inputs::MAX_INPUT_BYTES;
 pub use prepare::Prepared;
+use resume::{Found, Unfinished};
 
 /// Events of all nodes waiting for the observer. Full, nodes wait.
 const EVENTS: usize = 4096;
@@ -45,6 +47,8 @@ pub struct Options {
     pub keep_models: bool,
     /// Keep the signed inputs of the newest rounds beside the results, up to this many bytes, so that the run can be verified.
     pub keep_inputs: Option<u64>,
+    /// Keep the nodes' state in the run's folder, and go on with a run that was stopped there.
+    pub resume: bool,
     /// Set from outside to stop the run.
     pub stop: Arc<AtomicBool>,
     /// When the process began, for the time to the mesh.
@@ -62,7 +66,7 @@ struct Swarm {
 /// Runs a scenario to its end and writes its folder.
 ///
 /// # Errors
-/// [`Error`]: bad input before anything is started or written, [`Error::Stopped`] when `options.stop` was set,
+/// [`Error`]: bad input before anything is started or written, [`Error::Interrupted`] when `options.stop` was set,
 /// [`Error::Run`] when the swarm does not get through a round in time.
 pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Progress) -> Result<Results, Error> {
     let began = options.began.unwrap_or_else(Instant::now);
@@ -71,9 +75,20 @@ pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Prog
     let out = scenario.out_dir();
     let (count, rounds) = (prepared.setups.len(), scenario.rounds);
     progress.started(&RunStart { label: scenario.method.clone(), nodes: count, rounds });
+    let unfinished = if options.resume { find(scenario, &out)? } else { None };
+    let mut unfinished = match unfinished {
+        Some(Found::Finished(results)) => {
+            progress.note("this run is finished; these are its results");
+            progress.finished(&results.summary);
+            return Ok(*results);
+        }
+        Some(Found::Begun(unfinished)) => Some(unfinished),
+        None => None,
+    };
+    let before = unfinished.as_mut().and_then(|u| u.before.take());
     let threads = scenario.threads.unwrap_or_else(cores);
     let trainers = Trainers::start(threads).map_err(|e| Error::Run(format!("no training threads: {e}")))?;
-    let alone = if scenario.local_baseline && scenario.method != "local" {
+    let alone = if before.is_none() && scenario.local_baseline && scenario.method != "local" {
         progress.note("training every peer alone first, for comparison");
         Some(baseline::run(&prepared, &trainers, &options.stop).await?)
     } else {
@@ -85,11 +100,26 @@ pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Prog
         progress.finished(&results.summary);
         return Ok(results);
     }
+    let mut earlier = Bytes::default();
+    if let Some((memory, bytes)) = before {
+        seen.resume(memory);
+        earlier = bytes;
+        progress.note(&format!("going on after round {}", seen.rounds_done()));
+    }
     let kept = options.keep_inputs.map(|limit| Inputs::begin(&out, limit)).transpose()?;
-    let mut swarm = start(&prepared, &trainers, kept.as_ref()).await?;
-    let watched = watch(&mut swarm, &mut seen, scenario, options, progress).await;
+    let mut swarm = start(&prepared, &trainers, kept.as_ref(), unfinished.as_ref()).await?;
+    if unfinished.is_some() {
+        for node in &swarm.nodes {
+            seen.catch_up(&node.records()?);
+        }
+    }
+    let keep = |seen: &observe::Observer, nodes: &[NodeHandle]| match &unfinished {
+        Some(unfinished) => unfinished.save(seen.memory(), traffic(nodes, &earlier)),
+        None => Ok(()),
+    };
+    let watched = watch(&mut swarm, &mut seen, scenario, options, progress, keep).await;
     let results = match watched {
-        Ok(()) => collect(&swarm, seen, &prepared, options),
+        Ok(()) => collect(&swarm, seen, &prepared, options, &earlier),
         Err(error) => Err(error),
     };
     for node in &swarm.nodes {
@@ -101,8 +131,20 @@ pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Prog
         progress.note(&note);
     }
     write(&results, &swarm.nodes, &prepared, options, &out)?;
+    if let Some(unfinished) = unfinished {
+        unfinished.remove()?;
+    }
     progress.finished(&results.summary);
     Ok(results)
+}
+
+/// What there is of a run that may be gone on with.
+fn find(scenario: &Scenario, out: &Path) -> Result<Option<Found>, Error> {
+    if scenario.transport == crate::scenario::Transport::Virtual {
+        let text = "--resume: a virtual run is not kept; its seed repeats it";
+        return Err(Error::Input(text.to_owned()));
+    }
+    Unfinished::find(scenario, out).map(Some)
 }
 
 /// Training threads when nobody says otherwise.
@@ -110,7 +152,12 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-async fn start(prepared: &Prepared, trainers: &Trainers, kept: Option<&Inputs>) -> Result<Swarm, Error> {
+async fn start(
+    prepared: &Prepared,
+    trainers: &Trainers,
+    kept: Option<&Inputs>,
+    unfinished: Option<&Unfinished>,
+) -> Result<Swarm, Error> {
     let transport = match prepared.scenario.transport {
         crate::scenario::Transport::Memory => TransportKind::Memory,
         crate::scenario::Transport::Tcp => TransportKind::Tcp,
@@ -136,11 +183,14 @@ async fn start(prepared: &Prepared, trainers: &Trainers, kept: Option<&Inputs>) 
             bootstraps: bootstrap.addrs().to_vec(),
             mdns: false,
             tempo: Tempo::local(),
-            storage: Storage::Memory(interner.clone()),
+            storage: match unfinished {
+                Some(run) => Storage::SharedFolder(run.node(&prepare::peer_name(i)), interner.clone()),
+                None => Storage::Memory(interner.clone()),
+            },
             min_peers: prepared.setups.len(),
             request: None,
             checkpoint: None,
-            keep_all_inputs: false,
+            keep: Keep::LastRounds,
             archive: kept.map(Inputs::archive),
             adaptive_timers: false,
             crash_before: None,
@@ -167,6 +217,7 @@ async fn watch(
     scenario: &Scenario,
     options: &Options,
     progress: &mut dyn Progress,
+    keep: impl Fn(&observe::Observer, &[NodeHandle]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut last = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(200));
@@ -182,13 +233,17 @@ async fn watch(
                 if seen.take(node, event) {
                     last = Instant::now();
                 }
+                let done = seen.rounds_done();
                 while let Some(round) = seen.next_round() {
                     progress.round(&round);
+                }
+                if seen.rounds_done() > done {
+                    keep(seen, &swarm.nodes)?;
                 }
             }
             _ = tick.tick() => {
                 if options.stop.load(Ordering::Relaxed) {
-                    return Err(Error::Stopped { finished: 0, total: 1 });
+                    return Err(Error::Interrupted { done: seen.rounds_done(), rounds: scenario.rounds, kept: options.resume });
                 }
                 let limit = if seen.is_connected() { scenario.timers.t_round_ms } else { scenario.timers.t_start_ms };
                 if last.elapsed() > Duration::from_millis(limit) {
@@ -201,9 +256,23 @@ async fn watch(
 }
 
 /// Reads records and traffic from the nodes themselves.
-fn collect(swarm: &Swarm, seen: observe::Observer, prepared: &Prepared, options: &Options) -> Result<Results, Error> {
-    let mut bytes = Bytes::default();
-    for node in &swarm.nodes {
+fn collect(
+    swarm: &Swarm,
+    seen: observe::Observer,
+    prepared: &Prepared,
+    options: &Options,
+    earlier: &Bytes,
+) -> Result<Results, Error> {
+    let bytes = traffic(&swarm.nodes, earlier);
+    let stores: Result<Vec<_>, _> = swarm.nodes.iter().map(NodeHandle::records).collect();
+    Ok(seen.results(prepared, &stores?, bytes, rss::peak_rss_bytes(), &options.command))
+}
+
+/// What the nodes sent and received, with what they did before the run was stopped.
+fn traffic(nodes: &[NodeHandle], earlier: &Bytes) -> Bytes {
+    let mut bytes = earlier.clone();
+    bytes.by_kind.remove("overhead");
+    for node in nodes {
         let traffic = node.network().traffic();
         bytes.sent += traffic.sent;
         bytes.received += traffic.received;
@@ -215,8 +284,7 @@ fn collect(swarm: &Swarm, seen: observe::Observer, prepared: &Prepared, options:
     // What is left: copies of gossip, acknowledgements, discovery, framing.
     let payload: u64 = bytes.by_kind.values().sum();
     bytes.by_kind.insert("overhead".to_owned(), bytes.sent.saturating_sub(payload));
-    let stores: Result<Vec<_>, _> = swarm.nodes.iter().map(NodeHandle::records).collect();
-    Ok(seen.results(prepared, &stores?, bytes, rss::peak_rss_bytes(), &options.command))
+    bytes
 }
 
 /// Writes results, certified records, the manifest and, if wanted, the models.

@@ -1,12 +1,13 @@
 //! What the nodes tell, put together by round.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fedswarm_learning::methods::Evaluation;
 use fedswarm_node::NodeEvent;
 use fedswarm_protocol::message::Committed;
 use fedswarm_protocol::round::Event;
+use serde::{Deserialize, Serialize};
 
 use super::Prepared;
 use super::prepare::peer_name;
@@ -15,7 +16,7 @@ use crate::results::{Accuracy, Bytes, FORMAT, Peer, Phases, Results, Round, Scor
 use crate::stats;
 
 /// One round as it is seen so far. Moments are seconds since the run began.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Seen {
     last_update: Option<f64>,
     proposed: BTreeMap<u32, f64>,
@@ -23,6 +24,18 @@ struct Seen {
     view: u32,
     losses: BTreeMap<usize, f32>,
     measured: BTreeMap<usize, Evaluation>,
+}
+
+/// What is to be remembered of a run that may be stopped.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Memory {
+    /// Seconds since the run began.
+    elapsed: f64,
+    /// The peers trained alone.
+    pub(super) alone: Option<Vec<Vec<Score>>>,
+    by_round: Vec<Seen>,
+    told: usize,
+    proposers: BTreeMap<u64, u16>,
 }
 
 /// Follows a run.
@@ -60,6 +73,44 @@ impl Observer {
             alone,
             proposers: BTreeMap::new(),
         }
+    }
+
+    /// Goes on where an earlier process was stopped.
+    pub(super) fn resume(&mut self, memory: Memory) {
+        let Memory { elapsed, alone, mut by_round, told, proposers } = memory;
+        by_round.resize_with(self.by_round.len(), Seen::default);
+        // The time in between was not spent on the run.
+        if let Some(began) = Duration::try_from_secs_f64(elapsed).ok().and_then(|d| self.began.checked_sub(d)) {
+            self.began = began;
+            self.started += elapsed;
+        }
+        (self.alone, self.by_round, self.told, self.proposers) = (alone, by_round, told, proposers);
+    }
+
+    /// Rounds that were certified before this process began, but not seen to be.
+    pub(super) fn catch_up(&mut self, records: &[Committed]) {
+        let now = self.now();
+        for Committed { record, certificate, .. } in records {
+            if let Some(seen) = self.by_round.get_mut(record.round as usize).filter(|seen| seen.certified.is_none()) {
+                (seen.certified, seen.view) = (Some(now), certificate.view);
+                self.proposers.insert(record.round, record.proposer);
+            }
+        }
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        Memory {
+            elapsed: self.now(),
+            alone: self.alone.clone(),
+            by_round: self.by_round.clone(),
+            told: self.told,
+            proposers: self.proposers.clone(),
+        }
+    }
+
+    /// Rounds that all peers have measured.
+    pub(super) const fn rounds_done(&self) -> usize {
+        self.told
     }
 
     pub(super) fn name(&self, node: usize) -> String {
@@ -152,7 +203,9 @@ impl Observer {
     pub(super) fn next_round(&mut self) -> Option<RoundSummary> {
         let next = self.told + 1;
         let seen = self.by_round.get(next)?;
-        if seen.measured.len() < self.nodes || seen.certified.is_none() {
+        // A process that was killed may have taken a measurement along; later ones are there for all.
+        let complete = |seen: &Seen| seen.measured.len() == self.nodes;
+        if seen.certified.is_none() || !self.by_round[next..].iter().any(complete) {
             return None;
         }
         self.told = next;

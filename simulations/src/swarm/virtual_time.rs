@@ -128,7 +128,8 @@ pub(super) fn run(
     };
     let outcome = world.run_watched(&mut tell);
     if options.stop.load(Ordering::Relaxed) {
-        return Err(Error::Stopped { finished: 0, total: 1 });
+        let rounds = prepared.scenario.rounds;
+        return Err(Error::Interrupted { done: seen.rounds_done(), rounds, kept: false });
     }
     if let Some(broken) = outcome.broken {
         return Err(Error::Run(format!(
