@@ -43,7 +43,7 @@ impl Place for Loopback {
     }
 }
 
-/// Keys and a manifest, of which several runs can be made. One at a time has the machine for itself.
+/// Keys and a manifest, of which several runs can be made.
 pub(crate) struct Founded {
     folder: tempfile::TempDir,
     network: Digest,
@@ -53,8 +53,11 @@ pub(crate) struct Founded {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Eight nodes are as many as two cores can take.
-static TURN: Mutex<()> = Mutex::new(());
+/// Waits until no other test has a network: eight nodes are as many as two cores can take.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn fedswarm(folder: &Path, args: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_fedswarm")).args(args).arg("--json").current_dir(folder).output();
@@ -66,7 +69,7 @@ fn fedswarm(folder: &Path, args: &[&str]) -> Value {
 impl Founded {
     /// A network of [`NODES`] with so many rounds that waits so long for stragglers, once a quorum of updates is in.
     pub(crate) fn new(rounds: u64, collect_ms: u64) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         let mut keys: Vec<(Digest, PathBuf)> = (0..NODES)

@@ -118,8 +118,8 @@ fn one_that_hears_nobody_and_a_lossy_slow_link_do_not_stop_the_others() {
         let during = run.journal.all()[from..].to_vec();
         assert!(rounds_of(&during, &ALL[..1]).iter().all(|round| *round <= begun), "{during:?}");
         let healed = run.journal.len();
-        world.no_firewall(0);
-        world.no_firewall(1);
+        world.unhinder(0);
+        world.unhinder(1);
         agree(run, healed);
     });
 }
