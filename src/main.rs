@@ -20,10 +20,10 @@ use crate::failure::Failure;
   fedswarm compare --methods local,fedavg,fedmoe --seeds 1..5
   fedswarm network create --help                        found a network of real nodes
 
-Every command prints one JSON object on its last line with --json. Logs go to stderr; FEDSWARM_LOG=debug shows more.
+Every command prints one JSON object on its last line with --json; `run` tells before it what happens. Logs go to stderr; FEDSWARM_LOG=debug shows more.
 Exit codes: 0 done as asked, 1 failed, 2 bad usage or bad input.")]
 struct Cli {
-    /// Print one JSON object on the last line of stdout, and nothing else there.
+    /// Print one JSON object on the last line of stdout, and nothing else there; `run` prints one for every event before it.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]

@@ -35,6 +35,11 @@ impl Seen {
         self.line[field].as_str().unwrap_or_default()
     }
 
+    /// The first text of a list.
+    pub(crate) fn first(&self, field: &str) -> &str {
+        self.line[field][0].as_str().unwrap_or_default()
+    }
+
     pub(crate) fn is_false(&self, field: &str) -> bool {
         self.line[field] == false
     }
@@ -103,9 +108,8 @@ impl Journal {
         let mut cursor = 0;
         while !missing.is_empty() {
             let text = format!("{what}, on {missing:?}");
-            let node = self.next(&text, &mut cursor, |seen| {
-                (missing.contains(&seen.node) && will_do(seen)).then_some(seen.node)
-            });
+            let node = self
+                .next(&text, &mut cursor, |seen| (missing.contains(&seen.node) && will_do(seen)).then_some(seen.node));
             missing.retain(|m| *m != node);
         }
     }

@@ -42,6 +42,20 @@ fn aggregators_killed_at_every_phase_come_back_and_the_state_is_that_of_the_undi
     assert_eq!(disturbed.states, undisturbed.states);
 }
 
+#[test]
+fn a_node_that_starts_again_while_the_entry_point_is_gone_is_found_by_the_others() {
+    let mut founded = Founded::new(6, COLLECT_MS);
+    let mut run = founded.start(&Loopback, |_| None);
+    let all: Vec<usize> = (0..NODES).collect();
+    run.journal.each("two rounds", &all, |seen| seen.certified() >= Some(2));
+    run.kill_entry_point();
+    run.keep_port(0);
+    run.kill(0);
+    run.restart(0, None);
+    let outcome = run.finish();
+    assert!(outcome.rounds.values().all(|(_, inputs)| usize::from(*inputs) == NODES), "{:?}", outcome.rounds);
+}
+
 /// Kills at any moment: while a node starts, while it writes, while it sends.
 const KILLS: u64 = 150;
 

@@ -43,7 +43,7 @@ impl Place for Loopback {
     }
 }
 
-/// Keys and a manifest, of which several runs can be made. One at a time has the machine for itself.
+/// Keys and a manifest, of which several runs can be made.
 pub(crate) struct Founded {
     folder: tempfile::TempDir,
     network: Digest,
@@ -53,8 +53,11 @@ pub(crate) struct Founded {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Eight nodes are as many as two cores can take.
-static TURN: Mutex<()> = Mutex::new(());
+/// Waits until no other test has a network: eight nodes are as many as two cores can take.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn fedswarm(folder: &Path, args: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_fedswarm")).args(args).arg("--json").current_dir(folder).output();
@@ -66,7 +69,7 @@ fn fedswarm(folder: &Path, args: &[&str]) -> Value {
 impl Founded {
     /// A network of [`NODES`] with so many rounds that waits so long for stragglers, once a quorum of updates is in.
     pub(crate) fn new(rounds: u64, collect_ms: u64) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         let mut keys: Vec<(Digest, PathBuf)> = (0..NODES)
@@ -92,7 +95,11 @@ impl Founded {
     }
 
     /// Starts an entry point and all nodes, each with the point at which it is to stand still, if any.
-    pub(crate) fn start<'a>(&'a mut self, place: &'a dyn Place, hold: impl Fn(usize) -> Option<&'static str>) -> Run<'a> {
+    pub(crate) fn start<'a>(
+        &'a mut self,
+        place: &'a dyn Place,
+        hold: impl Fn(usize) -> Option<&'static str>,
+    ) -> Run<'a> {
         self.runs += 1;
         let folder = self.folder.path().join(format!("run-{}", self.runs));
         fs::create_dir(&folder).unwrap();
@@ -103,12 +110,13 @@ impl Founded {
         let mut run = Run {
             founded: self,
             place,
+            listen: (0..NODES).map(|node| place.listen(node)).collect(),
             folder,
             address,
             journal: Arc::new(Journal::new()),
             lives: vec![0; NODES],
             nodes,
-            _entry: entry,
+            entry: Some(entry),
         };
         for node in 0..NODES {
             run.start(node, hold(node));
@@ -121,22 +129,24 @@ impl Founded {
 pub(crate) struct Run<'a> {
     founded: &'a Founded,
     place: &'a dyn Place,
+    /// Where each node listens when it starts.
+    listen: Vec<String>,
     folder: PathBuf,
     address: String,
     pub(crate) journal: Arc<Journal>,
     /// How often each node was started before.
     pub(crate) lives: Vec<usize>,
     nodes: Vec<Option<Process>>,
-    _entry: Process,
+    entry: Option<Process>,
 }
 
 impl Run<'_> {
     fn start(&mut self, node: usize, hold: Option<&str>) {
-        let (listen, address) = (self.place.listen(node), &self.address);
+        let (listen, address) = (&self.listen[node], &self.address);
         let config = format!(
             "manifest = \"../net.manifest\"\nkey = \"../{node}.key\"\nfolder = \"state-{node}\"\nmdns = false\n\
              listen = [\"{listen}\"]\nbootstraps = [\"{address}\"]\nmodel = \"mlp\"\nthreads = 1\nkeep_inputs = true\n\
-             [data]\npath = \"bundled\"\nmax_train = 200\nmax_test = 20\n[training]\nseed = {node}\n"
+             [data]\npath = \"bundled\"\nmax_train = 100\nmax_test = 20\n[training]\nseed = {node}\n"
         );
         let file = format!("{node}.toml");
         fs::write(self.folder.join(&file), config).unwrap();
@@ -157,6 +167,18 @@ impl Run<'_> {
         assert!(self.nodes[node].is_none());
         self.lives[node] += 1;
         self.start(node, hold);
+    }
+
+    /// A node that starts again listens where it did, as those do whose operator chose the port.
+    pub(crate) fn keep_port(&mut self, node: usize) {
+        let started = self.journal.next("an address", &mut 0, |seen| {
+            (seen.node == node && seen.is("started")).then(|| seen.first("addresses").to_owned())
+        });
+        self.listen[node] = started.split("/p2p/").next().unwrap().to_owned();
+    }
+
+    pub(crate) fn kill_entry_point(&mut self) {
+        self.entry.take().expect("it runs").kill();
     }
 
     /// Stops or continues a process.
@@ -193,9 +215,7 @@ impl Run<'_> {
         let all: Vec<usize> = (0..NODES).collect();
         let lives = self.lives.clone();
         self.journal.each("the last round", &all, |seen| seen.is("finished") && seen.life == lives[seen.node]);
-        for node in &mut self.nodes {
-            assert!(node.take().expect("it runs").stop().success());
-        }
+        self.stop();
         let outcome = self.compare();
         assert!(outcome.states.len() == 1, "they end in different states: {:?}", outcome.states);
         outcome
@@ -203,10 +223,15 @@ impl Run<'_> {
 
     /// Stops all wherever they are, has every folder verified, and compares the rounds that they have in common.
     pub(crate) fn interrupt(mut self) -> Outcome {
-        for node in &mut self.nodes {
-            assert!(node.take().expect("it runs").stop().success());
-        }
+        self.stop();
         self.compare()
+    }
+
+    /// As an operator does, or a service manager.
+    fn stop(&mut self) {
+        for (node, signal) in self.nodes.iter_mut().zip(["INT", "TERM"].into_iter().cycle()) {
+            assert!(node.take().expect("it runs").stop(signal).success());
+        }
     }
 
     fn compare(&self) -> Outcome {
@@ -223,7 +248,8 @@ impl Run<'_> {
             assert!(!self.folder.join(&state).join("evidence").exists(), "nobody said two things");
             outcome.states.insert(verified["state_hash"].as_str().unwrap().to_owned());
             let path = self.folder.join(&state).join("node.redb");
-            let store = Store::open(&path, self.founded.network.as_bytes(), self.founded.keys[node].as_bytes()).unwrap();
+            let store =
+                Store::open(&path, self.founded.network.as_bytes(), self.founded.keys[node].as_bytes()).unwrap();
             for committed in store.records().unwrap() {
                 let (round, hash) = (committed.record.round, committed.certificate.record);
                 let known = outcome.rounds.entry(round).or_insert((hash, committed.record.inputs));

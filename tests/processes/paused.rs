@@ -42,7 +42,7 @@ fn stop_two(rounds: u64, collect_ms: u64, until: impl FnOnce(&Run<'_>, [usize; 2
 
 #[test]
 fn a_stopped_aggregator_and_a_stopped_member_cost_their_updates_and_are_taken_back() {
-    stop_two(12, 500, |_, _| {});
+    stop_two(9, 500, |_, _| {});
 }
 
 #[test]

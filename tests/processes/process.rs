@@ -19,8 +19,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `fedswarm` with these arguments; `wrapper` runs it somewhere else, such as in a network namespace.
     pub(crate) fn start(folder: &Path, wrapper: &[String], args: &[String]) -> Self {
-        let words: Vec<&str> =
-            wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_fedswarm")]).collect();
+        let words: Vec<&str> = wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_fedswarm")]).collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());
         if std::env::var_os("FEDSWARM_LOG").is_none() {
@@ -69,9 +68,9 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &text]).status().unwrap().success(), "{text}");
     }
 
-    /// Asks it to stop, as an operator would, and waits until it has.
-    pub(crate) fn stop(mut self) -> ExitStatus {
-        self.signal("INT");
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self, signal: &str) -> ExitStatus {
+        self.signal(signal);
         self.end()
     }
 

@@ -7,7 +7,7 @@ use crate::network::{Founded, NODES, Run, SPARE};
 use crate::world::{address, within};
 
 /// More than are over before the sides are together again.
-const ROUNDS: u64 = 12;
+const ROUNDS: u64 = 10;
 
 const COLLECT_MS: u64 = 500;
 
@@ -103,7 +103,7 @@ fn halves_that_have_given_each_other_up_find_each_other_again() {
 #[ignore = "a minute, needs iptables; run it with --ignored"]
 fn one_that_hears_nobody_and_a_lossy_slow_link_do_not_stop_the_others() {
     within("split::one_that_hears_nobody_and_a_lossy_slow_link_do_not_stop_the_others", |world| {
-        let mut founded = Founded::new(3 * ROUNDS, COLLECT_MS);
+        let mut founded = Founded::new(36, COLLECT_MS);
         let run = founded.start(world, |_| None);
         under_way(&run);
         let lossy = ["OUTPUT", "-m", "statistic", "--mode", "random", "--probability", "0.1", "-j", "DROP"];
@@ -118,8 +118,8 @@ fn one_that_hears_nobody_and_a_lossy_slow_link_do_not_stop_the_others() {
         let during = run.journal.all()[from..].to_vec();
         assert!(rounds_of(&during, &ALL[..1]).iter().all(|round| *round <= begun), "{during:?}");
         let healed = run.journal.len();
-        world.no_firewall(0);
-        world.no_firewall(1);
+        world.unhinder(0);
+        world.unhinder(1);
         agree(run, healed);
     });
 }

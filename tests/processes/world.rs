@@ -5,7 +5,7 @@
 
 use std::process::{Command, Output};
 
-use crate::network::{NODES, Place};
+use crate::network::{NODES, Place, turn};
 
 /// Set in the inner run of a test.
 const INSIDE: &str = "FEDSWARM_TEST_WORLD";
@@ -43,6 +43,7 @@ pub(crate) fn within(test: &str, body: impl FnOnce(&World)) {
     if std::env::var_os(INSIDE).is_some() {
         return body(&World::new());
     }
+    let _turn = turn();
     let mut reasons = Vec::new();
     for extra in [&[][..], &AS_ROOT] {
         let unshare = || {
@@ -119,9 +120,11 @@ impl World {
         run(&[&["ip", "netns", "exec", &host(node), "iptables", "-w", "-A"], rule].concat())
     }
 
-    /// Takes a node's rules away.
-    pub(crate) fn no_firewall(&self, node: usize) {
+    /// Takes a node's rules and its limit away.
+    pub(crate) fn unhinder(&self, node: usize) {
         run(&["ip", "netns", "exec", &host(node), "iptables", "-w", "-F"]).unwrap();
+        // Not every node has a limit.
+        drop(run(&["tc", "-n", &host(node), "qdisc", "del", "dev", "eth0", "root"]));
     }
 
     /// What a node sends is limited to this rate.
