@@ -21,6 +21,9 @@ use super::tally::Tally;
 /// Voters that everybody else stays connected to.
 const VOTERS_KEPT: usize = 4;
 
+/// How long it stays connected to the same ones, in microseconds.
+const KEPT_US: u64 = 2_000_000;
+
 /// Who hears what in an epoch, by node.
 #[derive(Clone, Debug, Default)]
 pub struct Audience {
@@ -124,6 +127,18 @@ impl Core {
     pub fn send_to_voters(&mut self, from: usize, epoch: u32, packet: &Packet) {
         let Some(audience) = self.audiences.get(&epoch).map(Arc::clone) else { return };
         audience.voters.iter().filter(|to| **to != from).for_each(|to| self.send_to_node(from, *to, packet));
+    }
+
+    /// Sends a packet to the voters that a node which is none is connected to: a few, others after a while, and none that is
+    /// down or out of reach.
+    pub fn send_to_kept(&mut self, from: usize, epoch: u32, packet: &Packet) {
+        let Some(audience) = self.audiences.get(&epoch).map(Arc::clone) else { return };
+        let count = audience.voters.len();
+        let first = from * 31 + (self.now / KEPT_US) as usize;
+        let turn = (0..count).map(|i| audience.voters[(first + i) % count]);
+        let reached = turn.filter(|to| *to != from && self.up[*to] && self.links.is_open(from, *to));
+        let kept: Vec<usize> = reached.take(VOTERS_KEPT).collect();
+        kept.into_iter().for_each(|to| self.send_to_node(from, to, packet));
     }
 
     /// Sends a packet to all contributors of an epoch.
