@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fedswarm_protocol::blob;
 use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::envelope::Kind;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::Committee;
 
@@ -31,6 +32,8 @@ pub struct Audience {
     pub voters: Vec<usize>,
     /// Contributors: only what is for them.
     pub contributors: Vec<usize>,
+    /// Everybody else: requests to change the membership, which are for the whole network to see.
+    pub strangers: Vec<usize>,
 }
 
 /// The shared side of a world.
@@ -115,6 +118,9 @@ impl Core {
             let side = if place < committee.voters() { &mut audience.voters } else { &mut audience.contributors };
             side.extend(nodes);
         }
+        let mut member = vec![false; self.up.len()];
+        audience.voters.iter().chain(&audience.contributors).for_each(|node| member[*node] = true);
+        audience.strangers = (0..member.len()).filter(|node| !member[*node]).collect();
         if self.keys.newest().is_some_and(|newest| newest.epoch == committee.epoch) {
             self.votes.fill(false);
             audience.voters.iter().for_each(|node| self.votes[*node] = true);
@@ -123,10 +129,13 @@ impl Core {
         self.audiences.insert(committee.epoch, Arc::new(audience));
     }
 
-    /// Sends a packet to all other voters of an epoch.
+    /// Sends a packet to all other voters of an epoch; an operation also to those who are no members.
     pub fn send_to_voters(&mut self, from: usize, epoch: u32, packet: &Packet) {
         let Some(audience) = self.audiences.get(&epoch).map(Arc::clone) else { return };
-        audience.voters.iter().filter(|to| **to != from).for_each(|to| self.send_to_node(from, *to, packet));
+        let operation = packet.kind() == Some(Kind::Operation);
+        let strangers = audience.strangers.iter().filter(|_| operation);
+        let all = audience.voters.iter().chain(strangers);
+        all.filter(|to| **to != from).for_each(|to| self.send_to_node(from, *to, packet));
     }
 
     /// Sends a packet to the voters that a node which is none is connected to: a few, others after a while, and none that is
