@@ -63,31 +63,14 @@ impl State {
     /// member that is still training is not stuck, and does not ask; one that has nothing to do in this round only waits.
     fn resend(&mut self, out: &mut Out) {
         self.round.answered.clear();
-        let waits = self.round.published || self.round.receipt_sent || !self.contributes();
-        if self.me.is_some() && self.voter().is_none() {
-            if waits {
-                self.turn_to_a_voter(out);
-            }
-            return;
-        }
-        if self.round.receipt_sent {
+        // A contributor signs no receipt: once its update is out it has done its part, and waits as voters do after theirs.
+        let contributed = self.round.published && self.voter().is_none();
+        if self.round.receipt_sent || contributed {
             self.repeat_own(out);
         }
-        if waits {
+        if self.round.published || self.round.receipt_sent || !self.contributes() {
             self.ask(Recipient::All, out);
         }
-    }
-
-    /// There may be very many contributors: each turns to one voter at a time, the next one with every resend, which passes
-    /// its update on.
-    fn turn_to_a_voter(&self, out: &mut Out) {
-        let turn = usize::from(self.me.unwrap_or_default()) + self.round.resends as usize;
-        // At most 64 voters, and never none.
-        let to = Recipient::One((turn % self.quorum.voters.max(1)) as u16);
-        for (_, update) in self.round.updates.iter().filter(|(key, _)| self.me == Some(key.0)) {
-            out.push(Effect::Forward { to, message: update.message.clone() });
-        }
-        self.ask(to, out);
     }
 
     /// Own statements of this round, as they were sent.

@@ -150,13 +150,17 @@ impl VirtualTime {
         let mut liars: Vec<u16> = self.vices.iter().map(|(member, _)| *member).collect();
         liars.sort_unstable();
         liars.dedup();
-        if liars.len() != self.vices.len() || liars.last().is_some_and(|last| usize::from(*last) >= nodes) {
-            let should = format!("one vice for each of some peers, numbered 0 to {}", nodes - 1);
+        let all = nodes + usize::from(self.strangers);
+        if liars.len() != self.vices.len() || liars.last().is_some_and(|last| usize::from(*last) >= all) {
+            let should = format!("one vice for each of some peers, numbered 0 to {}", all - 1);
             return refuse("virtual.vices", format!("{:?}", self.vices), should);
         }
-        if liars.len() > f {
-            let should = format!("at most {f} of {nodes} peers: with more there is no agreement to test");
-            return refuse("virtual.vices", format!("{} peers", liars.len()), should);
+        // Only voters can do harm to agreement.
+        let voting = liars.iter().filter(|liar| usize::from(**liar) < nodes.min(MAX_VOTERS)).count();
+        if voting > f {
+            let should =
+                format!("at most {f} of {} voters: with more there is no agreement to test", nodes.min(MAX_VOTERS));
+            return refuse("virtual.vices", format!("{voting} voters"), should);
         }
         let probabilities = [
             ("virtual.links.loss", self.links.loss),

@@ -6,6 +6,7 @@ use crate::progress::Silent;
 use crate::results::Results;
 use crate::scenario::{Cap, Scenario, Timers, Transport, VirtualTime};
 use crate::swarm::{Options, run};
+use crate::world::scale;
 
 async fn results(scenario: Scenario) -> Results {
     let folder = tempfile::tempdir().unwrap();
@@ -38,6 +39,17 @@ async fn one_seed_fixes_the_record_hash_of_a_virtual_run() {
     let (first, second) = (results(stormy.clone()).await, results(stormy).await);
     assert_eq!(first.summary.record_hash, second.summary.record_hash);
     assert_eq!(first.rounds, second.rounds);
+}
+
+#[test]
+fn ninety_members_agree_while_they_come_and_go_and_everything_goes_wrong() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/virtual_large.toml");
+    let scenario = Scenario::load(&path).unwrap();
+    scenario.validate().unwrap();
+    assert!(!scenario.trains());
+    let (outcome, figures) = scale::run(&VirtualTime::untrained(&scenario)).unwrap();
+    assert_eq!((outcome.broken, outcome.rounds, figures.voters), (None, 12, 64));
+    assert!(outcome.tally.crashes > 0 && outcome.tally.lies > 0 && outcome.changes > 0, "{:?}", outcome.tally);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fedswarm_protocol::blob;
 use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::envelope::Kind;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::Committee;
 
@@ -21,6 +22,9 @@ use super::tally::Tally;
 /// Voters that everybody else stays connected to.
 const VOTERS_KEPT: usize = 4;
 
+/// How long it stays connected to the same ones, in microseconds.
+const KEPT_US: u64 = 2_000_000;
+
 /// Who hears what in an epoch, by node.
 #[derive(Clone, Debug, Default)]
 pub struct Audience {
@@ -28,6 +32,8 @@ pub struct Audience {
     pub voters: Vec<usize>,
     /// Contributors: only what is for them.
     pub contributors: Vec<usize>,
+    /// Everybody else: requests to change the membership, which are for the whole network to see.
+    pub strangers: Vec<usize>,
 }
 
 /// The shared side of a world.
@@ -112,6 +118,9 @@ impl Core {
             let side = if place < committee.voters() { &mut audience.voters } else { &mut audience.contributors };
             side.extend(nodes);
         }
+        let mut member = vec![false; self.up.len()];
+        audience.voters.iter().chain(&audience.contributors).for_each(|node| member[*node] = true);
+        audience.strangers = (0..member.len()).filter(|node| !member[*node]).collect();
         if self.keys.newest().is_some_and(|newest| newest.epoch == committee.epoch) {
             self.votes.fill(false);
             audience.voters.iter().for_each(|node| self.votes[*node] = true);
@@ -120,10 +129,25 @@ impl Core {
         self.audiences.insert(committee.epoch, Arc::new(audience));
     }
 
-    /// Sends a packet to all other voters of an epoch.
+    /// Sends a packet to all other voters of an epoch; an operation also to those who are no members.
     pub fn send_to_voters(&mut self, from: usize, epoch: u32, packet: &Packet) {
         let Some(audience) = self.audiences.get(&epoch).map(Arc::clone) else { return };
-        audience.voters.iter().filter(|to| **to != from).for_each(|to| self.send_to_node(from, *to, packet));
+        let operation = packet.kind() == Some(Kind::Operation);
+        let strangers = audience.strangers.iter().filter(|_| operation);
+        let all = audience.voters.iter().chain(strangers);
+        all.filter(|to| **to != from).for_each(|to| self.send_to_node(from, *to, packet));
+    }
+
+    /// Sends a packet to the voters that a node which is none is connected to: a few, others after a while, and none that is
+    /// down or out of reach.
+    pub fn send_to_kept(&mut self, from: usize, epoch: u32, packet: &Packet) {
+        let Some(audience) = self.audiences.get(&epoch).map(Arc::clone) else { return };
+        let count = audience.voters.len();
+        let first = from * 31 + (self.now / KEPT_US) as usize;
+        let turn = (0..count).map(|i| audience.voters[(first + i) % count]);
+        let reached = turn.filter(|to| *to != from && self.up[*to] && self.links.is_open(from, *to));
+        let kept: Vec<usize> = reached.take(VOTERS_KEPT).collect();
+        kept.into_iter().for_each(|to| self.send_to_node(from, to, packet));
     }
 
     /// Sends a packet to all contributors of an epoch.

@@ -25,7 +25,7 @@ pub fn join(
     let (scheme, network) = (core.keys.scheme(), core.keys.network());
     let invite = Invite::new_with(scheme, network, core.keys.secret(sponsor)?, ticket.public(), role, expires);
     let join = Join::new_with(scheme, network, invite, ticket, key, key.public().short());
-    core.monitor.invited(&invite);
+    core.monitor.invited(&invite, key.public());
     Some(Operation::Join(Box::new(join)))
 }
 

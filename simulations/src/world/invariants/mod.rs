@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use fedswarm_protocol::envelope::{Kind, Slot, Verified};
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::membership::{Closing, Committee, Invite};
 use fedswarm_protocol::message::{Committed, Message, UpdateHeader, UpdateRef};
 use fedswarm_protocol::record::Record;
@@ -223,9 +224,9 @@ impl Monitor {
         self.ballots.values_mut().for_each(|ballots| ballots.forget(oldest));
     }
 
-    /// The holder of a sponsor's key has made out an invitation.
-    pub fn invited(&mut self, invite: &Invite) {
-        self.roll.invited(invite);
+    /// The holder of a sponsor's key has made out an invitation for the holder of this key.
+    pub fn invited(&mut self, invite: &Invite, key: PublicKey) {
+        self.roll.invited(invite, key);
     }
 
     /// A statement in a member's name that somebody else has signed was taken as the member's.

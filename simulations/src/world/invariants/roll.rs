@@ -17,8 +17,8 @@ pub(super) struct Roll {
     sponsor_cap: usize,
     /// Role and sponsor of each member.
     members: BTreeMap<PublicKey, (Role, PublicKey)>,
-    /// Invitations that were given and have not been used: sponsor and role, by ticket.
-    invited: BTreeMap<PublicKey, (PublicKey, Role)>,
+    /// Invitations that were given and have not been used: sponsor, role and the key that is meant, by ticket.
+    invited: BTreeMap<PublicKey, (PublicKey, Role, PublicKey)>,
     /// Evicted keys, and the first epoch in which they are out.
     evicted: BTreeMap<PublicKey, u32>,
 }
@@ -34,9 +34,9 @@ impl Roll {
         }
     }
 
-    /// The holder of a sponsor's key has invited the holder of a ticket.
-    pub(super) fn invited(&mut self, invite: &Invite) {
-        self.invited.insert(invite.ticket, (invite.sponsor, invite.role));
+    /// The holder of a sponsor's key has invited the holder of a ticket, who means to join with this key.
+    pub(super) fn invited(&mut self, invite: &Invite, key: PublicKey) {
+        self.invited.insert(invite.ticket, (invite.sponsor, invite.role, key));
     }
 
     /// Whether a key is out in an epoch because it was evicted.
@@ -65,7 +65,7 @@ impl Roll {
         match operation {
             Operation::Join(join) => {
                 let invite = &join.invite;
-                if self.invited.remove(&invite.ticket) != Some((invite.sponsor, invite.role)) {
+                if self.invited.remove(&invite.ticket) != Some((invite.sponsor, invite.role, subject)) {
                     return Err((BY_RIGHT, format!("{subject} joins, and nobody has invited it like this")));
                 }
                 if self.evicted.contains_key(&subject) {

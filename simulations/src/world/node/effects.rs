@@ -43,11 +43,11 @@ impl Node {
             }
             Effect::Say { to, slot, message } => {
                 let Some(packet) = self.sealed(&slot, &message, core) else { return };
-                self.utter(to, &packet, core);
+                self.utter(to, &packet, slot.kind == Kind::Operation, core);
             }
             Effect::Forward { to, message } => {
                 let packet = Packet::of(&message, &core.keys);
-                self.utter(to, &packet, core);
+                self.utter(to, &packet, false, core);
             }
             Effect::SetTimer { timer, after_ms } => {
                 self.timers.retain(|_, known| known.round() >= timer.round());
@@ -99,7 +99,7 @@ impl Node {
                 let Some(own) = packet.open(&core.keys) else { return };
                 core.monitor.said(self.me, &own, core.now);
                 self.inbox.push_back(Input::Message(own));
-                self.utter(Recipient::All, &packet, core);
+                self.utter(Recipient::All, &packet, true, core);
             }
             Some(Write::Record(committed, next)) => {
                 core.monitor.committed(self.id, &committed, core.now);
@@ -118,8 +118,13 @@ impl Node {
         }
     }
 
-    /// Says something, unless its adversary will not have it.
-    fn utter(&mut self, to: Recipient, packet: &Packet, core: &mut Core) {
+    fn votes(&self) -> bool {
+        self.state.me().is_some_and(|me| usize::from(me) < self.state.committee().voters())
+    }
+
+    /// Says something, unless its adversary will not have it. What is published is passed on by others, as gossip is; what is
+    /// repeated goes to those whom the node is connected to.
+    fn utter(&mut self, to: Recipient, packet: &Packet, published: bool, core: &mut Core) {
         if let Some(mut adversary) = self.adversary.take() {
             let honest = adversary.says(&mut Voice::new(core, self), to, packet);
             self.adversary = Some(adversary);
@@ -130,7 +135,8 @@ impl Node {
         }
         let epoch = self.state.committee().epoch;
         match to {
-            Recipient::All => core.send_to_voters(self.id, epoch, packet),
+            Recipient::All if published || self.votes() => core.send_to_voters(self.id, epoch, packet),
+            Recipient::All => core.send_to_kept(self.id, epoch, packet),
             Recipient::Contributors => core.send_to_contributors(self.id, epoch, packet),
             Recipient::One(place) => {
                 if let Some(member) = core.keys.member(epoch, place) {
