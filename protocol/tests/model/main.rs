@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod epochs;
 mod equivalence;
 mod invariants;
 mod liveness;

@@ -163,6 +163,9 @@ impl RoundModel {
                 self.compute(&mut places, number, step);
                 fresh.extend(known..places.summaries.len() as u32);
             }
+            if std::env::var_os("MODEL_PROGRESS").is_some() && places.summaries.len() % 10_000 == 0 {
+                eprintln!("member {place}: {} states, {} to do", places.summaries.len(), fresh.len());
+            }
             if self.setting.frugal {
                 places.locals[number as usize] = None;
             }
