@@ -103,6 +103,11 @@ impl Founded {
         self.runs += 1;
         let folder = self.folder.path().join(format!("run-{}", self.runs));
         fs::create_dir(&folder).unwrap();
+        for node in 0..NODES {
+            // Each run is the network's first: what a key remembers of its vote log is of this run alone.
+            let key = format!("{node}.key");
+            fs::copy(self.folder.path().join(&key), folder.join(&key)).unwrap();
+        }
         let args = ["bootstrap", "--listen", &place.listen(NODES)].map(str::to_owned);
         let mut entry = Process::start(&folder, &place.wrapper(NODES), &args);
         let address = entry.first_line();
@@ -144,7 +149,7 @@ impl Run<'_> {
     fn start(&mut self, node: usize, hold: Option<&str>) {
         let (listen, address) = (&self.listen[node], &self.address);
         let config = format!(
-            "manifest = \"../net.manifest\"\nkey = \"../{node}.key\"\nfolder = \"state-{node}\"\nmdns = false\n\
+            "manifest = \"../net.manifest\"\nkey = \"{node}.key\"\nfolder = \"state-{node}\"\nmdns = false\n\
              listen = [\"{listen}\"]\nbootstraps = [\"{address}\"]\nmodel = \"mlp\"\nthreads = 1\nkeep_inputs = true\n\
              [data]\npath = \"bundled\"\nmax_train = 100\nmax_test = 20\n[training]\nseed = {node}\n"
         );
