@@ -113,7 +113,7 @@ impl World {
         longest
     }
 
-    /// Goes on until all nodes hold the last record; false if that takes longer than [`SETTLE_US`].
+    /// Goes on until all nodes hold the last record; false if that takes longer than ten seconds of virtual time.
     pub fn catch_up(&mut self) -> bool {
         let all: Vec<usize> = (0..self.nodes.len()).collect();
         let (until, mut done) = (self.core.now + SETTLE_US, 0);

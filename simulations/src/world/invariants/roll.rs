@@ -17,8 +17,11 @@ pub(super) struct Roll {
     sponsor_cap: usize,
     /// Role and sponsor of each member.
     members: BTreeMap<PublicKey, (Role, PublicKey)>,
-    /// Invitations that were given and have not been used: sponsor, role and the key that is meant, by ticket.
-    invited: BTreeMap<PublicKey, (PublicKey, Role, PublicKey)>,
+    /// Invitations that were given: ticket, sponsor, role and the key that is meant. A sponsor that lies means several keys
+    /// with one ticket.
+    invited: BTreeSet<(PublicKey, PublicKey, Role, PublicKey)>,
+    /// Tickets that were used.
+    spent: BTreeSet<PublicKey>,
     /// Evicted keys, and the first epoch in which they are out.
     evicted: BTreeMap<PublicKey, u32>,
 }
@@ -29,14 +32,15 @@ impl Roll {
         Self {
             sponsor_cap: sponsor_cap.into(),
             members: members.collect(),
-            invited: BTreeMap::new(),
+            invited: BTreeSet::new(),
+            spent: BTreeSet::new(),
             evicted: BTreeMap::new(),
         }
     }
 
     /// The holder of a sponsor's key has invited the holder of a ticket, who means to join with this key.
     pub(super) fn invited(&mut self, invite: &Invite, key: PublicKey) {
-        self.invited.insert(invite.ticket, (invite.sponsor, invite.role, key));
+        self.invited.insert((invite.ticket, invite.sponsor, invite.role, key));
     }
 
     /// Whether a key is out in an epoch because it was evicted.
@@ -65,8 +69,11 @@ impl Roll {
         match operation {
             Operation::Join(join) => {
                 let invite = &join.invite;
-                if self.invited.remove(&invite.ticket) != Some((invite.sponsor, invite.role, subject)) {
+                if !self.invited.contains(&(invite.ticket, invite.sponsor, invite.role, subject)) {
                     return Err((BY_RIGHT, format!("{subject} joins, and nobody has invited it like this")));
+                }
+                if !self.spent.insert(invite.ticket) {
+                    return Err((BY_RIGHT, format!("{subject} joins with a ticket that was used before")));
                 }
                 if self.evicted.contains_key(&subject) {
                     return Err((BY_RIGHT, format!("{subject} was evicted and joins again")));
