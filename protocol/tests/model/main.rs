@@ -21,7 +21,7 @@ mod suffix;
 mod vocabulary;
 
 use model::{RoundModel, Setting};
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, Expectation, HasDiscoveries, Model, UniformChooser};
 
 fn explore(name: &str, setting: Setting) {
     let begin = report::now();
@@ -53,11 +53,29 @@ fn two_views_are_safe_with_restarts_and_a_liar_first() {
     explore("2 views, Byzantine aggregator of view 0, restarts, reduced", setting);
 }
 
-/// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views --nocapture`
+/// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views_are_safe --nocapture`
 #[test]
 #[ignore = "long: never run to the end"]
 fn three_views_are_safe() {
     let setting =
         Setting { views: 3, reduced: true, frugal: true, evidence: false, wrong: false, ..Setting::default() };
     explore("3 views, Byzantine aggregator of view 0, reduced", setting);
+}
+
+/// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views_at_random --nocapture`
+#[test]
+#[ignore = "a minute for each place of the liar"]
+fn three_views_at_random_are_safe() {
+    for view in 0..3 {
+        let begin = report::now();
+        let setting = Setting { views: 3, byzantine: vec![view], quotient: false, ..Setting::default() };
+        let checker = RoundModel::new(setting).checker().finish_when(HasDiscoveries::AnyFailures);
+        let checker = checker.timeout(std::time::Duration::from_secs(60)).spawn_simulation(1, UniformChooser).join();
+        report::counts(&format!("3 views, Byzantine aggregator of view {view}, random walks"), &checker, begin);
+        for property in checker.model().properties() {
+            if property.expectation == Expectation::Always {
+                checker.assert_no_discovery(property.name);
+            }
+        }
+    }
 }
