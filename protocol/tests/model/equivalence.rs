@@ -22,6 +22,23 @@ fn choices(others: &[u16], missing: usize) -> Vec<Vec<u16>> {
     forward.flat_map(|voters| [voters.clone(), voters.into_iter().rev().collect()]).collect()
 }
 
+/// In every state of a member, a final record is taken.
+#[test]
+fn a_final_record_is_taken_whatever_else_is_known() {
+    let model = RoundModel::new(Setting { byzantine: vec![1], ..Setting::default() });
+    let vocabulary = &model.vocabulary;
+    for place in 0..model.honest.len() {
+        for local in model.examples(place).into_iter().filter(|local| local.member.committed.is_none()) {
+            for index in ones(model.masks.finalize) {
+                let vote = vocabulary.votes[index];
+                let after = step(&model.network, vocabulary, &model.setting, &local, Step::Final(index));
+                assert_eq!(after.member.committed, Some(vocabulary.digest(vote)));
+                assert_eq!((after.votes, after.proposals), (local.votes, local.proposals), "it speaks afterwards");
+            }
+        }
+    }
+}
+
 /// In every state of a member, every vote, whoever casts it in whatever order, ends in what the bundle of the exploration
 /// and what a certificate end in; one vote less says nothing, one more changes nothing; and a Byzantine vote for something
 /// else in between makes no difference.

@@ -19,13 +19,14 @@ mod report;
 mod steps;
 mod suffix;
 mod vocabulary;
+mod walk;
 
 use model::{RoundModel, Setting};
-use stateright::{Checker, Model};
+use stateright::{Checker, HasDiscoveries, Model};
 
 fn explore(name: &str, setting: Setting) {
     let begin = report::now();
-    let checker = RoundModel::new(setting).checker().spawn_dfs().join();
+    let checker = RoundModel::new(setting).checker().finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
     report::line(name, &checker, begin);
     checker.assert_properties();
 }
@@ -53,10 +54,22 @@ fn two_views_are_safe_with_restarts_and_a_liar_first() {
     explore("2 views, Byzantine aggregator of view 0, restarts, reduced", setting);
 }
 
-/// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views --nocapture`
+/// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views_are_safe --nocapture`
 #[test]
 #[ignore = "long: never run to the end"]
 fn three_views_are_safe() {
-    let setting = Setting { views: 3, reduced: true, frugal: true, wrong: false, ..Setting::default() };
+    let setting =
+        Setting { views: 3, reduced: true, frugal: true, evidence: false, wrong: false, ..Setting::default() };
     explore("3 views, Byzantine aggregator of view 0, reduced", setting);
+}
+
+/// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views_at_random --nocapture`
+#[test]
+#[ignore = "a minute for each place of the liar"]
+fn three_views_at_random_are_safe() {
+    for view in 0..3 {
+        let setting = Setting { views: 3, byzantine: vec![view], quotient: false, ..Setting::default() };
+        let name = format!("3 views, Byzantine aggregator of view {view}");
+        walk::through(&name, &RoundModel::new(setting), 300, 1_000_000);
+    }
 }

@@ -66,6 +66,13 @@ impl Member {
         }
     }
 
+    /// What comes of a final record, whatever the member's state: it says no more, and where its machine stands is forgotten.
+    pub(crate) fn commits(&mut self, network: &Network, record: Digest) {
+        self.machine = network.machine(self.index);
+        self.committed = Some(record);
+        self.caught = false;
+    }
+
     /// Hands a message to the machine.
     pub(crate) fn hear(&mut self, network: &Network, message: &Verified) {
         self.drive(network, Input::Message(message.clone()));

@@ -51,9 +51,12 @@ pub(crate) struct Setting {
     pub(crate) quotient: bool,
     /// Steps that cannot change what a member will say are left out ([`reduction::open`]).
     pub(crate) reduced: bool,
-    /// What is decided arrives as a certificate and not as votes, which comes to the same (`equivalence.rs`), and a member's
-    /// state is forgotten once its steps are known: for explorations that would not fit into memory. Needs `quotient`.
+    /// For explorations that would not end otherwise ([`reduction::is_left_out`]); a member's state is forgotten once its steps
+    /// are known. Needs `quotient`.
     pub(crate) frugal: bool,
+    /// An honest aggregator may have a proof that the liar lies, and then proposes another record than without. Either is one
+    /// record, so that this adds another name for what happens already.
+    pub(crate) evidence: bool,
     /// Number of voters.
     pub(crate) voters: u8,
     /// The rule that is broken.
@@ -71,6 +74,7 @@ impl Default for Setting {
             quotient: true,
             reduced: false,
             frugal: false,
+            evidence: true,
             voters: 4,
             mutant: None,
         }
@@ -121,7 +125,7 @@ pub(crate) struct RoundModel {
 impl RoundModel {
     pub(crate) fn new(setting: Setting) -> Self {
         let network = Network::new(setting.views, &setting.byzantine, setting.voters);
-        let vocabulary = Vocabulary::new(&network, setting.values, setting.wrong);
+        let vocabulary = Vocabulary::new(&network, &setting);
         let honest = network.honest();
         assert!(honest.len() <= HONEST && network.byzantine.len() < network.quorum().quorum);
         let mut steps: Vec<Step> = (0..vocabulary.votes.len()).map(Step::Votes).collect();
@@ -158,13 +162,14 @@ impl RoundModel {
         let mut fresh: Vec<u32> = vec![0];
         while let Some(number) = fresh.pop() {
             let summary = places.summaries[number as usize];
+            let view = places.locals[number as usize].as_deref().map_or(0, |local| local.member.machine.position().1);
             for step in self.open_steps(&summary, (u128::MAX, u128::MAX)) {
+                if self.setting.frugal && reduction::is_left_out(self.steps[usize::from(step)], view) {
+                    continue;
+                }
                 let known = places.summaries.len() as u32;
                 self.compute(&mut places, number, step);
                 fresh.extend(known..places.summaries.len() as u32);
-            }
-            if std::env::var_os("MODEL_PROGRESS").is_some() && places.summaries.len() % 10_000 == 0 {
-                eprintln!("member {place}: {} states, {} to do", places.summaries.len(), fresh.len());
             }
             if self.setting.frugal {
                 places.locals[number as usize] = None;
@@ -214,7 +219,7 @@ impl RoundModel {
             votes: local.votes,
             proposals: local.proposals,
             open,
-            open_to_evidence: reduction::open_to_evidence(&self.network, &self.setting, local),
+            open_to_evidence: self.setting.evidence && reduction::open_to_evidence(&self.network, &self.setting, local),
             committed: local.member.committed.map(|record| self.vocabulary.record(&record)),
             blames_honest: local.member.blames_honest,
         }

@@ -1,10 +1,11 @@
 //! Which steps can make a difference: the others are left out, each for a reason.
 
 use fedswarm_protocol::envelope::Kind;
+use fedswarm_protocol::round::Timer;
 
 use crate::model::Setting;
 use crate::network::Network;
-use crate::steps::{Local, Mutant};
+use crate::steps::{Local, Mutant, Step};
 use crate::vocabulary::{Vocabulary, Vote};
 
 /// The votes and proposals whose arrival can make a difference to a member.
@@ -68,6 +69,18 @@ pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting
         }
     }
     (votes, proposals)
+}
+
+/// Left out besides in a frugal exploration:
+/// 7. timers of other views than the member's, and those of the first phases: the machine does nothing when they fire;
+/// 8. votes: what is decided arrives as a certificate, which comes to the same (`equivalence.rs`);
+/// 9. what a machine makes of a final record: it takes it, whatever else it knows (`equivalence.rs`), and is silent.
+pub(crate) fn is_left_out(step: Step, present: u32) -> bool {
+    match step {
+        Step::Timer(Timer::View { view, .. } | Timer::Repropose { view, .. }) => view != present,
+        Step::Timer(_) => true,
+        _ => false,
+    }
 }
 
 /// Whether a proof against a Byzantine member can make a difference to a member. All that it changes is what the member

@@ -114,7 +114,11 @@ pub(crate) fn step(network: &Network, vocabulary: &Vocabulary, setting: &Setting
         }
         Step::Final(index) => {
             let vote = vocabulary.votes[index];
-            member.hear(network, &network.committed(vocabulary.proposal_of(vote.record), vote.view));
+            if setting.frugal {
+                member.commits(network, vocabulary.digest(vote));
+            } else {
+                member.hear(network, &network.committed(vocabulary.proposal_of(vote.record), vote.view));
+            }
         }
         Step::Evidence => member.hear(network, &network.evidence(network.byzantine[0])),
         Step::Timer(timer) => {

@@ -5,6 +5,7 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::{Message, Proposal};
 
 use crate::member::Member;
+use crate::model::Setting;
 use crate::network::Network;
 
 /// A vote, as it is counted.
@@ -31,9 +32,10 @@ pub(crate) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// With `values` different valid records of each Byzantine aggregator, one to three, and with one that is
-    /// wrong, if `wrong_ones`.
-    pub(crate) fn new(network: &Network, values: usize, wrong_ones: bool) -> Self {
+    /// With so many different valid records of each Byzantine aggregator, one to three, and with one that is wrong, as the
+    /// setting says.
+    pub(crate) fn new(network: &Network, setting: &Setting) -> Self {
+        let (values, wrong_ones) = (setting.values, setting.wrong);
         let mut this = Self { records: Vec::new(), valid: 0, votes: Vec::new(), proposals: Vec::new(), byzantine: 0 };
         let mut wrong = Vec::new();
         // Fresh proposals of every view; their records are all there is to propose again later.
@@ -41,7 +43,8 @@ impl Vocabulary {
         for view in 0..network.views {
             let leader = network.leader(view);
             let lies = network.byzantine.contains(&leader);
-            let mut mine = if lies { different(network, view, values) } else { honest(network, view) };
+            let mut mine =
+                if lies { different(network, view, values) } else { honest(network, view, setting.evidence) };
             this.records.extend(mine.iter().map(|p| p.record.hash().unwrap()));
             for again in (0..view).flat_map(|since| fresh.iter().map(move |p| (since, p))) {
                 let (since, proposal) = again;
@@ -162,9 +165,9 @@ fn fresh(network: &Network, view: u32, receipts: &[u16], caught: Option<u16>) ->
 
 /// What an honest aggregator proposes: if it has caught a liar by then, a record that evicts it, and leaves its update out.
 /// The aggregator of view 0 proposes before the exploration begins.
-fn honest(network: &Network, view: u32) -> Vec<Proposal> {
+fn honest(network: &Network, view: u32, evidence: bool) -> Vec<Proposal> {
     let all: Vec<u16> = network.voters().collect();
-    let evicting = network.byzantine.first().filter(|_| view > 0);
+    let evicting = network.byzantine.first().filter(|_| evidence && view > 0);
     [None]
         .into_iter()
         .chain(evicting.map(|liar| Some(*liar)))

@@ -37,13 +37,19 @@ pub(super) type Global = [u32; HONEST];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Step {
     Proposal(u32),
-    /// So many equal votes that they decide.
+    /// So many equal votes that they decide. Votes to nullify are of those that signed them; whose others are makes no
+    /// difference.
     Quorum {
         said: u32,
+        signers: u8,
         with: u8,
     },
-    /// One vote less, and whatever the liar, who has no vote, can say.
-    Impostor(u32),
+    /// One vote less, of honest members that have signed (one bit each: what they have not said might contradict what they
+    /// have), and whatever the liar, who has no vote, can say.
+    Impostor {
+        said: u32,
+        signers: u8,
+    },
     /// Somebody that holds a record final sends it.
     Final {
         said: u32,
@@ -259,17 +265,23 @@ impl Epochs {
                 continue;
             }
             let decides = honest + usize::from(liar_votes) >= quorum;
-            let finalize = vote.0.kind == Kind::Finalize;
+            let (finalize, nullify) = (vote.0.kind == Kind::Finalize, vote.0.kind == Kind::Nullify);
+            let signed = (0..HONEST).filter(|p| peers[*p].votes.contains(&number));
+            let signers = signed.fold(0, |set, p| set | 1 << p);
             let knows = peer.heard.contains(&vote.0.view) || leads;
             // Only what comes before a proposal needs to come with operations.
             if decides && votes && vote.0.round == round && (!finalize || knows) {
-                steps.extend(withs.clone().map(|with| Step::Quorum { said: number, with }));
+                steps.extend(withs.clone().map(|with| Step::Quorum {
+                    said: number,
+                    signers: if nullify { signers } else { u8::MAX },
+                    with,
+                }));
             } else if decides && finalize && vote.0.round >= round {
                 steps.extend(withs.clone().map(|with| Step::Final { said: number, with }));
             }
             let mutant = world.mutant == Some(Mutant::OldQuorum);
             if (!liar_votes || mutant) && votes && honest + 1 >= quorum && vote.0.round == round {
-                steps.push(Step::Impostor(number));
+                steps.push(Step::Impostor { said: number, signers });
             }
         }
     }
@@ -281,6 +293,11 @@ impl Epochs {
         let Proposal { record, body, .. } = body(proposal).clone();
         let certificate = self.world.certificate(committee, signers, &said.0, said.1);
         Committed { record, body, certificate }
+    }
+
+    /// Whether an honest member is in a set.
+    fn signed(&self, signers: u8, who: usize) -> bool {
+        self.world.honest.iter().position(|h| *h == who).is_some_and(|place| signers & 1 << place != 0)
     }
 
     /// Voters of a member's epoch, the liar first: whose votes they are makes no difference.
@@ -295,10 +312,14 @@ impl Epochs {
         let quorum = peer.quorum().quorum;
         match step {
             Step::Proposal(number) => peer.hear(world, self.proposals.get(number).bytes()),
-            Step::Quorum { said, with } => {
+            Step::Quorum { said, signers, with } => {
                 let said = self.votes.get(said);
                 let missing = quorum - usize::from(peer.votes.contains(&said));
-                let others: Vec<usize> = self.voters(&peer).filter(|who| *who != peer.who).take(missing).collect();
+                let others: Vec<usize> = self
+                    .voters(&peer)
+                    .filter(|who| *who != peer.who && (*who == world.liar || self.signed(signers, *who)))
+                    .take(missing)
+                    .collect();
                 peer.with_operations(world, &self.operations(with), |peer| {
                     for who in others {
                         let vote = world.vote(before.committee(), who, &said.0, said.1);
@@ -307,11 +328,11 @@ impl Epochs {
                 });
                 self.takes_effect_early(&mut peer, &said);
             }
-            Step::Impostor(said) => {
+            Step::Impostor { said, signers } => {
                 let said = self.votes.get(said);
                 let missing = quorum - 1 - usize::from(peer.votes.contains(&said));
-                let others = self.voters(&peer).filter(|who| ![peer.who, world.liar].contains(who));
-                let others: Vec<usize> = others.take(missing).collect();
+                let signed = (0..HONEST).filter(|p| signers & 1 << p != 0).map(|p| world.honest[p]);
+                let others: Vec<usize> = signed.filter(|who| *who != peer.who).take(missing).collect();
                 for who in &others {
                     let vote = world.vote(before.committee(), *who, &said.0, said.1);
                     peer.hear(world, vote.bytes());
@@ -384,7 +405,7 @@ impl Epochs {
         let before = &seen.peer;
         // If nothing is proposed then operations make no difference yet.
         let without = match step {
-            Step::Quorum { said, with: 1.. } => Some(Step::Quorum { said, with: 0 }),
+            Step::Quorum { said, signers, with: 1.. } => Some(Step::Quorum { said, signers, with: 0 }),
             Step::Final { said, with: 1.. } => Some(Step::Final { said, with: 0 }),
             _ => None,
         };
@@ -399,7 +420,7 @@ impl Epochs {
                 }
                 match step {
                     // Votes that decide nothing may as well have come later.
-                    Step::Impostor(_) if after.says_the_same(before) => number,
+                    Step::Impostor { .. } if after.says_the_same(before) => number,
                     _ => self.number(place, after),
                 }
             }

@@ -193,9 +193,12 @@ impl Peer {
                         inputs.extend(others.filter(|m| Some(m.author()) != self.machine.me()).map(Input::Message));
                     }
                     Effect::Sign { slot, message } if slot.round <= ROUNDS && slot.view < world.views => {
-                        let place = self.machine.me().unwrap_or(NOBODY);
+                        // The machine may be in the next epoch by the time that its last words in this one are signed.
+                        let now = self.machine.committee();
+                        let known = self.committees.get(slot.epoch as usize).filter(|_| now.epoch != slot.epoch);
+                        let committee = [Arc::clone(known.unwrap_or(now))];
+                        let place = world.place(&committee[0], self.who).unwrap_or(NOBODY);
                         let bytes = world.seal(self.who, place, &slot, &message);
-                        let committee = [Arc::clone(self.machine.committee())];
                         let signed = world.open(&committee, &bytes).expect("nobody takes what it says");
                         self.note(&signed);
                         inputs.push_back(Input::Message(signed));

@@ -17,7 +17,7 @@ use crate::report;
 
 fn explore(name: &str, setting: Setting) {
     let begin = report::now();
-    let checker = Receipts::new(setting).checker().spawn_dfs().join();
+    let checker = Receipts::new(setting).checker().finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
     report::counts(name, &checker, begin);
     checker.assert_properties();
 }
