@@ -6,8 +6,9 @@ use crate::journal::Seen;
 use crate::network::{Founded, NODES, Run, SPARE};
 use crate::world::{address, within};
 
-/// More than are over before the sides are together again.
-const ROUNDS: u64 = 10;
+/// More than are over before the sides are together again: connections may need seconds, a round without some members half of
+/// one, and with all of them far less.
+const ROUNDS: u64 = 60;
 
 const COLLECT_MS: u64 = 500;
 
