@@ -7,7 +7,7 @@ use crate::network::{Founded, NODES, Run, SPARE};
 use crate::world::{address, within};
 
 /// More than are over before the sides are together again.
-const ROUNDS: u64 = 10;
+const ROUNDS: u64 = 24;
 
 const COLLECT_MS: u64 = 500;
 
