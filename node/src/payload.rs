@@ -1,7 +1,7 @@
 //! From a trained delta to bytes that others check, and back.
 
 use fedswarm_protocol::blob;
-use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::payload;
@@ -19,8 +19,10 @@ pub type Mismatch = String;
 pub fn make(manifest: &Manifest, base: Digest, delta: &[f32], samples: u32) -> Result<(UpdateHeader, Vec<u8>), Error> {
     let schema = &manifest.schema;
     let exact = schema.quantise(delta).map_err(fedswarm_learning::Error::from)?;
-    // The base makes the rounding differ from round to round, so that it does not add up.
-    let wire = manifest.codec.encode(&exact, schema, &base);
+    // Rounding must differ from round to round and from author to author, so that it does not add up, and be the same in every
+    // run in which the same is learnt. The base would not do: a record also names receipts, aggregator and view.
+    let seed = hash("rounding of an update", &exact.to_bytes());
+    let wire = manifest.codec.encode(&exact, schema, &seed);
     let decoded = manifest.codec.decode(&wire, schema).map_err(|e| Error::Corrupt(e.to_string()))?;
     let header = UpdateHeader {
         base,
@@ -76,6 +78,8 @@ mod tests {
             let delta: Vec<f32> = (0..manifest.schema.len()).map(|i| (i as f32).sin() / 50.0).collect();
             let (header, wire) = make(&manifest, Digest([2; 32]), &delta, 10).unwrap();
             assert!(check(&manifest, &header, &wire).is_ok(), "{codec}");
+            let (_, again) = make(&manifest, Digest([3; 32]), &delta, 10).unwrap();
+            assert!(again == wire, "{codec}: who aggregated the round before has no say in what is sent");
             let mut other = wire.clone();
             other[5] ^= 1;
             assert!(check(&manifest, &header, &other).is_err(), "{codec}: other bytes");
