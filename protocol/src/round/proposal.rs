@@ -105,8 +105,10 @@ impl State {
             self.round.proposed.insert(view);
         }
         self.round.proposals.insert(view, Known { record, forced: false, message });
-        self.try_judge(out);
+        // A record that is final needs no vote any more; and one that is signed in the step that closes the epoch would be
+        // sealed with the place of the next.
         self.try_commit(out);
+        self.try_judge(out);
     }
 
     /// Phase 4. Called whenever something changes that a verdict may be waiting for.

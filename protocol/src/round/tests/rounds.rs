@@ -371,3 +371,32 @@ fn a_third_statement_of_an_equivocator_is_taken_if_a_proposal_rests_on_it() {
     assert!(world.run_to(1), "three honest members of four go on");
     assert!(world.agreed());
 }
+
+#[test]
+fn a_proposal_that_is_final_already_is_committed_and_not_voted_on() {
+    let mut world = World::new(4, 1);
+    // Nothing to merge, so that a verdict takes no time.
+    world.untrained.extend(0..4);
+    let leader = world.aggregator(0);
+    let other = (leader + 1) % 4;
+    world.lost.insert((leader, Kind::Proposal));
+    let is_proposal = |bytes: &&Vec<u8>| Verifier::peek(bytes).unwrap().0.kind == Kind::Proposal;
+    let ready = |world: &World| world.state(other).round.receipts.len() == 4;
+    while !(ready(&world) && world.nodes[leader].log.iter().any(|bytes| is_proposal(&bytes))) {
+        assert!(world.advance());
+    }
+    let proposal = world.open(other, world.nodes[leader].log.iter().find(is_proposal).unwrap());
+    let Message::Proposal(body) = proposal.message() else { panic!() };
+    let record = Message::Vote(body.record.hash().unwrap());
+    let mut state = world.state(other).clone();
+    let mut undecided = state.clone();
+    let slot = Slot { kind: Kind::Finalize, epoch: 0, round: 1, view: 0 };
+    for i in (0..4).filter(|i| *i != other) {
+        state.handle(Input::Message(world.open(other, &world.sealed(i, &slot, &record))), Timestamp(0));
+    }
+    let signs = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Sign { .. }));
+    assert!(signs(&undecided.handle(Input::Message(proposal.clone()), Timestamp(0))), "it would be voted on");
+    let effects = state.handle(Input::Message(proposal), Timestamp(0));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Commit { .. })));
+    assert!(!signs(&effects), "{effects:?}");
+}

@@ -37,8 +37,8 @@ pub(super) type Global = [u32; HONEST];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Step {
     Proposal(u32),
-    /// So many equal votes that they decide. Votes to nullify are of those that signed them; whose others are makes no
-    /// difference.
+    /// So many equal votes that they decide. Whose they are makes no difference in one view; in two, in which a vote to nullify
+    /// may contradict one to finalize, they are of those that signed them.
     Quorum {
         said: u32,
         signers: u8,
@@ -265,7 +265,7 @@ impl Epochs {
                 continue;
             }
             let decides = honest + usize::from(liar_votes) >= quorum;
-            let (finalize, nullify) = (vote.0.kind == Kind::Finalize, vote.0.kind == Kind::Nullify);
+            let finalize = vote.0.kind == Kind::Finalize;
             let signed = (0..HONEST).filter(|p| peers[*p].votes.contains(&number));
             let signers = signed.fold(0, |set, p| set | 1 << p);
             let knows = peer.heard.contains(&vote.0.view) || leads;
@@ -273,7 +273,7 @@ impl Epochs {
             if decides && votes && vote.0.round == round && (!finalize || knows) {
                 steps.extend(withs.clone().map(|with| Step::Quorum {
                     said: number,
-                    signers: if nullify { signers } else { u8::MAX },
+                    signers: if world.views > 1 { signers } else { u8::MAX },
                     with,
                 }));
             } else if decides && finalize && vote.0.round >= round {
