@@ -69,6 +69,11 @@ struct Swarm {
 /// [`Error`]: bad input before anything is started or written, [`Error::Interrupted`] when `options.stop` was set,
 /// [`Error::Run`] when the swarm does not get through a round in time.
 pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Progress) -> Result<Results, Error> {
+    // On the heap: a run holds much while it waits.
+    Box::pin(carry_out(scenario, options, progress)).await
+}
+
+async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Progress) -> Result<Results, Error> {
     let began = options.began.unwrap_or_else(Instant::now);
     let prepared = Prepared::new(scenario)?;
     let scenario = &prepared.scenario;
@@ -107,7 +112,7 @@ pub async fn run(scenario: &Scenario, options: &Options, progress: &mut dyn Prog
         progress.note(&format!("going on after round {}", seen.rounds_done()));
     }
     let kept = options.keep_inputs.map(|limit| Inputs::begin(&out, limit)).transpose()?;
-    let mut swarm = start(&prepared, &trainers, kept.as_ref(), unfinished.as_ref()).await?;
+    let mut swarm = start(&prepared, &trainers, kept.as_ref(), unfinished.as_deref()).await?;
     if unfinished.is_some() {
         for node in &swarm.nodes {
             seen.catch_up(&node.records()?);

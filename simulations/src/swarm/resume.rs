@@ -32,7 +32,7 @@ pub(super) enum Found {
     /// All of it.
     Finished(Box<Results>),
     /// Some of it, or nothing yet.
-    Begun(Unfinished),
+    Begun(Box<Unfinished>),
 }
 
 /// The folder of an unfinished run.
@@ -85,7 +85,7 @@ impl Unfinished {
             // Nodes that got nowhere before they were stopped begin anew.
             run.clear_nodes()?;
         }
-        Ok(Found::Begun(run))
+        Ok(Found::Begun(Box::new(run)))
     }
 
     /// The folder of a node.
@@ -108,7 +108,7 @@ impl Unfinished {
     ///
     /// # Errors
     /// A folder that cannot be removed.
-    pub(super) fn remove(self) -> Result<(), Error> {
+    pub(super) fn remove(&self) -> Result<(), Error> {
         fs::remove_dir_all(&self.folder).map_err(Error::io("remove", &self.folder))
     }
 
