@@ -17,8 +17,9 @@ const SAMPLES: usize = 32;
 /// Waits for a quorum of updates that are remembered.
 const TRAININGS: usize = 5;
 
-/// Decided rounds before anything is adapted: the first ones hold connections being made and caches being filled.
-const LEAST_DECISIONS: usize = 3;
+/// Decided rounds before anything is adapted. One is enough, since of a few samples the longest counts, and half as much again; and
+/// a node that has just come back should not hold up the others, whose timers are short already.
+const LEAST_DECISIONS: usize = 1;
 
 /// Least `D`. Too low and a busy core looks like a dead aggregator.
 const LEAST_D: Duration = Duration::from_millis(50);
@@ -186,9 +187,11 @@ mod tests {
     #[test]
     fn nothing_is_adapted_before_enough_is_known() {
         let mut pace = Pace::new();
-        rounds(&mut pace, 2, 100 * MS, 10 * MS);
         pace.stopwatch().round_trip(id(1), MS);
-        assert_eq!(pace.tempo(1, 1_500), Tempo::default());
+        assert_eq!(pace.tempo(1, 1_500), Tempo::default(), "no round was decided");
+        rounds(&mut pace, 1, 100 * MS, 10 * MS);
+        assert_eq!(pace.tempo(2, 1_500), Tempo::default(), "no quorum has answered");
+        assert_eq!(pace.tempo(1, 1_500).leader_ms, 150);
     }
 
     #[test]
