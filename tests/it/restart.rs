@@ -1,5 +1,7 @@
 //! A node that dies after it has published its update comes back with the same update and the same private state.
 
+use std::time::Duration;
+
 use fedswarm_node::{CrashPoint, NodeEvent, Storage};
 use fedswarm_protocol::envelope::Kind;
 use fedswarm_protocol::manifest::Timers;
@@ -13,12 +15,14 @@ const ROUNDS: u64 = 8;
 async fn it_goes_on_where_it_was_and_never_trains_twice_for_a_round() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Storage::Folder(folder.path().to_owned());
-    let swarm = Swarm::new(3, ROUNDS, 100, Timers { collect_ms: 300, ..Timers::default() }).await;
+    // Two of three are a quorum: they must not decide a round before the third, whose disk may be slow, has had its say.
+    let swarm = Swarm::new(3, ROUNDS, 100, Timers { collect_ms: 10_000, ..Timers::default() }).await;
     let crash = CrashPoint { round: 2, kind: Kind::Receipt };
     let (dead, mut its_events) = swarm.start_in(0, 3, Some(crash), storage.clone()).await;
     let mut others = vec![swarm.start(1, 3, None).await, swarm.start(2, 3, None).await];
     // It stops before its receipt of round 2, so after its update of that round.
-    while its_events.recv().await.is_some() {}
+    let dies = async { while its_events.recv().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(30), dies).await.expect("it came past the place where it was to die");
     let trained = dead.with_member(|member| member.parameters());
     assert_eq!(trained, 2);
     drop(dead);

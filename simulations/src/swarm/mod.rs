@@ -122,7 +122,16 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
         Some(unfinished) => unfinished.save(seen.memory(), traffic(nodes, &earlier)),
         None => Ok(()),
     };
-    let watched = watch(&mut swarm, &mut seen, scenario, options, progress, keep).await;
+    let watched = watch(&mut swarm, &mut seen, scenario, options, progress, &keep).await;
+    if watched.is_err() {
+        for node in &swarm.nodes {
+            node.shutdown().await;
+        }
+        while let Ok((node, event)) = swarm.events.try_recv() {
+            seen.take(node, event);
+        }
+        keep(&seen, &swarm.nodes)?;
+    }
     let results = match watched {
         Ok(()) => collect(&swarm, seen, &prepared, options, &earlier),
         Err(error) => Err(error),
@@ -222,7 +231,7 @@ async fn watch(
     scenario: &Scenario,
     options: &Options,
     progress: &mut dyn Progress,
-    keep: impl Fn(&observe::Observer, &[NodeHandle]) -> Result<(), Error>,
+    keep: &impl Fn(&observe::Observer, &[NodeHandle]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut last = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(200));
@@ -235,14 +244,15 @@ async fn watch(
                 if let NodeEvent::Failed { reason } = &event {
                     return Err(Error::Run(format!("{} stopped: {reason}", seen.name(node))));
                 }
+                let measured = matches!(event, NodeEvent::Measured(_));
                 if seen.take(node, event) {
                     last = Instant::now();
                 }
-                let done = seen.rounds_done();
                 while let Some(round) = seen.next_round() {
                     progress.round(&round);
                 }
-                if seen.rounds_done() > done {
+                // A node that has gone on measures a round no more.
+                if measured {
                     keep(seen, &swarm.nodes)?;
                 }
             }
