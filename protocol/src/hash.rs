@@ -56,7 +56,7 @@ impl fmt::Debug for Digest {
 /// `H(context, message)`: BLAKE3 in key-derivation mode, with the context as its domain.
 #[must_use]
 pub fn hash(context: &str, message: &[u8]) -> Digest {
-    let key = context_key(context, || format!("fedswarm v1 {context}"));
+    let key = context_key(context);
     let mut hasher = blake3::Hasher::new_from_context_key(&key);
     hasher.update(message);
     Digest(*hasher.finalize().as_bytes())
@@ -68,7 +68,7 @@ const MAX_CONTEXTS: usize = 128;
 
 /// The key of a context. It follows from the context alone, and is remembered because deriving it costs as much as hashing
 /// a short message.
-fn context_key(context: &str, domain: impl FnOnce() -> String) -> ContextKey {
+fn context_key(context: &str) -> ContextKey {
     thread_local! {
         static KNOWN: RefCell<BTreeMap<String, ContextKey>> = const { RefCell::new(BTreeMap::new()) };
     }
@@ -76,7 +76,7 @@ fn context_key(context: &str, domain: impl FnOnce() -> String) -> ContextKey {
         if let Some(key) = known.get(context) {
             return *key;
         }
-        let key = hash_derive_key_context(&domain());
+        let key = hash_derive_key_context(&format!("fedswarm v1 {context}"));
         if known.len() < MAX_CONTEXTS {
             known.insert(context.to_owned(), key);
         }

@@ -27,13 +27,8 @@ pub(crate) fn run(scenario: &Scenario, json: bool) -> Result<(), Failure> {
         println!("last record {}, {} rounds not in their first view", outcome.record, outcome.late_views);
     }
     if let Some(broken) = outcome.broken {
-        return Err(Failure::failed(format!(
-            "{} does not hold after {:.1} s of virtual time: {}; the same command with --seed {} repeats it",
-            broken.rule,
-            broken.at_ms as f64 / 1e3,
-            broken.what,
-            options.seed
-        )));
+        let text = format!("{broken}; the same command with --seed {} repeats it", options.seed);
+        return Err(Failure::failed(text));
     }
     if outcome.rounds < scenario.rounds {
         let text = format!("only {} of {} rounds became final; give faults an end", outcome.rounds, scenario.rounds);

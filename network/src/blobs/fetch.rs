@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use fedswarm_protocol::blob::MAX_BLOB_BYTES;
+use fedswarm_protocol::hash::Digest;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
@@ -72,7 +73,7 @@ where
             continue;
         };
         fetch.answered(task, holder, question, answer, asked.elapsed());
-        if fetch.is_done() {
+        if fetch.blob.is_whole() {
             return Ok(());
         }
     }
@@ -223,7 +224,7 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    fn take_list(&mut self, list: Vec<fedswarm_protocol::hash::Digest>) -> Result<(), HolderFault> {
+    fn take_list(&mut self, list: Vec<Digest>) -> Result<(), HolderFault> {
         if !self.blob.take_list(list) {
             return Err(HolderFault::BadList);
         }
@@ -237,10 +238,6 @@ impl<'a> Fetch<'a> {
         }
         self.tasks[task].done = true;
         Ok(())
-    }
-
-    fn is_done(&self) -> bool {
-        self.blob.is_whole()
     }
 
     /// Whether something is missing that nobody is left to be asked for.

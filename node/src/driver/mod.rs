@@ -156,18 +156,15 @@ pub async fn start(
     rules.checkpoint = config.checkpoint;
     let rules = Arc::new(rules);
     let network_id = rules.constants.network;
-    let folder = match &config.storage {
-        Storage::Memory(_) => None,
-        Storage::Folder(folder) | Storage::SharedFolder(folder, _) => Some(folder.clone()),
+    let (folder, interner) = match config.storage {
+        Storage::Folder(folder) => (Some(folder), Interner::default()),
+        Storage::Memory(interner) => (None, interner),
+        Storage::SharedFolder(folder, interner) => (Some(folder), interner),
     };
-    let (store, blobs) = match &config.storage {
-        Storage::Memory(interner) => (Store::in_memory(), Blobs::open(None, interner.clone())?),
-        Storage::Folder(folder) | Storage::SharedFolder(folder, _) => {
-            let interner = match &config.storage {
-                Storage::SharedFolder(_, interner) => interner.clone(),
-                _ => Interner::default(),
-            };
-            let blobs = Blobs::open(Some(folder.join(layout::BLOBS)), interner)?;
+    let blobs = Blobs::open(folder.as_ref().map(|folder| folder.join(layout::BLOBS)), interner)?;
+    let store = match &folder {
+        None => Store::in_memory(),
+        Some(folder) => {
             let key = config.secret.public().0;
             let store = Store::open(&folder.join(layout::STORE), network_id.as_bytes(), &key)?;
             // With its manifest the folder can be verified wherever it is taken.
@@ -175,7 +172,7 @@ pub async fn start(
             if !copy.exists() {
                 founding::save(&manifest, &copy)?;
             }
-            (store, blobs)
+            store
         }
     };
     blobs.insert(manifest.schema.genesis(&manifest.genesis_seed).to_bytes(), 0)?;

@@ -69,39 +69,24 @@ impl VirtualTime {
     /// The world that a scenario describes; its manifest's own numbers are filled in later.
     #[must_use]
     pub fn options(&self, seed: u64, members: u16, rounds: u64) -> Options {
-        let Self {
-            min_inputs,
-            rounds_after,
-            faults_ms,
-            signatures,
-            links,
-            disks,
-            work,
-            faults,
-            vices,
-            lie_on,
-            churn,
-            strangers,
+        let mut options = Options { seed, members, rounds, ..Options::default() };
+        // Every field by its name: none is forgotten.
+        Self {
+            min_inputs: options.min_inputs,
+            rounds_after: options.rounds_after,
+            faults_ms: options.faults_ms,
+            signatures: options.signatures,
+            links: options.links,
+            disks: options.disks,
+            work: options.work,
+            faults: options.faults,
+            vices: options.vices,
+            lie_on: options.lie_on,
+            churn: options.churn,
+            strangers: options.strangers,
             training: _,
         } = self.clone();
-        Options {
-            seed,
-            members,
-            rounds,
-            rounds_after,
-            min_inputs,
-            faults_ms,
-            signatures,
-            links,
-            disks,
-            work,
-            faults,
-            vices,
-            lie_on,
-            churn,
-            strangers,
-            ..Options::default()
-        }
+        options
     }
 
     /// The world of a scenario whose members do not train, with the scenario's waiting times.

@@ -80,8 +80,7 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
     let out = scenario.out_dir();
     let (count, rounds) = (prepared.setups.len(), scenario.rounds);
     progress.started(&RunStart { label: scenario.method.clone(), nodes: count, rounds });
-    let unfinished = if options.resume { find(scenario, &out)? } else { None };
-    let mut unfinished = match unfinished {
+    let mut unfinished = match options.resume.then(|| find(scenario, &out)).transpose()? {
         Some(Found::Finished(results)) => {
             progress.note("this run is finished; these are its results");
             progress.finished(&results.summary);
@@ -123,23 +122,18 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
         None => Ok(()),
     };
     let watched = watch(&mut swarm, &mut seen, scenario, options, progress, &keep).await;
-    if watched.is_err() {
-        for node in &swarm.nodes {
-            node.shutdown().await;
-        }
+    // What they sent and certified can still be read.
+    for node in &swarm.nodes {
+        node.shutdown().await;
+    }
+    if let Err(error) = watched {
         while let Ok((node, event)) = swarm.events.try_recv() {
             seen.take(node, event);
         }
         keep(&seen, &swarm.nodes)?;
+        return Err(error);
     }
-    let results = match watched {
-        Ok(()) => collect(&swarm, seen, &prepared, options, &earlier),
-        Err(error) => Err(error),
-    };
-    for node in &swarm.nodes {
-        node.shutdown().await;
-    }
-    let results = results?;
+    let results = collect(&swarm, seen, &prepared, options, &earlier)?;
     inputs::clear(&out)?;
     if let Some(note) = kept.map(|kept| kept.end(rounds, &out)).transpose()?.flatten() {
         progress.note(&note);
@@ -153,12 +147,12 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
 }
 
 /// What there is of a run that may be gone on with.
-fn find(scenario: &Scenario, out: &Path) -> Result<Option<Found>, Error> {
+fn find(scenario: &Scenario, out: &Path) -> Result<Found, Error> {
     if scenario.transport == crate::scenario::Transport::Virtual {
         let text = "--resume: a virtual run is not kept; its seed repeats it";
         return Err(Error::Input(text.to_owned()));
     }
-    Unfinished::find(scenario, out).map(Some)
+    Unfinished::find(scenario, out)
 }
 
 /// Training threads when nobody says otherwise.

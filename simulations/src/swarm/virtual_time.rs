@@ -132,13 +132,7 @@ pub(super) fn run(
         return Err(Error::Interrupted { done: seen.rounds_done(), rounds, kept: false });
     }
     if let Some(broken) = outcome.broken {
-        return Err(Error::Run(format!(
-            "{} does not hold after {:.1} s of virtual time: {} (to repeat it: {})",
-            broken.rule,
-            broken.at_ms as f64 / 1e3,
-            broken.what,
-            options.command
-        )));
+        return Err(Error::Run(format!("{broken} (to repeat it: {})", options.command)));
     }
     // The last state is taken in after the last record.
     world.settle();

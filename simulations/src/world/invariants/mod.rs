@@ -35,6 +35,13 @@ pub struct Break {
     pub at_ms: u64,
 }
 
+impl std::fmt::Display for Break {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.at_ms as f64 / 1e3;
+        write!(f, "{} does not hold after {seconds:.1} s of virtual time: {}", self.rule, self.what)
+    }
+}
+
 /// Watches a world.
 #[derive(Debug)]
 pub struct Monitor {
