@@ -12,7 +12,7 @@ use divan::{Bencher, black_box};
 use fedswarm_learning::architectures::architecture;
 use fedswarm_learning::data::{ImageShape, PeerData, Split};
 use fedswarm_learning::device::DeviceKind;
-use fedswarm_learning::methods::{MemberSetup, Task, method};
+use fedswarm_learning::methods::{MemberSetup, Task, init_digest, method};
 use fedswarm_learning::training::TrainConfig;
 use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal};
 use fedswarm_protocol::hash::Digest;
@@ -128,6 +128,7 @@ fn steps(bencher: Bencher<'_, '_>, name: &str, model: &str, batch: usize) {
         train: TrainConfig { batch, ..TrainConfig::default() },
         seed: 1,
         init_seed: 1,
+        common: init_digest(1),
         device: DeviceKind::Flex,
     };
     let mut member = method(name).unwrap().member(setup).unwrap();

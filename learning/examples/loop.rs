@@ -184,6 +184,7 @@ impl Run<'_> {
             train: TrainConfig { epochs: self.central, momentum: 0.9, ..self.train.clone() },
             seed,
             init_seed: seed,
+            common: init_digest(seed),
             device: self.device,
         })?;
         let update = member.train(&AtomicBool::new(false))?;
@@ -204,6 +205,7 @@ impl Run<'_> {
                 train: self.train.clone(),
                 seed: seed.wrapping_mul(1_000_003).wrapping_add(i as u64),
                 init_seed: seed,
+                common: init_digest(seed),
                 device: self.device,
             })?);
         }

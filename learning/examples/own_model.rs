@@ -15,7 +15,7 @@ use fedswarm_learning::Error;
 use fedswarm_learning::architectures::{Architecture, layers};
 use fedswarm_learning::data::{ImageShape, PeerData, Split};
 use fedswarm_learning::device::DeviceKind;
-use fedswarm_learning::methods::{MemberSetup, Task, method};
+use fedswarm_learning::methods::{MemberSetup, Task, init_digest, method};
 use fedswarm_learning::parameters::{ParamSpec, Weights};
 use fedswarm_learning::training::TrainConfig;
 
@@ -77,6 +77,7 @@ pub(crate) fn main() -> Result<(), Error> {
         train: TrainConfig::default(),
         seed: 1,
         init_seed: 1,
+        common: init_digest(1),
         device: DeviceKind::Flex,
     })?;
     let before = member.evaluate()?;

@@ -82,6 +82,9 @@ pub enum Error {
     /// A device that failed to hand data back.
     #[error("device: {0}")]
     Device(String),
+    /// A generator that cannot be read, built or run.
+    #[error("generator: {0}")]
+    Generator(String),
     /// A schema or vector that the protocol refuses.
     #[error(transparent)]
     Tensor(#[from] TensorError),

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use fedswarm_protocol::hash::Digest;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -169,6 +170,7 @@ fn rebuild(
         train: TrainConfig::default(),
         seed: 0,
         init_seed: 0,
+        common: Digest::ZERO,
         device,
     })?;
     member.import(tensors)?;

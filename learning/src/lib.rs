@@ -5,6 +5,7 @@
 //! * [`parameters`]: weights as flat vectors, so that merging, checkpoints and files treat every model alike.
 //! * [`data`] and [`partition`]: labelled images, and who holds which.
 //! * [`device`]: where tensors live.
+//! * [`generator`] and [`transfer`]: pretrained generators, and what peers learn from them.
 //! * [`export`]: trained models as safetensors files.
 
 pub mod architectures;
@@ -12,9 +13,11 @@ pub mod data;
 pub mod device;
 mod error;
 pub mod export;
+pub mod generator;
 pub mod methods;
 pub mod parameters;
 pub mod partition;
 pub mod training;
+pub mod transfer;
 
 pub use error::Error;

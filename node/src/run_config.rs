@@ -202,6 +202,7 @@ impl RunConfig {
             train: TrainConfig { batch, lr, epochs, momentum, ..TrainConfig::default() },
             seed,
             init_seed: Stream::new("initial weights of a network", &[manifest.genesis_seed.as_bytes()]).next_u64(),
+            common: manifest.genesis_seed,
             device: self.device.parse::<DeviceKind>()?,
         };
         Ok((method.member(setup)?, card))

@@ -62,7 +62,7 @@ impl Member for NoisyMember {
     fn train(&mut self, _: &AtomicBool) -> Result<LocalUpdate, Error> {
         self.trained += 1;
         let delta = (0..self.len).map(|_| self.stream.unit() as f32 - 0.5).collect();
-        Ok(LocalUpdate { delta, samples: 10, loss: 0.0, steps: 1 })
+        Ok(LocalUpdate { delta, prototypes: Vec::new(), samples: 10, loss: 0.0, steps: 1 })
     }
 
     fn evaluate(&mut self) -> Result<Evaluation, Error> {

@@ -18,8 +18,10 @@ use crate::Error;
 use crate::architectures::{self, Architecture};
 use crate::data::{ImageShape, PeerData};
 use crate::device::DeviceKind;
+use crate::generator::Generator;
 use crate::parameters::{ParamSpec, Parameters, initial};
 use crate::training::{Lookahead, Part, Sgd, TrainConfig};
+use crate::transfer::{Host, Pairs, Prototype};
 
 pub use fedavg::FedAvg;
 pub use fedmoe::{FedMoe, Mix, Rates, Recipe};
@@ -64,6 +66,8 @@ pub struct MemberSetup {
     pub seed: u64,
     /// Fixes first weights; the same for all peers, so that equal architectures start equal (as in the reference code).
     pub init_seed: u64,
+    /// From what all peers must have alike without asking is drawn, such as a fixed classifier: a network's genesis seed.
+    pub common: Digest,
     /// Where it trains.
     pub device: DeviceKind,
 }
@@ -76,6 +80,7 @@ impl std::fmt::Debug for MemberSetup {
             .field("train", &self.train)
             .field("seed", &self.seed)
             .field("init_seed", &self.init_seed)
+            .field("common", &self.common)
             .field("device", &self.device)
             .finish_non_exhaustive()
     }
@@ -98,6 +103,27 @@ pub trait Method: Send + Sync {
     /// Architectures to deal out to peers that did not choose one.
     fn default_architectures(&self, task: &Task) -> Vec<&'static str>;
 
+    /// Length of the class prototypes that peers publish beside their update; nothing if they publish none.
+    fn prototype_len(&self, task: &Task) -> Option<usize> {
+        let _ = task;
+        None
+    }
+
+    /// The side of a peer that hosts this generator; nothing if the method has no use for one. `common` is what
+    /// [`MemberSetup::common`] is.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] if the generator does not fit the task.
+    fn host(
+        &self,
+        task: &Task,
+        generator: Arc<dyn Generator>,
+        common: &Digest,
+    ) -> Result<Option<Box<dyn Host>>, Error> {
+        let _ = (task, generator, common);
+        Ok(None)
+    }
+
     /// One peer's side.
     ///
     /// # Errors
@@ -112,6 +138,16 @@ pub trait Member: Send {
     /// # Errors
     /// [`Error::Length`] if it is not as long as the schema.
     fn install(&mut self, state: &[f32]) -> Result<(), Error>;
+
+    /// Takes in a generator's certified pairs, or that there are none (any more); called before
+    /// [`install`](Self::install) of the same round. A peer may decline them.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if they do not fit the task.
+    fn receive(&mut self, pairs: Option<&Pairs>) -> Result<(), Error> {
+        let _ = pairs;
+        Ok(())
+    }
 
     /// Trains for one round. `cancel` is looked at before every step. If it fails, the member is as it was before.
     ///
@@ -165,6 +201,8 @@ pub trait Member: Send {
 pub struct LocalUpdate {
     /// The shared parts after training minus the installed state, flat in schema order.
     pub delta: Vec<f32>,
+    /// Class prototypes, by ascending class, of the classes that the peer has; empty if the method has none.
+    pub prototypes: Vec<Prototype>,
     /// Training images, those that fill no batch included.
     pub samples: u32,
     /// Mean training loss over the steps; 0 if there were none.

@@ -232,7 +232,7 @@ impl<N: Network> Member for Learner<N> {
             Ok((loss, steps)) => {
                 let delta = self.shared()?.iter().zip(&self.base).map(|(new, old)| new - old).collect();
                 let samples = u32::try_from(self.setup.data.train.labels.len()).unwrap_or(u32::MAX);
-                Ok(LocalUpdate { delta, samples, loss, steps })
+                Ok(LocalUpdate { delta, prototypes: Vec::new(), samples, loss, steps })
             }
             Err(error) => {
                 (self.parts, self.epoch) = before;

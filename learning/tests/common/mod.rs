@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use fedswarm_learning::architectures::architecture;
 use fedswarm_learning::data::{ImageShape, PeerData, Split};
 use fedswarm_learning::device::DeviceKind;
-use fedswarm_learning::methods::{LocalUpdate, Member, MemberSetup, Task, method};
+use fedswarm_learning::methods::{LocalUpdate, Member, MemberSetup, Task, init_digest, method};
 use fedswarm_learning::training::TrainConfig;
 
 pub(crate) const INPUT: ImageShape = ImageShape { channels: 1, height: 16, width: 16 };
@@ -38,6 +38,7 @@ pub(crate) fn setup(model: &str) -> MemberSetup {
         train: TrainConfig { lr: 0.05, ..TrainConfig::default() },
         seed: 7,
         init_seed: 11,
+        common: init_digest(11),
         device: DeviceKind::Flex,
     }
 }

@@ -79,6 +79,7 @@ impl Prepared {
                 train: train.clone(),
                 seed: Stream::new("peer", &[&scenario.seed.to_le_bytes(), &(i as u64).to_le_bytes()]).next_u64(),
                 init_seed: scenario.seed,
+                common: init_digest(scenario.seed),
                 device,
             });
         }
