@@ -104,6 +104,15 @@ pub struct Status {
     pub wanted: Vec<UpdateRef>,
 }
 
+/// Why a voter wants a view to end before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Complaint {
+    /// The last connection to its aggregator is gone, and there is no proposal.
+    Unreachable,
+    /// Its aggregator's proposal is not what the rules say.
+    Refused,
+}
+
 /// Any message, decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message {
@@ -115,6 +124,8 @@ pub enum Message {
     Proposal(Box<Proposal>),
     /// A vote for this record; zero in a nullify vote. The slot says which kind.
     Vote(Digest),
+    /// A voter wants this view to end.
+    Complaint(Complaint),
     /// Where a member stands.
     Status(Status),
     /// A notarization, nullification or finalization; proves itself.
@@ -137,6 +148,7 @@ impl Message {
             Self::Receipt(m) => codec::encode(m),
             Self::Proposal(m) => codec::encode(m),
             Self::Vote(m) => codec::encode(m),
+            Self::Complaint(m) => codec::encode(m),
             Self::Status(m) => codec::encode(m),
             Self::Certificate(m) => codec::encode(m),
             Self::Committed(m) => codec::encode(m),

@@ -1,6 +1,6 @@
 //! Pretrained generators: from a latent vector to an image.
 //!
-//! A generator has two halves, as in StyleGAN: a *mapping* from noise `z` to a latent vector `w`, and a *synthesis* from `w`
+//! A generator has two halves, as in `StyleGAN`: a *mapping* from noise `z` to a latent vector `w`, and a *synthesis* from `w`
 //! to an image. Knowledge transfer (FedKTL, arXiv 2403.15760) needs both: samples of `w` to align prototypes with, and images
 //! of aligned prototypes.
 

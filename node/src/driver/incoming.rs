@@ -2,6 +2,7 @@
 
 use fedswarm_network::{Acceptance, Event, NodeId};
 use fedswarm_protocol::envelope::{EnvelopeError, Kind, NOBODY, Verifier};
+use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::round::Input;
 
 use super::Driver;
@@ -48,13 +49,17 @@ impl Driver {
         } else {
             self.peers.remove(&id);
         }
-        let Some(member) = self.members.iter().position(|m| *m == id) else { return };
+        if !self.members.contains(&id) {
+            return;
+        }
+        let key = PublicKey(id.0);
         if connected {
             self.connected.insert(id);
-            self.inputs.push_back(Input::Connected { member: member as u16 });
+            self.inputs.push_back(Input::Connected { key });
             self.submit(Some(id));
         } else {
             self.connected.remove(&id);
+            self.inputs.push_back(Input::Disconnected { key });
         }
         self.tell(NodeEvent::Peer { id, connected }).await;
     }

@@ -72,6 +72,8 @@ pub enum Kind {
     Certificate = 15,
     /// A finalised record with its proof.
     Committed = 16,
+    /// A voter's wish to end a view before its time.
+    Complaint = 17,
 }
 
 impl Kind {
@@ -87,6 +89,7 @@ impl Kind {
             14 => Self::Status,
             15 => Self::Certificate,
             16 => Self::Committed,
+            17 => Self::Complaint,
             _ => return None,
         })
     }
@@ -94,7 +97,7 @@ impl Kind {
     /// True for kinds that are about a view; the slot of any other kind has view 0.
     #[must_use]
     pub const fn has_view(self) -> bool {
-        self.is_vote() || matches!(self, Self::Proposal | Self::Certificate)
+        self.is_vote() || matches!(self, Self::Proposal | Self::Complaint | Self::Certificate)
     }
 
     /// True for messages that need no author: what is in them is proof enough, so anybody may pass them on. They are not
@@ -135,6 +138,7 @@ impl Kind {
             Self::Rotate => "rotate",
             Self::Invite => "invite",
             Self::Operation => "operation",
+            Self::Complaint => "complaint",
             Self::Status => "status",
             Self::Certificate => "certificate",
             Self::Committed => "committed",

@@ -242,6 +242,7 @@ impl Verifier {
                 }
                 Message::Vote(record)
             }
+            Kind::Complaint => Message::Complaint(codec::decode(body, limit).map_err(wrong)?),
             Kind::Status => Message::Status(codec::decode(body, limit).map_err(wrong)?),
             Kind::Certificate => {
                 let certificate: Certificate = codec::decode(body, limit).map_err(wrong)?;

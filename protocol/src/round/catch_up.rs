@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Effect, Event, LATER_PER_AUTHOR, Out, Payload, Recipient, State};
 use crate::envelope::{Kind, Slot, Verified};
+use crate::keys::PublicKey;
 use crate::membership::{Closing, Committee};
 use crate::message::{Committed, Message, RecordBody, Status, UpdateRef};
 
@@ -194,7 +195,9 @@ impl State {
         out.push(Effect::Say { to, slot: self.status_slot(), message: Message::Status(status) });
     }
 
-    pub(super) fn on_connected(&mut self, member: u16, out: &mut Out) {
+    pub(super) fn on_connected(&mut self, key: &PublicKey, out: &mut Out) {
+        self.lost.remove(key);
+        let Some(member) = self.committee.place(key) else { return };
         self.round.answered.remove(&member);
         self.ask(Recipient::One(member), out);
     }

@@ -2,6 +2,7 @@
 
 use crate::envelope::Verified;
 use crate::hash::Digest;
+use crate::keys::PublicKey;
 use crate::message::UpdateHeader;
 
 /// Milliseconds since any fixed moment; only stamped onto events, never kept in the state.
@@ -99,8 +100,13 @@ pub enum Input {
     Timer(Timer),
     /// A member can be reached.
     Connected {
-        /// Its place in the committee.
-        member: u16,
+        /// Its key: its place may be another one by the time that this is handled.
+        key: PublicKey,
+    },
+    /// A member can no longer be reached: its last connection is gone.
+    Disconnected {
+        /// Its key.
+        key: PublicKey,
     },
     /// The driver has measured how fast things go.
     Tempo(Tempo),

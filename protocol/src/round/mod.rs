@@ -5,7 +5,7 @@
 //! ```text
 //! train -> update -> receipt -> proposal -> notarize -> finalize -> commit -> next round
 //!                                  ^  |
-//!          nullify (timer, or a bad proposal): next view, next aggregator
+//!          nullify (timer, lost aggregator, or a bad proposal): next view, next aggregator
 //! ```
 //!
 //! The rules that carry safety, from section 2.4 of the design:
@@ -17,6 +17,7 @@
 //! before it votes.
 
 mod catch_up;
+mod complaint;
 mod effect;
 mod equivocation;
 mod held;
@@ -47,7 +48,7 @@ use crate::envelope::{Kind, Slot, Verified};
 use crate::hash::Digest;
 use crate::keys::PublicKey;
 use crate::membership::{Committee, Operation};
-use crate::message::{Committed, Message, RecordBody, UpdateHeader, UpdateRef};
+use crate::message::{Committed, Complaint, Message, RecordBody, UpdateHeader, UpdateRef};
 use crate::record::Record;
 
 /// Messages of the next round that are kept per author until this member gets there. Too low and a member that is a
@@ -125,6 +126,8 @@ struct Round {
     nullified: BTreeMap<u32, Certificate>,
     finalized: Option<Certificate>,
     merges: BTreeMap<Digest, Merge>,
+    /// Who wants which view to end, this member among them; only of this view and later ones.
+    complaints: BTreeMap<u32, BTreeMap<u16, Complaint>>,
     resends: u32,
     answered: BTreeSet<u16>,
 }
@@ -150,6 +153,8 @@ pub struct State {
     later: BTreeMap<u16, Vec<Verified>>,
     /// Operations that wait for a record, by subject.
     pool: BTreeMap<PublicKey, Operation>,
+    /// Voters that were connected and no longer are.
+    lost: BTreeSet<PublicKey>,
     tempo: Tempo,
     started: bool,
     halted: bool,
@@ -178,6 +183,7 @@ impl State {
             round: Round::default(),
             later: BTreeMap::new(),
             pool: BTreeMap::new(),
+            lost: BTreeSet::new(),
             tempo: Tempo::default(),
             started: false,
             halted: false,
@@ -242,7 +248,8 @@ impl State {
             Input::Payload { author, statement, valid } => self.on_payload((author, statement), valid, &mut out),
             Input::Merged { inputs_root, model_root } => self.on_merged(inputs_root, model_root, &mut out),
             Input::Timer(timer) => self.on_timer(timer, &mut out),
-            Input::Connected { member } => self.on_connected(member, &mut out),
+            Input::Connected { key } => self.on_connected(&key, &mut out),
+            Input::Disconnected { key } => self.on_disconnected(key, &mut out),
             Input::Tempo(tempo) => self.tempo = tempo,
         }
         out.effects
@@ -276,6 +283,7 @@ impl State {
             Message::Receipt(_) => self.on_receipt(message, out),
             Message::Proposal(_) => self.on_proposal(message, out),
             Message::Vote(_) => self.on_vote(message, out),
+            Message::Complaint(_) => self.on_complaint(&message, out),
             Message::Certificate(certificate) => self.on_certificate(certificate.clone(), out),
             Message::Status(_) | Message::Committed(_) | Message::Operation(_) => {}
         }
@@ -294,6 +302,8 @@ impl State {
         self.quorum = self.committee.quorum();
         self.me = self.committee.place(&self.rules.key);
         self.order = self.committee.order(&seed);
+        let committee = &self.committee;
+        self.lost.retain(|key| committee.place(key).is_some_and(|place| committee.voter(place).is_some()));
     }
 
     /// Prepares the round after the head; no effects.

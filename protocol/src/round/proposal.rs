@@ -3,7 +3,7 @@
 use super::{Effect, Event, Fault, Known, Merge, MergeInput, Out, Payload, State};
 use crate::envelope::{Kind, Verified};
 use crate::hash::Digest;
-use crate::message::{Message, Proposal, RecordBody, UpdateRef};
+use crate::message::{Complaint, Message, Proposal, RecordBody, UpdateRef};
 use crate::record::{Record, list_root};
 
 /// Whether the result of a merge is known.
@@ -127,6 +127,7 @@ impl State {
                 let round = self.round.number;
                 out.emit(Event::ProposalRefused { round, view, leader: author, reason });
                 self.penalise(author, Fault::Invalid, out);
+                self.complain(view, Complaint::Refused, out);
                 self.nullify(view, out);
             }
         }

@@ -43,6 +43,7 @@ impl State {
             if self.round.view == 0 {
                 out.timer(Timer::View { round, view: 0 }, self.view_ms(0));
             }
+            self.try_complain(out);
         }
         self.try_propose(out);
         self.try_judge(out);

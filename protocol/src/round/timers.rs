@@ -92,6 +92,7 @@ impl State {
         for message in update.chain(receipt).chain(proposal).chain(votes) {
             out.push(Effect::Forward { to, message: message.clone() });
         }
+        self.say_complaint(out);
         self.say_certificates(out);
     }
 

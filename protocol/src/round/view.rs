@@ -9,6 +9,7 @@ impl State {
         let round = self.round.number;
         self.round.view = view;
         self.round.repropose = false;
+        self.round.complaints.retain(|of, _| *of >= view);
         let leader = self.leader(view);
         out.emit(Event::ViewEntered { round, view, leader });
         let interval = self.view_ms(view);
@@ -22,5 +23,8 @@ impl State {
         }
         self.try_propose(out);
         self.try_judge(out);
+        // Neither of the two leaves a view.
+        self.try_complain(out);
+        self.try_expire(out);
     }
 }

@@ -65,6 +65,9 @@ impl State {
         }
         votes.insert(author, message.clone());
         self.check_rule_b(&message, out);
+        if slot.kind == Kind::Nullify {
+            self.try_expire(out);
+        }
         if self.has_certificate(slot.kind, slot.view) {
             return;
         }

@@ -7,13 +7,15 @@ use fedswarm_protocol::hash::{Digest, Stream};
 use fedswarm_protocol::keys::{PublicKey, Signature};
 use fedswarm_protocol::manifest::{Founder, Manifest, TaskSpec, Timers};
 use fedswarm_protocol::membership::{Invite, Join, Leave, Operation, Role, Rotate};
-use fedswarm_protocol::message::{Committed, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef};
+use fedswarm_protocol::message::{
+    Committed, Complaint, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef,
+};
 use fedswarm_protocol::record::{Record, RecordKind, Rule};
 use fedswarm_protocol::tensor::{FixedVector, MAX_COORDINATE, Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
 /// Every kind of message.
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 11] = [
     Kind::Update,
     Kind::Receipt,
     Kind::Proposal,
@@ -24,6 +26,7 @@ pub const KINDS: [Kind; 10] = [
     Kind::Certificate,
     Kind::Committed,
     Kind::Operation,
+    Kind::Complaint,
 ];
 
 /// Every payload encoding.
@@ -252,6 +255,7 @@ impl Draw {
             Kind::Proposal => Message::Proposal(Box::new(self.proposal())),
             Kind::Nullify => Message::Vote(Digest::ZERO),
             Kind::Notarize | Kind::Finalize => Message::Vote(self.digest()),
+            Kind::Complaint => Message::Complaint(self.one_of(&[Complaint::Unreachable, Complaint::Refused])),
             Kind::Status => Message::Status(self.status()),
             Kind::Certificate => Message::Certificate(self.certificate()),
             Kind::Committed => Message::Committed(Box::new(self.committed())),

@@ -10,7 +10,9 @@ use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::membership::{Committee, Invite, Join, Operation, Role};
-use fedswarm_protocol::message::{Committed, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef};
+use fedswarm_protocol::message::{
+    Committed, Complaint, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef,
+};
 use fedswarm_protocol::record::{Record, RecordKind, list_root};
 use fedswarm_protocol::round::{Rules, State};
 use fedswarm_protocol::tensor::TensorSpec;
@@ -131,6 +133,7 @@ impl World {
             Kind::Proposal => Message::Proposal(Box::new(Proposal { record, body, notarized_in: None })),
             Kind::Notarize | Kind::Finalize => Message::Vote(hash),
             Kind::Nullify => Message::Vote(Digest::ZERO),
+            Kind::Complaint => Message::Complaint(Complaint::Unreachable),
             Kind::Status => Message::Status(Status { finalized: 1, record: hash, ..Status::default() }),
             Kind::Certificate => Message::Certificate(self.certificate(Kind::Notarize, 0, 1, 0, hash)),
             Kind::Committed => Message::Committed(Box::new(self.committed(1))),

@@ -83,7 +83,14 @@ fn report(draw: &mut Draw, swarm: &Swarm<'_>, round: u64) -> Input {
     match draw.below(4) {
         0 => Input::Payload { author, statement: digest, valid: draw.coin() },
         1 => Input::Merged { inputs_root: digest, model_root: draw.coin().then(|| draw.digest()) },
-        2 => Input::Connected { member: draw.u16() },
+        2 => {
+            let key = if draw.coin() {
+                swarm.world.secrets[draw.below(swarm.world.secrets.len())].public()
+            } else {
+                draw.key()
+            };
+            if draw.coin() { Input::Disconnected { key } } else { Input::Connected { key } }
+        }
         _ => Input::Trained { round: near(draw, round), header: draw.header() },
     }
 }
@@ -126,7 +133,7 @@ fn forge(draw: &mut Draw, swarm: &Swarm<'_>, liar: Option<u16>) -> Option<Vec<u8
             _ => {}
         },
         Message::Vote(record) if slot.kind != Kind::Nullify => *record = draw.digest(),
-        Message::Vote(_) => {}
+        Message::Vote(_) | Message::Complaint(_) => {}
         Message::Status(status) => *status = draw.status(),
         Message::Certificate(certificate) if everybody => *certificate = quorum(draw, world, &slot, certificate),
         Message::Committed(committed) if everybody => {

@@ -73,7 +73,7 @@ pub(crate) fn open(network: &Network, vocabulary: &Vocabulary, setting: &Setting
 
 /// Left out besides in a frugal exploration:
 /// 7. timers of other views than the member's, and those of the first phases: the machine does nothing when they fire;
-/// 8. votes: what is decided arrives as a certificate, which comes to the same (`equivalence.rs`);
+/// 8. votes one by one: what is decided arrives as a certificate, which comes to the same (`equivalence.rs`);
 /// 9. what a machine makes of a final record: it takes it, whatever else it knows (`equivalence.rs`), and is silent.
 pub(crate) fn is_left_out(step: Step, present: u32) -> bool {
     match step {

@@ -86,7 +86,9 @@ pub(crate) fn step(network: &Network, vocabulary: &Vocabulary, setting: &Setting
         Step::Votes(index) => {
             let vote = vocabulary.votes[index];
             let certificate = || network.fabricated(vote.kind, vote.view, vocabulary.digest(vote));
-            let said = if setting.frugal { vec![certificate()] } else { deciding(network, vocabulary, member, vote) };
+            // An aggregator's own nullify vote does what the view's timer does, and that is a step of its own.
+            let whole = setting.frugal || vote.kind == Kind::Nullify;
+            let said = if whole { vec![certificate()] } else { deciding(network, vocabulary, member, vote) };
             for message in said {
                 member.hear(network, &message);
             }

@@ -1,6 +1,6 @@
 //! What all nodes of a world share: time, chance, the network, and who holds what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fedswarm_protocol::blob;
@@ -21,6 +21,9 @@ use super::tally::Tally;
 
 /// Voters that everybody else stays connected to.
 const VOTERS_KEPT: usize = 4;
+
+/// After how long behind a wall a connection is given up, in microseconds: two lost pings.
+const GIVE_UP_US: (u64, u64) = (15_000_000, 45_000_000);
 
 /// How long it stays connected to the same ones, in microseconds.
 const KEPT_US: u64 = 2_000_000;
@@ -75,6 +78,8 @@ pub struct Core {
     pub audiences: BTreeMap<u32, Arc<Audience>>,
     /// Which blobs each node holds.
     pub blobs: Vec<Blobs>,
+    /// Who will soon give up its connection to whom.
+    pub giving_up: BTreeSet<(usize, usize)>,
     /// The nodes behind each member: one, or two that share a key.
     pub places: Vec<Vec<usize>>,
     /// What the world is like. Healing makes it calm.
@@ -182,7 +187,10 @@ impl Core {
         let passage = self.links.pass(self.now, from, to, bytes, &mut self.rng);
         match passage.first {
             Some(delay) => self.after(delay, to, 0, What::Packet(packet.clone(), from)),
-            None if passage.walled => self.tally.walled += 1,
+            None if passage.walled => {
+                self.tally.walled += 1;
+                self.give_up(from, to);
+            }
             None => self.tally.lost += 1,
         }
         if let Some(delay) = passage.copy {
@@ -217,6 +225,33 @@ impl Core {
             // Any life: whoever runs then is connected.
             self.after(delay, node, 0, What::Connected(members[other]));
         }
+    }
+
+    /// Lets the others notice, soon, that a node is down: the system closes the connections of a process that ends.
+    pub fn hang_up(&mut self, node: usize) {
+        let members = self.members();
+        for other in (0..self.up.len()).filter(|other| *other != node) {
+            if self.up[other] && self.meet(node, other) {
+                let delay = self.rng.between(1_000, 300_000);
+                self.after(delay, other, 0, What::Disconnected(members[node]));
+            }
+        }
+    }
+
+    /// A packet met a wall: its sender gives the connection up, unless the wall goes before.
+    fn give_up(&mut self, from: usize, to: usize) {
+        if self.meet(from, to) && self.giving_up.insert((from, to)) {
+            let delay = self.rng.between(GIVE_UP_US.0, GIVE_UP_US.1);
+            let members = self.members();
+            self.after(delay, from, 0, What::Disconnected(members[to]));
+        }
+    }
+
+    /// Whether the connection to a member is gone, now that a node looks.
+    pub fn is_gone(&mut self, node: usize, member: u16) -> bool {
+        let places = self.places[usize::from(member)].clone();
+        self.giving_up.retain(|(from, to)| *from != node || !places.contains(to));
+        !places.iter().any(|other| self.up[*other] && self.links.is_open(node, *other))
     }
 
     /// How many more voters may be lost before there are more faults than the newest committee is made for.

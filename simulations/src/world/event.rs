@@ -26,6 +26,8 @@ pub enum What {
     Merged(u64),
     /// A member can be reached.
     Connected(u16),
+    /// The connection to a member may be gone.
+    Disconnected(u16),
     /// The node comes back.
     Start,
     /// Faults and adversaries have their turn; belongs to no node.
@@ -45,6 +47,7 @@ impl What {
             Self::Connected(_) => 7,
             Self::Start => 8,
             Self::Tick => 9,
+            Self::Disconnected(_) => 10,
         }
     }
 
@@ -52,7 +55,7 @@ impl What {
         match self {
             Self::Packet(packet, _) => packet.id(),
             Self::Timer(x) | Self::Trained(x) | Self::Fetch(x) | Self::Fetched(x, _) | Self::Merged(x) => *x,
-            Self::Connected(member) => u64::from(*member),
+            Self::Connected(member) | Self::Disconnected(member) => u64::from(*member),
             Self::Written | Self::Start | Self::Tick => 0,
         }
     }

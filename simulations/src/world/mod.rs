@@ -40,7 +40,7 @@ mod phases;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fedswarm_protocol::keys::SecretKey;
@@ -188,6 +188,7 @@ impl World {
             audiences: BTreeMap::new(),
             withholding: vec![false; nodes.len()],
             blobs: vec![blobs; nodes.len()],
+            giving_up: BTreeSet::new(),
             places,
             options: options.clone(),
             traffic: (0, 0),
@@ -221,7 +222,8 @@ impl World {
             What::Start => drop(self.nodes[place].start(&mut self.core)),
             what => {
                 let node = &mut self.nodes[place];
-                let meant = matches!(what, What::Packet(..) | What::Connected(_)) || event.life == node.life();
+                let meant = matches!(what, What::Packet(..) | What::Connected(_) | What::Disconnected(_))
+                    || event.life == node.life();
                 if meant && self.core.up[place] {
                     node.on(what, &mut self.core);
                 }

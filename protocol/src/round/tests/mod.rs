@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod complaints;
 mod membership;
 mod rounds;
 

@@ -72,7 +72,7 @@ fn a_late_member_catches_up_from_the_last_certified_record() {
     assert!(world.run_to(7));
     world.down.remove(&3);
     world.step(3, Input::Start);
-    world.step(0, Input::Connected { member: 3 });
+    world.step(0, Input::Connected { key: world.nodes[3].secret.public() });
     assert!(world.run_to(9));
     assert!(world.agreed());
     let followed: Vec<u64> = world.nodes[3].committed.keys().copied().collect();
@@ -247,7 +247,8 @@ fn a_member_that_lost_messages_is_sent_what_it_lacks_and_nothing_else() {
         world.step(i, input);
     }
     world.lost.clear();
-    let ask = world.nodes[0].state.handle(Input::Connected { member: 1 }, Timestamp(0));
+    let key = world.nodes[1].secret.public();
+    let ask = world.nodes[0].state.handle(Input::Connected { key }, Timestamp(0));
     let [Effect::Say { slot, message, .. }] = ask.as_slice() else { panic!("{ask:?}") };
     let bytes = world.sealed(0, slot, message);
     let status = world.open(0, &bytes);
@@ -294,12 +295,12 @@ fn a_certificate_that_a_jump_left_out_is_asked_for_and_made_anew_if_all_forgot_i
         assert_eq!(state.position(), (1, 2));
     }
     assert!(world.state(0).round.nullified[&0].votes.iter().any(|(voter, _)| *voter == 2), "member 2 voted");
-    let ask = back[1].handle(Input::Connected { member: 0 }, Timestamp(0));
+    let ask = back[1].handle(Input::Connected { key: world.nodes[0].secret.public() }, Timestamp(0));
     let [Effect::Say { slot, message: status, .. }] = ask.as_slice() else { panic!("{ask:?}") };
     assert!(matches!(status, Message::Status(s) if (s.gap, s.view) == (0, 2)), "{status:?}");
     // Who has the certificate sends it.
     let mut other = world.state(0).clone();
-    other.handle(Input::Connected { member: 3 }, Timestamp(0));
+    other.handle(Input::Connected { key: world.nodes[3].secret.public() }, Timestamp(0));
     let answer = other.handle(message(3, slot, status), Timestamp(0));
     let sends = |effect: &Effect| matches!(effect, Effect::Say { message: Message::Certificate(c), .. } if c.view == 0);
     assert!(answer.iter().any(sends), "{answer:?}");

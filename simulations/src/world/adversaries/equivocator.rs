@@ -2,7 +2,7 @@
 
 use fedswarm_protocol::envelope::{Kind, Slot};
 use fedswarm_protocol::hash::{Digest, hash};
-use fedswarm_protocol::message::Message;
+use fedswarm_protocol::message::{Complaint, Message};
 use fedswarm_protocol::record::list_root;
 use fedswarm_protocol::round::Recipient;
 
@@ -70,6 +70,8 @@ fn contradiction(slot: &mut Slot, message: &Message, voice: &mut Voice<'_>) -> O
                 Message::Vote(noise)
             }
         }
+        Message::Complaint(Complaint::Refused) => Message::Complaint(Complaint::Unreachable),
+        Message::Complaint(Complaint::Unreachable) => Message::Complaint(Complaint::Refused),
         Message::Status(_) | Message::Certificate(_) | Message::Committed(_) | Message::Operation(_) => return None,
     })
 }

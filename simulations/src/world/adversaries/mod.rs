@@ -1,6 +1,7 @@
 //! Members that go wrong on purpose. Each wraps the honest machine, which goes on underneath: what it says can be altered,
 //! kept back or added to.
 
+mod complainer;
 mod equivocator;
 mod flooder;
 mod garbage;
@@ -96,6 +97,8 @@ vices! {
     SybilSponsor = "sybil-sponsor",
     /// Forges invitations and speaks from places that are not its own; needs no membership.
     InviteForger = "invite-forger",
+    /// Wants every view to end.
+    Complainer = "complainer",
 }
 
 impl Vice {
@@ -119,6 +122,7 @@ impl Vice {
             Self::LateReleaser => Box::new(late_releaser::LateReleaser::default()),
             Self::SybilSponsor => Box::new(sybil_sponsor::SybilSponsor::default()),
             Self::InviteForger => Box::new(invite_forger::InviteForger::default()),
+            Self::Complainer => Box::new(complainer::Complainer::default()),
         })
     }
 }

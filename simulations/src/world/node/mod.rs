@@ -185,6 +185,7 @@ impl Node {
         self.forget_work();
         self.training = None;
         self.checkpoint = None;
+        core.hang_up(self.id);
         core.tally.crashes += 1;
         core.tally.cut_writes += u64::from(self.disk.crash(tail));
     }
@@ -215,10 +216,15 @@ impl Node {
             What::Fetched(number, holder) => self.fetched(number, holder, core),
             What::Merged(number) => self.merged(number, core),
             What::Connected(member) => {
-                if let Some(member) = core.keys.place(self.state.committee(), member) {
-                    self.inbox.push_back(Input::Connected { member });
+                if let Some(key) = core.keys.public(member).copied() {
+                    self.inbox.push_back(Input::Connected { key });
                 }
                 self.request_of(Some(member), core);
+            }
+            What::Disconnected(member) => {
+                if let (true, Some(key)) = (core.is_gone(self.id, member), core.keys.public(member).copied()) {
+                    self.inbox.push_back(Input::Disconnected { key });
+                }
             }
             What::Start | What::Tick => {}
         }
