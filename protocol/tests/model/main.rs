@@ -56,7 +56,7 @@ fn two_views_are_safe_with_restarts_and_a_liar_first() {
 
 /// `cargo test --release -p fedswarm-protocol --test model -- --ignored three_views_are_safe --nocapture`
 #[test]
-#[ignore = "long: never run to the end"]
+#[ignore = "eight minutes"]
 fn three_views_are_safe() {
     let setting =
         Setting { views: 3, reduced: true, frugal: true, evidence: false, wrong: false, ..Setting::default() };
