@@ -1,7 +1,7 @@
 //! What a node tells its owner.
 
 use fedswarm_learning::methods::Evaluation;
-use fedswarm_network::NodeId;
+use fedswarm_network::{NodeId, Path};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::round;
 
@@ -41,6 +41,13 @@ pub enum NodeEvent {
         id: NodeId,
         /// Whether there is a connection.
         connected: bool,
+    },
+    /// A member is reached in another way than before.
+    Path {
+        /// Who.
+        id: NodeId,
+        /// How.
+        path: Path,
     },
     /// The manifest's last round is final, taken in, and measured. The node goes on serving others.
     Finished {

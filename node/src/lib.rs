@@ -12,6 +12,7 @@
 pub mod archive;
 pub mod audit;
 pub mod blobs;
+pub mod doctor;
 mod driver;
 mod error;
 mod event;

@@ -1,7 +1,9 @@
 //! `status.json` in a node's folder: where it stands, for people and scripts, and for the invitations that it signs.
 
 use std::path::Path;
+use std::time::SystemTime;
 
+use fedswarm_network::PeerInfo;
 use fedswarm_protocol::hash::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,47 @@ pub struct NodeStatus {
     pub checkpoint: Option<(u64, String)>,
     /// Where the node can be reached.
     pub addresses: Vec<String>,
+    /// How others reach it, in a few words.
+    #[serde(default)]
+    pub reachability: String,
+    /// Members that are connected.
+    #[serde(default)]
+    pub peers: Vec<PeerStatus>,
+    /// When this was said, in seconds since 1970.
+    #[serde(default)]
+    pub at: u64,
+}
+
+/// A member that is connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its public key.
+    pub member: String,
+    /// `direct`, `punched` or `relayed`.
+    pub path: String,
+    /// The address at which it is.
+    pub address: String,
+    /// The last round trip, in microseconds, once there was one.
+    pub round_trip_us: Option<u64>,
+}
+
+impl PeerStatus {
+    /// What is known of a connected peer.
+    #[must_use]
+    pub fn of(peer: &PeerInfo) -> Self {
+        Self {
+            member: peer.id.to_string(),
+            path: peer.path.name().to_owned(),
+            address: peer.address.to_string(),
+            round_trip_us: peer.round_trip_us,
+        }
+    }
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl NodeStatus {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fedswarm_learning::export;
-use fedswarm_network::Tempo;
+use fedswarm_network::{Path, Tempo};
 use fedswarm_node::invitation::Joining;
 use fedswarm_node::run_config::RunConfig;
 use fedswarm_node::trainers::Trainers;
@@ -22,6 +23,9 @@ use crate::failure::Failure;
 /// The model file in a node's folder, written after every certified round.
 pub(crate) const MODEL_FILE: &str = "model.safetensors";
 
+/// How often a node writes down where it stands, besides after every round.
+pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(10);
+
 /// Runs one node of a network until it is interrupted or the network's last round is certified.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example of a configuration:
@@ -36,6 +40,11 @@ pub(crate) const MODEL_FILE: &str = "model.safetensors";
   [training]
   batch = 10
   lr = 0.01
+  [reach]                # all of it may be left out
+  relay = \"auto\"         # or \"always\", \"never\": through the bootstraps' relays where a NAT is in the way
+  upnp = true            # ask the router to forward ports
+  external = [\"/dns4/node.example.org/tcp/4002\"]   # ports that you forwarded by hand
+Without listen, the node listens on all interfaces, TCP and QUIC, IPv4 and IPv6, at ports that it keeps.
 With --json, stdout has one JSON object a line for what happens - rounds, views, certificates, peers - and the last line is
 {\"finished\": ..., \"model\": ...}.")]
 pub(crate) struct Args {
@@ -74,9 +83,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         secret,
         key_file: Some(config.key.clone()),
         transport: config.transport()?,
-        listen: RunConfig::addresses(&config.listen)?,
+        listen: config.listen()?,
         bootstraps: RunConfig::addresses(&config.bootstraps)?,
         mdns: config.mdns,
+        reach: config.reach()?,
         tempo: Tempo::default(),
         storage: Storage::Folder(config.folder.clone()),
         min_peers: Quorum::of(manifest.founders.len()).quorum,
@@ -105,6 +115,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         let mut last = serde_json::Value::Null;
         // One for the whole run: what arrives while an event is handled must not be lost.
         let mut stop = std::pin::pin!(super::stop_signal());
+        let mut tick = tokio::time::interval(STATUS_EVERY);
         loop {
             tokio::select! {
                 event = next(&mut events, json) => match event {
@@ -137,6 +148,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                         }
                     }
                 },
+                _ = tick.tick() => node.status(&manifest).await?.save(&config.folder)?,
                 () = &mut stop => {
                     tracing::info!("stopping");
                     break;
@@ -186,6 +198,10 @@ impl Args {
 fn tell(event: &NodeEvent) {
     match event {
         NodeEvent::Peer { id, connected } => tracing::info!(peer = %id, connected, "peer"),
+        NodeEvent::Path { id, path: Path::Relayed } => {
+            tracing::warn!(peer = %id, "reached through a relay only: payloads come from members that both of you reach");
+        }
+        NodeEvent::Path { id, path } => tracing::info!(peer = %id, path = path.name(), "reached"),
         NodeEvent::Round { event: Event::RoundCommitted { round, view, inputs, record, .. }, .. } => {
             tracing::info!(round, view, inputs, %record, "certified");
         }

@@ -189,6 +189,7 @@ impl Swarm {
             listen: Vec::new(),
             bootstraps: self.bootstrap.addrs().to_vec(),
             mdns: false,
+            reach: fedswarm_network::Reach::default(),
             tempo: Tempo::local(),
             storage,
             min_peers,

@@ -33,7 +33,7 @@ use self::pace::Pace;
 use crate::archive::Archive;
 use crate::audit::layout;
 use crate::blobs::{Blobs, Interner};
-use crate::status::NodeStatus;
+use crate::status::{self, NodeStatus, PeerStatus};
 use crate::store::Store;
 use crate::trainers::Trainers;
 use crate::vote_mark::VoteMark;
@@ -103,7 +103,10 @@ impl NodeHandle {
             voters: committee.voters(),
             members: committee.members.len(),
             checkpoint: closing.map(|c| (c.record.round, c.certificate.record.to_string())),
-            addresses: addresses.iter().map(ToString::to_string).collect(),
+            addresses: addresses.iter().take(crate::invitation::MAX_ADDRESSES).map(ToString::to_string).collect(),
+            reachability: self.network.reachability().await.verdict().to_owned(),
+            peers: self.network.peers().await.iter().filter(|peer| peer.member).map(PeerStatus::of).collect(),
+            at: status::now(),
         })
     }
 
@@ -198,6 +201,7 @@ pub async fn start(
     network_config.listen = config.listen;
     network_config.bootstraps = config.bootstraps;
     network_config.mdns = config.mdns;
+    network_config.reach = config.reach;
     network_config.tempo = config.tempo;
     network_config.members = members.clone();
     let source: Arc<dyn fedswarm_network::BlobSource> = blobs.clone();

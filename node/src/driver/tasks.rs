@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fedswarm_network::{BlobId, Network, NodeId, Partial};
+use fedswarm_network::{BlobId, Network, NodeId};
 use fedswarm_protocol::envelope::Verified;
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::merge::WeightedMean;
@@ -75,7 +75,7 @@ impl Driver {
             // It may have been stored before a restart, and nobody else may have it.
             let wire = match blobs.get(&id) {
                 Some(blob) => blob.bytes.clone(),
-                None => match fetch_until(&network, id, len, &holders, round).await {
+                None => match fetch_until(&network, &blobs, id, len, &holders, round).await {
                     Some(wire) => wire,
                     None => return,
                 },
@@ -167,7 +167,7 @@ pub(super) async fn obtain(
         return Ok(Some(blob));
     }
     let mine = *round.borrow();
-    let Some(bytes) = fetch_until(network, id, len, holders, round).await else { return Ok(None) };
+    let Some(bytes) = fetch_until(network, blobs, id, len, holders, round).await else { return Ok(None) };
     blobs.insert(bytes, mine)?;
     Ok(blobs.get(&id))
 }
@@ -175,6 +175,7 @@ pub(super) async fn obtain(
 /// Fetches until it succeeds or the round is over.
 async fn fetch_until(
     network: &Network,
+    blobs: &Blobs,
     id: BlobId,
     len: u64,
     holders: &Holders,
@@ -184,7 +185,7 @@ async fn fetch_until(
         return Some(Vec::new());
     }
     let mut pause = FIRST_PAUSE;
-    let mut blob = Partial::new(id, len);
+    let mut blob = blobs.partial(id, len);
     loop {
         let list = holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tokio::select! {
