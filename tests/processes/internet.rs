@@ -129,11 +129,6 @@ impl Internet {
         }
     }
 
-    /// The site of a host.
-    pub(crate) fn site_of(&self, number: usize) -> usize {
-        self.sites[number]
-    }
-
     /// What stands between a host and the internet.
     pub(crate) fn nat_of(&self, number: usize) -> Nat {
         self.nats[self.sites[number]]
