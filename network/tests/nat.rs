@@ -156,6 +156,8 @@ async fn fetch(
 /// Whether this run is one of the processes; then it never comes back.
 fn is_process() -> bool {
     let Ok(role) = std::env::var(ROLE) else { return false };
+    // The test program has begun a line with its name.
+    println!();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match role.split_once(' ') {
         Some((index, count)) => runtime.block_on(node(index.parse().unwrap(), count.parse().unwrap())),

@@ -244,9 +244,11 @@ async fn members_that_start_again_without_an_entry_point_find_each_other_by_thei
     for index in 0..3 {
         nodes.push(with_book(index, Some(&entry)).await);
     }
+    for node in &nodes {
+        node.meets(2).await;
+    }
     let mut addrs = Vec::new();
     for node in nodes {
-        node.meets(2).await;
         addrs.push(node.net.listen_addrs().await);
         node.net.shutdown().await;
     }

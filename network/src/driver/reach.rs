@@ -177,10 +177,12 @@ impl Driver {
         }
         if let Some(ip) = ip_of(&info.observed_addr) {
             let own = self.swarm.listeners().filter(|addr| !is_relayed(addr)).any(|addr| ip_of(addr) == Some(ip));
-            if self.reaching.behind_nat != Some(!own) {
-                tracing::info!(observed = %info.observed_addr, nat = !own, "as an entry point sees this node");
+            // An entry point on this side of the NAT does not see it; one beyond does.
+            let nat = !own || self.reaching.behind_nat == Some(true);
+            if self.reaching.behind_nat != Some(nat) {
+                tracing::info!(observed = %info.observed_addr, nat, "as an entry point sees this node");
             }
-            self.reaching.behind_nat = Some(!own);
+            self.reaching.behind_nat = Some(nat);
             note(&mut self.reaching.observed, info.observed_addr.clone());
         }
         self.tend_relays();
