@@ -328,6 +328,7 @@ impl Observer {
             classes: prepared.class_names.clone(),
             peers,
             rounds,
+            generated: None,
         }
     }
 
