@@ -53,6 +53,7 @@ impl Driver {
             self.connected.insert(id);
             self.inputs.push_back(Input::Connected { member: member as u16 });
             self.submit(Some(id));
+            self.say_ballots(Some(id));
         } else {
             self.connected.remove(&id);
         }

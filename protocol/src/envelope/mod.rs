@@ -56,7 +56,7 @@ pub enum Kind {
     Nullify = 5,
     /// A vote that makes a notarized record final.
     Finalize = 6,
-    /// A request to join; inside an operation, as are the next two.
+    /// A request to join; inside an operation, as are the next three.
     Join = 7,
     /// A request to leave.
     Leave = 8,
@@ -66,6 +66,10 @@ pub enum Kind {
     Invite = 10,
     /// A change of the membership; proves itself.
     Operation = 11,
+    /// A voter's approval of a join; inside an operation, as is the next one.
+    Approve = 12,
+    /// A voter's vote to send a member away.
+    EvictVote = 13,
     /// Where a member stands.
     Status = 14,
     /// A quorum of votes.
@@ -135,6 +139,8 @@ impl Kind {
             Self::Rotate => "rotate",
             Self::Invite => "invite",
             Self::Operation => "operation",
+            Self::Approve => "approve",
+            Self::EvictVote => "evict_vote",
             Self::Status => "status",
             Self::Certificate => "certificate",
             Self::Committed => "committed",

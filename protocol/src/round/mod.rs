@@ -21,6 +21,7 @@ mod effect;
 mod equivocation;
 mod held;
 mod input;
+mod motions;
 mod operations;
 mod proposal;
 mod receipts;
@@ -150,6 +151,8 @@ pub struct State {
     later: BTreeMap<u16, Vec<Verified>>,
     /// Operations that wait for a record, by subject.
     pool: BTreeMap<PublicKey, Operation>,
+    /// Operations that wait for votes, with those that are here, by subject.
+    motions: BTreeMap<PublicKey, Operation>,
     tempo: Tempo,
     started: bool,
     halted: bool,
@@ -178,6 +181,7 @@ impl State {
             round: Round::default(),
             later: BTreeMap::new(),
             pool: BTreeMap::new(),
+            motions: BTreeMap::new(),
             tempo: Tempo::default(),
             started: false,
             halted: false,

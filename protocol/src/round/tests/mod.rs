@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod membership;
+mod motions;
 mod rounds;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
