@@ -1,6 +1,6 @@
 //! `fedswarm run`: one real node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
             tracing::info!("the voters decide whether this node comes in: fedswarm network approve {}", key);
         }
         node.status(&manifest).await?.save(&config.folder)?;
-        node.roster(&manifest)?.save(&config.folder)?;
+        let mut open = save_roster(&node, &manifest, &config.folder)?;
         let ballots = tokio::spawn(say_votes(node.clone(), Arc::clone(&manifest), config.folder.clone()));
         let mut last = serde_json::Value::Null;
         // One for the whole run: what arrives while an event is handled must not be lost.
@@ -145,10 +145,17 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                     }
                     Some(event) => {
                         tell(&event);
-                        if changes_roster(&event) {
-                            node.roster(&manifest)?.save(&config.folder)?;
+                        let committed = matches!(event, NodeEvent::Round { event: Event::RoundCommitted { .. }, .. });
+                        // With a record votes may lapse, too.
+                        if changes_roster(&event) || open && committed {
+                            open = save_roster(&node, &manifest, &config.folder)?;
                         }
-                        if matches!(event, NodeEvent::Round { event: Event::RoundCommitted { .. }, .. }) {
+                        if matches!(event, NodeEvent::Round { event: Event::EpochStarted { me: None, .. }, .. })
+                            && node.membership(&manifest)?.0.evicted.contains(&key)
+                        {
+                            tracing::warn!("this key was evicted, and stays out; a new key can be invited");
+                        }
+                        if committed {
                             node.status(&manifest).await?.save(&config.folder)?;
                         }
                     }
@@ -221,6 +228,13 @@ async fn say_votes(node: NodeHandle, manifest: Arc<Manifest>, folder: PathBuf) {
         }
         said = votes.into_iter().map(|(_, vote)| vote).collect();
     }
+}
+
+/// Writes who belongs to the network and what is voted on; true if anything is.
+fn save_roster(node: &NodeHandle, manifest: &Manifest, folder: &Path) -> Result<bool, Failure> {
+    let roster = node.roster(manifest)?;
+    roster.save(folder)?;
+    Ok(!roster.waiting.is_empty() || !roster.unwanted.is_empty())
 }
 
 /// Whether this changes who belongs to the network or what is voted on.

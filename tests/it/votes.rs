@@ -17,6 +17,10 @@ use serde_json::Value;
 use crate::command::{fedswarm, json, stderr, stdout};
 use crate::swarm::{Swarm, wait_for};
 
+fn key_of(i: u8) -> SecretKey {
+    SecretKey::from_bytes(&[i; 32])
+}
+
 fn votes_on(key: fedswarm_protocol::keys::PublicKey, wanted: usize) -> impl FnMut(NodeEvent) -> Option<usize> {
     move |event| match event {
         NodeEvent::Round { event: Event::Motion { subject, votes, needed, .. }, .. } => {
@@ -51,7 +55,7 @@ async fn a_newcomer_is_let_in_by_a_quorum_of_votes_and_a_member_is_sent_away_by_
         nodes.push(swarm.start(i, 4, None).await);
     }
     let network = swarm.manifest.network_id().unwrap();
-    let (ticket, secret) = (SecretKey::from_bytes(&[200; 32]), SecretKey::from_bytes(&[100; 32]));
+    let (ticket, secret) = (key_of(200), key_of(100));
     let invite = Invite::new(&network, swarm.secret(0), ticket.public(), Role::Voter, 1_000_000);
     let join = Join::new(&network, invite, &ticket, &secret, "newcomer".into());
     let key = secret.public();
@@ -85,8 +89,15 @@ async fn a_newcomer_is_let_in_by_a_quorum_of_votes_and_a_member_is_sent_away_by_
     assert!(wait_for(&mut nodes[0].1, epoch_of(4)).await);
     let committee = members(&nodes[0].0);
     assert_eq!((committee.place(&unwanted), committee.evicted.as_slice()), (None, [unwanted].as_slice()));
-    // It may ask as often as it likes.
-    nodes[1].0.request(Request::Leave).await.unwrap();
+    // An invitation that it has kept does not bring its key back, whoever approves.
+    let invite = Invite::new(&network, swarm.secret(0), key_of(201).public(), Role::Voter, 1_000_000);
+    let back = Join::new(&network, invite, &key_of(201), swarm.secret(1), "back again".into());
+    for (node, voter) in [(0, swarm.secret(0)), (2, swarm.secret(2)), (3, swarm.secret(3)), (4, &secret)] {
+        let approval = back.approve(&network, voter, 1_000_000);
+        let vote = Operation::Join(Box::new(back.clone())).with_ballots(vec![approval]);
+        nodes[node].0.cast(vote).await.unwrap();
+    }
+    nodes[1].0.request(Request::Join(Box::new(back))).await.unwrap();
     let (_, from) = nodes[0].0.membership(&swarm.manifest).unwrap();
     let committed = |event| certified(event).filter(|round| *round >= from + 3);
     wait_for(&mut nodes[0].1, committed).await;
