@@ -295,6 +295,28 @@ def encodings():
         "certificate": certificate.hex(),
         "signed_bytes": signed.hex(),
         "statement": derive("statement", signed + struct.pack("<H", 2)).hex(),
+        **votes_on_members(),
+    }
+
+
+def votes_on_members():
+    """A join with an approval, an eviction with a vote, and what the voter signs: its last round stands in the round's place."""
+    ballot = struct.pack("<Q", 1) + digest(6) + struct.pack("<Q", 40) + bytes([7]) * 64
+    name = struct.pack("<Q", 3) + b"ana"
+    contributor = struct.pack("<I", 1)
+    invite = digest(1) + digest(2) + contributor + struct.pack("<Q", 50) + bytes([3]) * 64
+    join = invite + digest(4) + name + bytes([5]) * 64 + bytes([8]) * 64 + ballot
+    evicted = digest(4) + struct.pack("<Q", 9)
+    asked = digest(1) + digest(2) + contributor + struct.pack("<Q", 50) + digest(4) + name
+
+    def signed(kind, context, question):
+        return b"FSWM1" + bytes([kind]) + digest(5) + struct.pack("<IQI", 0, 40, 0) + derive(context, question)
+
+    return {
+        "join": (struct.pack("<I", 0) + join).hex(),
+        "approval_signed": signed(18, "approve", asked).hex(),
+        "evict_vote": (struct.pack("<I", 4) + evicted + ballot).hex(),
+        "evict_vote_signed": signed(19, "evict_vote", evicted).hex(),
     }
 
 

@@ -38,7 +38,7 @@ enum Command {
     Compare(commands::compare::Args),
     /// List the methods: what each shares, whether models may differ, its paper.
     Methods,
-    /// Found a network, or look at one.
+    /// Found a network, look at one, decide who belongs to it.
     #[command(subcommand)]
     Network(commands::network::Command),
     /// Run one real node.

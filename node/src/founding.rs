@@ -8,6 +8,7 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::{
     Founder, MAX_MANIFEST_BYTES, MAX_WEIGHT, Manifest, PROTOCOL_VERSION, TaskSpec, Timers,
 };
+use fedswarm_protocol::membership::Admission;
 use fedswarm_protocol::update::UpdateCodec;
 
 use crate::Error;
@@ -36,6 +37,8 @@ pub struct Plan {
     pub min_inputs: u16,
     /// Members that one voter may have invited at a time.
     pub sponsor_cap: u16,
+    /// Who decides on newcomers.
+    pub admission: Admission,
     /// Durations.
     pub timers: Timers,
 }
@@ -67,6 +70,7 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
         max_weight: MAX_WEIGHT,
         min_inputs: plan.min_inputs,
         sponsor_cap: plan.sponsor_cap,
+        admission: plan.admission,
         rounds: plan.rounds,
         timers: plan.timers,
     };

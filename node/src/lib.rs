@@ -11,6 +11,7 @@
 
 pub mod archive;
 pub mod audit;
+pub mod ballot_box;
 pub mod blobs;
 mod driver;
 mod error;
@@ -20,6 +21,7 @@ pub mod founding;
 pub mod identity;
 pub mod invitation;
 pub mod payload;
+pub mod roster;
 pub mod run_config;
 pub mod status;
 pub mod store;

@@ -64,6 +64,7 @@ mod tests {
             rounds: 1,
             min_inputs: 0,
             sponsor_cap: 2,
+            admission: fedswarm_protocol::membership::Admission::Sponsor,
             timers: Timers::default(),
         };
         let task = Task { input: ImageShape { channels: 1, height: 8, width: 8 }, classes: 2 };

@@ -6,7 +6,7 @@ use crate::certificate::Quorum;
 use crate::election::{self, fold_seed};
 use crate::hash::Digest;
 use crate::manifest::{Manifest, ManifestError, PROTOCOL_VERSION};
-use crate::membership::{Closing, Committee, Operation, OperationError};
+use crate::membership::{Admission, Closing, Committee, Operation, OperationError};
 use crate::message::{Receipt, RecordBody, UpdateRef};
 use crate::record::{Record, RecordKind, Rule, list_root, operations_root};
 
@@ -23,6 +23,8 @@ pub struct Constants {
     pub min_inputs: u16,
     /// Members that one voter may have invited at a time.
     pub sponsor_cap: u16,
+    /// Who decides on newcomers.
+    pub admission: Admission,
 }
 
 impl Constants {
@@ -37,7 +39,14 @@ impl Constants {
             max_weight: manifest.max_weight,
             min_inputs: manifest.min_inputs,
             sponsor_cap: manifest.sponsor_cap,
+            admission: manifest.admission,
         })
+    }
+
+    /// What the end of an epoch knows, if it ends with this round.
+    #[must_use]
+    pub const fn closing<'a>(&self, round: u64, misses: &'a [u8]) -> Closing<'a> {
+        Closing { round, misses, sponsor_cap: self.sponsor_cap, admission: self.admission }
     }
 
     /// True if this many inputs make a merge under this committee; with fewer the state is carried over.
@@ -114,8 +123,7 @@ impl Position<'_> {
     /// As many of these operations, in ascending order of their subjects, as fit together.
     #[must_use]
     pub fn fitting(&self, operations: &[Operation]) -> Vec<Operation> {
-        let closing = Closing { round: self.round(), misses: &[], sponsor_cap: self.constants.sponsor_cap };
-        self.committee.select(&closing, operations.iter())
+        self.committee.select(&self.constants.closing(self.round(), &[]), operations.iter())
     }
 
     /// The record that a body and the merged model give, and the next epoch's committee if it closes its epoch: the same
@@ -137,8 +145,7 @@ impl Position<'_> {
         let misses = self.misses(proposer, origin_view);
         let members_root = head.next_members_root;
         let next = if self.closes_epoch(body) {
-            let sponsor_cap = self.constants.sponsor_cap;
-            Some(committee.next(&Closing { round: self.round(), misses: &misses, sponsor_cap }, &body.operations)?)
+            Some(committee.next(&self.constants.closing(self.round(), &misses), &body.operations)?)
         } else {
             None
         };

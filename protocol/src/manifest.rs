@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, CodecError};
 use crate::hash::{Digest, hash};
 use crate::keys::PublicKey;
-use crate::membership::MAX_INPUTS;
+use crate::membership::{Admission, MAX_INPUTS};
 use crate::tensor::{Schema, TensorError};
 use crate::update::UpdateCodec;
 
@@ -110,6 +110,8 @@ pub struct Manifest {
     /// Members that one voter may have invited at a time. A corrupt voter can bring in as many liars, and each of them, if a
     /// voter, as many again.
     pub sponsor_cap: u16,
+    /// Who decides on newcomers.
+    pub admission: Admission,
     /// Rounds after which the network is done; 0 means never.
     pub rounds: u64,
     /// Durations.

@@ -13,6 +13,14 @@ use crate::update::UpdateCodec;
 /// of them and a full set of inputs must fit into a message.
 pub const MAX_OPERATIONS: usize = 8;
 
+/// Most bytes of the changes of the membership in one record, as they are listed. Too low and the largest network cannot vote on
+/// any: 43 votes are 4.5 KB. Too high and a proposal with them and a full set of inputs does not fit into a message.
+pub const MAX_OPERATIONS_BYTES: usize = 5 * 1024;
+
+/// Most votes in an operation that travels by itself: one voter's. Gathering them is everybody's own business. Too high and
+/// strangers can have others check many signatures for nothing.
+pub const MAX_VOTES_PER_MESSAGE: usize = 1;
+
 /// One accepted or received update: its author and its statement's hash ([`crate::envelope::Verified::statement`]).
 pub type UpdateRef = (u16, Digest);
 

@@ -66,6 +66,9 @@ fn round_line(event: &Event) -> Value {
         Event::EpochStarted { epoch, voters, members, me } => {
             json!({ "event": "epoch_started", "epoch": epoch, "voters": voters, "members": members, "place": me })
         }
+        Event::Motion { round, subject, votes, needed } => json!({
+            "event": "motion", "round": round, "member": subject.to_string(), "votes": votes, "needed": needed,
+        }),
         Event::Equivocated { round, member } => json!({ "event": "equivocated", "round": round, "place": member }),
         Event::Halted { round, reason } => json!({ "event": "halted", "round": round, "reason": reason }),
         Event::Fork { round, records } => {

@@ -33,6 +33,8 @@ fn every_command_has_help_with_an_example() {
         &["export"],
         &["predict"],
         &["network", "create"],
+        &["network", "approve"],
+        &["network", "evict"],
         &["verify"],
     ] {
         let output = fedswarm(folder.path(), &[command, &["--help"]].concat());

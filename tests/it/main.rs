@@ -18,3 +18,4 @@ mod swarm;
 mod verify;
 mod verify_node;
 mod vote_log;
+mod votes;

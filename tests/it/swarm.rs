@@ -16,7 +16,7 @@ use fedswarm_node::{CrashPoint, Keep, NodeConfig, NodeEvent, NodeHandle, Request
 use fedswarm_protocol::hash::{Digest, Stream};
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, Timers};
-use fedswarm_protocol::membership::Join;
+use fedswarm_protocol::membership::{Admission, Join};
 use fedswarm_protocol::tensor::{Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 use tokio::sync::mpsc;
@@ -110,6 +110,10 @@ pub(crate) struct Swarm {
 
 impl Swarm {
     pub(crate) async fn new(nodes: u8, rounds: u64, len: u32, timers: Timers) -> Self {
+        Self::admitting_by(Admission::Sponsor, nodes, rounds, len, timers).await
+    }
+
+    pub(crate) async fn admitting_by(admission: Admission, nodes: u8, rounds: u64, len: u32, timers: Timers) -> Self {
         // FEDSWARM_LOG=debug shows what nodes do.
         let filter = tracing_subscriber::EnvFilter::try_from_env("FEDSWARM_LOG").unwrap_or_default();
         drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
@@ -124,6 +128,7 @@ impl Swarm {
             rounds,
             min_inputs: 0,
             sponsor_cap: fedswarm_node::founding::SPONSOR_CAP,
+            admission,
             timers,
         };
         let task = Task { input: ImageShape { channels: 1, height: 4, width: 4 }, classes: 2 };

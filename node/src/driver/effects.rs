@@ -74,6 +74,7 @@ impl Driver {
                 self.fetching.clear();
                 // The model of the round before the first one is what its updates are added to.
                 self.blobs.prune(round, inputs_from.saturating_sub(1));
+                self.follow_ballots(&committed);
                 if let Some(next) = next {
                     self.on_committee(next).await?;
                 }

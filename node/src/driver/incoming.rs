@@ -57,6 +57,7 @@ impl Driver {
             self.connected.insert(id);
             self.inputs.push_back(Input::Connected { key });
             self.submit(Some(id));
+            self.say_ballots(Some(id));
         } else {
             self.connected.remove(&id);
             self.inputs.push_back(Input::Disconnected { key });

@@ -39,6 +39,15 @@ pub enum Request {
     Rotate(Box<SecretKey>),
 }
 
+/// What the owner of a running node asks of it.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// To become something.
+    Become(Request),
+    /// To say its vote on another member.
+    Cast(Operation),
+}
+
 /// Messages that come too early, and questions that were asked.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
@@ -71,6 +80,7 @@ impl Driver {
         self.network.set_members(self.members.iter().copied()).await?;
         self.connected = self.peers.iter().filter(|peer| self.members.contains(peer)).copied().collect();
         self.verifier.advance(next);
+        self.say_ballots(None);
         for bytes in std::mem::take(&mut self.chain.ahead) {
             self.on_bytes(&bytes);
         }

@@ -28,7 +28,7 @@ use crate::envelope::Verifier;
 use crate::hash::Digest;
 use crate::keys::{Ed25519, PublicKey};
 use crate::manifest::{Manifest, ManifestError};
-use crate::membership::{Closing, Committee, OperationError};
+use crate::membership::{Committee, OperationError};
 use crate::message::{Committed, UpdateRef};
 use crate::record::{Record, RecordKind, list_root, operations_root};
 use crate::tensor::{FixedVector, Schema};
@@ -181,7 +181,7 @@ impl Auditor {
         if !record.closes_epoch {
             return true;
         }
-        let closing = Closing { round: record.round, misses: &record.misses, sponsor_cap: self.constants.sponsor_cap };
+        let closing = self.constants.closing(record.round, &record.misses);
         let next = self.committee.next(&closing, &committed.body.operations);
         let Some(next) = next.ok().filter(|next| next.root() == record.next_members_root) else { return false };
         self.voters = next.voter_keys();

@@ -56,7 +56,7 @@ pub enum Kind {
     Nullify = 5,
     /// A vote that makes a notarized record final.
     Finalize = 6,
-    /// A request to join; inside an operation, as are the next two.
+    /// A request to join; inside an operation, as are the next three.
     Join = 7,
     /// A request to leave.
     Leave = 8,
@@ -74,6 +74,10 @@ pub enum Kind {
     Committed = 16,
     /// A voter's wish to end a view before its time.
     Complaint = 17,
+    /// A voter's approval of a join; inside an operation, as is the next one.
+    Approve = 18,
+    /// A voter's vote to send a member away.
+    EvictVote = 19,
 }
 
 impl Kind {
@@ -139,6 +143,8 @@ impl Kind {
             Self::Invite => "invite",
             Self::Operation => "operation",
             Self::Complaint => "complaint",
+            Self::Approve => "approve",
+            Self::EvictVote => "evict_vote",
             Self::Status => "status",
             Self::Certificate => "certificate",
             Self::Committed => "committed",

@@ -11,7 +11,9 @@ use crate::hash::{Digest, hash};
 use crate::keys::{Ed25519, PublicKey, Scheme, Signature};
 use crate::manifest::MAX_VOTERS;
 use crate::membership::{Committee, MAX_INPUTS, Operation};
-use crate::message::{MAX_OPERATIONS, Message, Receipt, Status, UpdateHeader, UpdateRef};
+use crate::message::{
+    MAX_OPERATIONS, MAX_OPERATIONS_BYTES, MAX_VOTES_PER_MESSAGE, Message, Receipt, Status, UpdateHeader, UpdateRef,
+};
 use crate::record::{list_root, operations_root};
 
 /// A message whose signature, or proof, has been checked. Only this module builds one. Cheap to clone.
@@ -255,19 +257,21 @@ impl Verifier {
             }
             Kind::Committed => {
                 let committed: Box<crate::message::Committed> = codec::decode(body, limit).map_err(wrong)?;
-                self.check_body(slot, &committed.body)?;
+                // The certificate first: it is known how many signatures that is.
                 self.check_committed(slot, &committed)?;
+                self.check_body(slot, &committed.body)?;
                 Message::Committed(committed)
             }
             Kind::Operation => {
                 let operation: Operation = codec::decode(body, limit).map_err(wrong)?;
-                if !operation.holds(&self.network, self.scheme.as_ref()) {
+                let few = operation.ballots().len() <= MAX_VOTES_PER_MESSAGE;
+                if !few || !operation.holds(&self.network, self.scheme.as_ref()) {
                     return Err(EnvelopeError::Operation(name));
                 }
                 Message::Operation(operation)
             }
             // These are signed inside operations and are no messages.
-            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite => {
+            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite | Kind::Approve | Kind::EvictVote => {
                 return Err(EnvelopeError::Kind(slot.kind as u8));
             }
         };
@@ -305,12 +309,10 @@ impl Verifier {
         }
         self.check_inputs(slot, &body.inputs)?;
         let sorted = body.operations.is_sorted_by(|a, b| a.subject() < b.subject());
+        let few = body.operations.len() <= MAX_OPERATIONS
+            && codec::encode(&body.operations).is_ok_and(|bytes| bytes.len() <= MAX_OPERATIONS_BYTES);
         let hold = || body.operations.iter().all(|op| op.holds(&self.network, self.scheme.as_ref()));
-        if body.operations.len() <= MAX_OPERATIONS && sorted && hold() {
-            Ok(())
-        } else {
-            Err(EnvelopeError::Operation(name))
-        }
+        if few && sorted && hold() { Ok(()) } else { Err(EnvelopeError::Operation(name)) }
     }
 
     fn check_inputs(&self, slot: &Slot, list: &[UpdateRef]) -> Result<(), EnvelopeError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Effect, Event, LATER_PER_AUTHOR, Out, Payload, Recipient, State};
 use crate::envelope::{Kind, Slot, Verified};
 use crate::keys::PublicKey;
-use crate::membership::{Closing, Committee};
+use crate::membership::Committee;
 use crate::message::{Committed, Message, RecordBody, Status, UpdateRef};
 
 /// Views whose certificates one answer carries. Too low and a member that is many views behind asks more often.
@@ -70,8 +70,7 @@ impl State {
         if !record.closes_epoch {
             return Ok(None);
         }
-        let sponsor_cap = self.rules.constants.sponsor_cap;
-        let closing = Closing { round: record.round, misses: &record.misses, sponsor_cap };
+        let closing = self.rules.constants.closing(record.round, &record.misses);
         let next = self.committee.next(&closing, &committed.body.operations);
         match next {
             Ok(next) if next.root() == record.next_members_root => Ok(Some(Arc::new(next))),
@@ -123,8 +122,9 @@ impl State {
             messages.retain(|m| m.slot().round > self.head.round);
             !messages.is_empty()
         });
-        self.sweep_pool();
         self.set_up_round();
+        self.sweep_pool();
+        self.sweep_motions();
         if self.started {
             self.begin_round(out);
         }

@@ -130,6 +130,17 @@ pub enum Event {
         /// This member's place, if it has one.
         me: Option<u16>,
     },
+    /// Something to be voted on: it came up, or votes came for it.
+    Motion {
+        /// Round.
+        round: u64,
+        /// Who would join or go.
+        subject: PublicKey,
+        /// Votes for it that are here.
+        votes: usize,
+        /// Votes that decide.
+        needed: usize,
+    },
     /// A member was caught saying two things.
     Equivocated {
         /// Round.

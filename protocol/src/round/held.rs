@@ -1,5 +1,6 @@
 //! What a member keeps of the round in progress, counted.
 
+use super::complaint::VIEWS_WITH_COMPLAINTS;
 use super::operations::MAX_POOL;
 use super::{LATER_PER_AUTHOR, STATEMENTS_PER_SLOT, State, VIEWS_AHEAD};
 use crate::membership::{Committee, MAX_INPUTS};
@@ -23,6 +24,8 @@ pub struct Held {
     pub answered: usize,
     /// Messages of the next round.
     pub later: usize,
+    /// Complaints of voters.
+    pub complaints: usize,
     /// Operations that wait for a record.
     pub operations: usize,
 }
@@ -46,6 +49,7 @@ impl Held {
             // One more place is nobody's: that of messages that prove themselves.
             answered: members + 1,
             later: (members + 1) * LATER_PER_AUTHOR,
+            complaints: voters * VIEWS_WITH_COMPLAINTS as usize,
             operations: MAX_POOL,
         }
     }
@@ -61,6 +65,7 @@ impl Held {
             && self.merges <= most.merges
             && self.answered <= most.answered
             && self.later <= most.later
+            && self.complaints <= most.complaints
             && self.operations <= most.operations
     }
 }
@@ -79,6 +84,7 @@ impl State {
             merges: round.merges.len(),
             answered: round.answered.len(),
             later: self.later.values().map(Vec::len).sum(),
+            complaints: round.complaints.values().map(std::collections::BTreeMap::len).sum(),
             operations: self.pool.len(),
         }
     }

@@ -22,6 +22,7 @@ mod effect;
 mod equivocation;
 mod held;
 mod input;
+mod motions;
 mod operations;
 mod proposal;
 mod receipts;
@@ -155,6 +156,8 @@ pub struct State {
     pool: BTreeMap<PublicKey, Operation>,
     /// Voters that were connected and no longer are.
     lost: BTreeSet<PublicKey>,
+    /// Operations that wait for votes, with those that are here, by subject.
+    motions: BTreeMap<PublicKey, Operation>,
     tempo: Tempo,
     started: bool,
     halted: bool,
@@ -184,6 +187,7 @@ impl State {
             later: BTreeMap::new(),
             pool: BTreeMap::new(),
             lost: BTreeSet::new(),
+            motions: BTreeMap::new(),
             tempo: Tempo::default(),
             started: false,
             halted: false,

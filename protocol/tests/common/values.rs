@@ -6,7 +6,7 @@ use fedswarm_protocol::evidence::{EquivocationProof, SignedStatement};
 use fedswarm_protocol::hash::{Digest, Stream};
 use fedswarm_protocol::keys::{PublicKey, Signature};
 use fedswarm_protocol::manifest::{Founder, Manifest, TaskSpec, Timers};
-use fedswarm_protocol::membership::{Invite, Join, Leave, Operation, Role, Rotate};
+use fedswarm_protocol::membership::{Admission, Ballot, EvictVote, Invite, Join, Leave, Operation, Role, Rotate};
 use fedswarm_protocol::message::{
     Committed, Complaint, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef,
 };
@@ -171,8 +171,14 @@ impl Draw {
         PublicKey(self.digest().0)
     }
 
+    /// Votes, often none.
+    pub fn ballots(&mut self) -> Vec<Ballot> {
+        let ballot = |draw: &mut Self| Ballot { voter: draw.key(), until: draw.u64(), signature: draw.signature() };
+        (0..self.below(5).saturating_sub(1)).map(|_| ballot(self)).collect()
+    }
+
     pub fn operation(&mut self) -> Operation {
-        match self.below(4) {
+        match self.below(5) {
             0 => {
                 let invite = Invite {
                     sponsor: self.key(),
@@ -187,6 +193,7 @@ impl Draw {
                     name: self.text(),
                     ticket_signature: self.signature(),
                     signature: self.signature(),
+                    approvals: self.ballots(),
                 }))
             }
             1 => Operation::Leave(Leave { key: self.key(), since: self.u64(), signature: self.signature() }),
@@ -197,6 +204,7 @@ impl Draw {
                 old_signature: self.signature(),
                 new_signature: self.signature(),
             })),
+            3 => Operation::EvictVote(EvictVote { key: self.key(), since: self.u64(), votes: self.ballots() }),
             _ => {
                 let statement = |draw: &mut Self| SignedStatement {
                     kind: draw.kind(),
@@ -260,7 +268,9 @@ impl Draw {
             Kind::Certificate => Message::Certificate(self.certificate()),
             Kind::Committed => Message::Committed(Box::new(self.committed())),
             Kind::Operation => Message::Operation(self.operation()),
-            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite => panic!("{kind:?} is no message"),
+            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite | Kind::Approve | Kind::EvictVote => {
+                panic!("{kind:?} is no message")
+            }
         }
     }
 
@@ -325,6 +335,7 @@ impl Draw {
             max_weight: self.u32(),
             min_inputs: self.u16(),
             sponsor_cap: self.u16(),
+            admission: self.one_of(&[Admission::Sponsor, Admission::Vote]),
             rounds: self.u64(),
             timers: Timers {
                 collect_ms: self.u64(),

@@ -9,7 +9,7 @@ use fedswarm_protocol::evidence::{EquivocationProof, EvidenceFile};
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
-use fedswarm_protocol::membership::{Committee, Invite, Join, Operation, Role};
+use fedswarm_protocol::membership::{Committee, EvictVote, Invite, Join, Operation, Role};
 use fedswarm_protocol::message::{
     Committed, Complaint, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef,
 };
@@ -115,6 +115,23 @@ impl World {
         Operation::Join(Box::new(Join::new(&self.network(), invite, &ticket, &key, "newcomer".into())))
     }
 
+    /// The same with the approvals of these members.
+    pub fn approved_join(&self, voters: &[u16]) -> Operation {
+        let Operation::Join(join) = self.join() else { panic!("a join") };
+        let approve = |v: &u16| join.approve(&self.network(), &self.secrets[usize::from(*v)], 100);
+        let ballots = voters.iter().map(approve).collect();
+        Operation::Join(join).with_ballots(ballots)
+    }
+
+    /// These members vote to send the last one away.
+    pub fn evict_vote(&self, voters: &[u16]) -> Operation {
+        let key = self.secrets[self.secrets.len() - 1].public();
+        let vote = |v: &u16| EvictVote::new(&self.network(), key, 0, &self.secrets[usize::from(*v)], 100);
+        let votes: Vec<EvictVote> = voters.iter().map(vote).collect();
+        let ballots = votes.iter().flat_map(|vote| vote.votes.clone()).collect();
+        Operation::EvictVote(votes[0].clone()).with_ballots(ballots)
+    }
+
     /// Member 1 voted for two records.
     pub fn evidence(&self) -> EvidenceFile {
         let slot = Slot { kind: Kind::Finalize, epoch: 0, round: 1, view: 0 };
@@ -138,7 +155,9 @@ impl World {
             Kind::Certificate => Message::Certificate(self.certificate(Kind::Notarize, 0, 1, 0, hash)),
             Kind::Committed => Message::Committed(Box::new(self.committed(1))),
             Kind::Operation => Message::Operation(self.join()),
-            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite => panic!("{kind:?} is no message"),
+            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite | Kind::Approve | Kind::EvictVote => {
+                panic!("{kind:?} is no message")
+            }
         };
         let round = if kind == Kind::Operation { 0 } else { 1 };
         (Slot { kind, epoch: 0, round, view: 0 }, message)

@@ -8,8 +8,8 @@ use fedswarm_protocol::codec;
 use fedswarm_protocol::election;
 use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal, signed_bytes};
 use fedswarm_protocol::hash::Digest;
-use fedswarm_protocol::keys::{SecretKey, Signature};
-use fedswarm_protocol::membership::Committee;
+use fedswarm_protocol::keys::{Ed25519, PublicKey, SecretKey, Signature};
+use fedswarm_protocol::membership::{Ballot, Committee, EvictVote, Invite, Join, Operation, Role};
 use fedswarm_protocol::merge::WeightedMean;
 use fedswarm_protocol::message::{Message, Receipt, Status, UpdateHeader};
 use fedswarm_protocol::record::{Record, RecordKind, Rule, list_root};
@@ -84,6 +84,10 @@ struct Encodings {
     certificate: String,
     signed_bytes: String,
     statement: String,
+    join: String,
+    approval_signed: String,
+    evict_vote: String,
+    evict_vote_signed: String,
 }
 
 fn golden() -> Golden {
@@ -243,4 +247,31 @@ fn messages_are_encoded_field_by_field() {
     let sealed = seal(&key, &d(5), &slot, 2, &Message::Update(update)).unwrap();
     let verifier = Verifier::new(d(5), Arc::new(Committee::of_keys(1, [key.public(); 3])));
     assert_eq!(verifier.open(&sealed).unwrap().statement().to_string(), want.statement);
+}
+
+#[test]
+fn votes_are_encoded_and_signed_as_the_oracle_says() {
+    let want = golden().encodings;
+    let (key, signature) = (|k| PublicKey([k; 32]), |k| Signature([k; 64]));
+    let ballot = Ballot { voter: key(6), until: 40, signature: signature(7) };
+    let invite =
+        Invite { sponsor: key(1), ticket: key(2), role: Role::Contributor, expires: 50, signature: signature(3) };
+    let join = Join {
+        invite,
+        key: key(4),
+        name: "ana".into(),
+        ticket_signature: signature(5),
+        signature: signature(8),
+        approvals: vec![ballot],
+    };
+    assert_eq!(to_hex(&codec::encode(&Operation::Join(Box::new(join.clone()))).unwrap()), want.join);
+    let vote = EvictVote { key: key(4), since: 9, votes: vec![ballot] };
+    assert_eq!(to_hex(&codec::encode(&Operation::EvictVote(vote)).unwrap()), want.evict_vote);
+
+    let (network, voter) = (Digest([5; 32]), SecretKey::from_bytes(&[1; 32]));
+    let signs = |ballot: &Ballot, said: &str| voter.public().verifies(&from_hex(said), &ballot.signature);
+    assert!(signs(&join.approve(&network, &voter, 40), &want.approval_signed));
+    let vote = EvictVote::new(&network, key(4), 9, &voter, 40);
+    assert!(signs(&vote.votes[0], &want.evict_vote_signed));
+    assert!(Operation::EvictVote(vote).holds(&network, &Ed25519));
 }

@@ -52,9 +52,10 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
         "manifest_and_schema" => manifests(),
         "payloads" => payloads(),
         "operation" => {
-            let join = codec::encode(&World::new(4).join()).unwrap();
-            let drawn = (0..4).map(|seed| codec::encode(&Draw::new("corpus", seed).operation()).unwrap());
-            std::iter::once(join).chain(drawn).collect()
+            let world = World::new(4);
+            let valid = [world.join(), world.approved_join(&[0, 1, 3]), world.evict_vote(&[0, 1, 2])];
+            let drawn = (0..4).map(|seed| Draw::new("corpus", seed).operation());
+            valid.into_iter().chain(drawn).map(|operation| codec::encode(&operation).unwrap()).collect()
         }
         "committee" => vec![codec::encode(&Committee::founding(&World::new(4).manifest)).unwrap()],
         "evidence_file" => vec![World::new(4).evidence().to_bytes().unwrap()],

@@ -155,7 +155,14 @@ fn forge(draw: &mut Draw, swarm: &Swarm<'_>, liar: Option<u16>) -> Option<Vec<u8
         Message::Operation(operation) => {
             (slot.epoch, slot.round) = (0, 0);
             let evict = Operation::Evict(Box::new(world.evidence().proof));
-            *operation = if draw.coin() { world.join() } else { evict };
+            // A liar has no vote but its own.
+            let voter = liar.unwrap_or_else(|| draw.below(world.secrets.len()) as u16);
+            *operation = match draw.below(4) {
+                0 => world.join(),
+                1 => world.approved_join(&[voter]),
+                2 => world.evict_vote(&[voter]),
+                _ => evict,
+            };
         }
         Message::Certificate(_) | Message::Committed(_) => {}
     }

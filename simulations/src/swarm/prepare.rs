@@ -12,6 +12,7 @@ use fedswarm_node::founding::{Plan, found};
 use fedswarm_protocol::hash::Stream;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, Timers};
+use fedswarm_protocol::membership::Admission;
 
 use crate::Error;
 use crate::scenario::{self, Cap, Data, PartitionFacts, Scenario};
@@ -159,6 +160,7 @@ fn network(
         genesis_seed: init_digest(scenario.seed),
         rounds: scenario.rounds,
         sponsor_cap: fedswarm_node::founding::SPONSOR_CAP,
+        admission: Admission::Sponsor,
         min_inputs: scenario.virtual_time.as_ref().map_or(0, |world| world.min_inputs),
         timers: Timers {
             collect_ms: timers.t_collect_ms,

@@ -15,6 +15,9 @@ const SIZES: [(u16, u64); 9] = [(1, 20), (3, 120), (4, 380), (5, 180), (7, 190),
 /// Most nodes of a drawn world that are no members at its beginning.
 const MOST_STRANGERS: u64 = 3;
 
+/// Members of a drawn world that vote on newcomers and on each other, at most.
+const MOST_THAT_VOTE: u16 = 16;
+
 /// Rounds of a drawn world.
 pub const ROUNDS: u64 = 100;
 
@@ -52,6 +55,7 @@ pub fn options(seed: u64) -> Options {
         churn,
         vices: Vec::new(),
         lie_on: rng.chance(0.5),
+        vote: false,
     };
     options.vices = vices(&mut rng, members);
     sybils(&mut rng, &mut options);
@@ -59,6 +63,7 @@ pub fn options(seed: u64) -> Options {
         // The last stranger stays one, and does what it can about it.
         options.vices.push((members + options.strangers - 1, Vice::InviteForger));
     }
+    options.vote = members <= MOST_THAT_VOTE && rng.chance(0.3);
     options
 }
 

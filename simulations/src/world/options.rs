@@ -21,6 +21,9 @@ pub struct Options {
     pub strangers: u16,
     /// Members that one voter may have invited at a time; 0 for as few as the members at the beginning need, and at least 2.
     pub sponsor_cap: u16,
+    /// Whether newcomers need the approval of a quorum of the voters, and members are voted out. Not with more than 64 members:
+    /// few approvals of a large committee fit into a record.
+    pub vote: bool,
     /// Rounds to certify.
     pub rounds: u64,
     /// Of them, how many are left for after the healing.
@@ -58,6 +61,7 @@ impl Default for Options {
             members: 4,
             strangers: 0,
             sponsor_cap: 0,
+            vote: false,
             rounds: 10,
             rounds_after: 0,
             epoch_length: 16,

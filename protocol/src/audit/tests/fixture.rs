@@ -12,7 +12,7 @@ use crate::envelope::{Kind, Slot, Verified, Verifier, seal, signed_bytes};
 use crate::hash::{Digest, Stream};
 use crate::keys::SecretKey;
 use crate::manifest::{MAX_WEIGHT, Manifest};
-use crate::membership::{Committee, Operation};
+use crate::membership::{Admission, Committee, Operation};
 use crate::merge::WeightedMean;
 use crate::message::{Committed, Message, Receipt, RecordBody, UpdateHeader, UpdateRef};
 use crate::payload::norm2_q;
@@ -58,7 +58,16 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(name: &str) -> Self {
         let (manifest, secrets) = testing::network(4, vec![TensorSpec::new("w", &[5], 4)]);
-        let manifest = Manifest { name: name.into(), max_weight: MAX_WEIGHT, ..manifest };
+        Self::of(Manifest { name: name.into(), max_weight: MAX_WEIGHT, ..manifest }, secrets)
+    }
+
+    /// In a network where newcomers are voted on.
+    pub(super) fn voting() -> Self {
+        let Self { manifest, secrets, .. } = Self::new("audit");
+        Self::of(Manifest { admission: Admission::Vote, ..manifest }, secrets)
+    }
+
+    fn of(manifest: Manifest, secrets: Vec<SecretKey>) -> Self {
         let rules = Rules::new(&manifest, &secrets[0].public()).unwrap();
         let committee = Arc::new(Committee::founding(&manifest));
         let verifier = Verifier::new(rules.constants.network, Arc::clone(&committee));

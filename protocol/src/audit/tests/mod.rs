@@ -7,7 +7,7 @@ use crate::codec;
 use crate::envelope::Kind;
 use crate::hash::{Digest, hash};
 use crate::keys::SecretKey;
-use crate::membership::{Invite, Join, Operation, Role};
+use crate::membership::{EvictVote, Invite, Join, Operation, Role};
 use crate::message::{Committed, Message, Receipt};
 use crate::record::{Record, RecordKind};
 use fixture::{Lies, Run};
@@ -252,4 +252,53 @@ fn a_changing_membership_is_followed_and_its_operations_are_checked() {
     let record = committed.record.clone();
     forged.rounds[1].committed.certificate = forged.certify(&record, 0);
     assert_eq!(forged.first(), "2: record: body.operations[0]");
+}
+
+#[test]
+fn operations_that_were_voted_on_are_checked_vote_by_vote() {
+    let mut run = Run::voting();
+    let network = run.manifest.network_id().unwrap();
+    let (ticket, key) = (SecretKey::from_bytes(&[201; 32]), SecretKey::from_bytes(&[202; 32]));
+    let invite = Invite::new(&network, &run.secrets[0], ticket.public(), Role::Contributor, 100);
+    let join = Join::new(&network, invite, &ticket, &key, "newcomer".into());
+    let approvals: Vec<_> = run.secrets.iter().map(|voter| join.approve(&network, voter, 100)).collect();
+    let join = Operation::Join(Box::new(join));
+    let votes = run.secrets.iter().flat_map(|voter| EvictVote::new(&network, key.public(), 3, voter, 100).votes);
+    let votes: Vec<_> = votes.collect();
+    let evict = Operation::EvictVote(EvictVote { key: key.public(), since: 3, votes: Vec::new() });
+    run.push(Lies::default());
+    run.operations = vec![join.with_ballots(approvals[..3].to_vec())];
+    run.push(Lies::default());
+    run.operations = vec![evict.with_ballots(votes[1..].to_vec())];
+    (0..3).for_each(|_| run.push(Lies::default()));
+    assert_eq!(run.first(), "nothing");
+    assert_eq!(run.rounds[4].committed.record.epoch, 2);
+
+    // What a quorum of liars could certify all the same.
+    let mut stranger = votes[1..].to_vec();
+    stranger[0] = EvictVote::new(&network, key.public(), 3, &key, 100).votes[0];
+    let mut forged = votes[1..].to_vec();
+    forged[0].signature = forged[1].signature;
+    let mut lapsed = votes[2..].to_vec();
+    lapsed.extend(EvictVote::new(&network, key.public(), 3, &run.secrets[0], 2).votes);
+    let cases = [
+        (1, join.with_ballots(approvals[..2].to_vec()), "2: record: body.operations"),
+        (1, join.with_ballots(approvals.clone()), "2: record: body.operations"),
+        (1, join.with_ballots(Vec::new()), "2: record: body.operations"),
+        (2, evict.with_ballots(votes[2..].to_vec()), "3: record: body.operations"),
+        (2, evict.with_ballots(stranger), "3: record: body.operations"),
+        (2, evict.with_ballots(lapsed), "3: record: body.operations"),
+        (2, evict.with_ballots(forged), "3: record: body.operations[0]"),
+    ];
+    for (round, operation, finding) in cases {
+        let mut lie = Run::voting();
+        lie.rounds.clone_from(&run.rounds);
+        lie.blobs.clone_from(&run.blobs);
+        let committed = &mut lie.rounds[round].committed;
+        committed.body.operations = vec![operation];
+        committed.record.ops_root = crate::record::operations_root(&committed.body.operations);
+        let record = committed.record.clone();
+        lie.rounds[round].committed.certificate = run.certify(&record, 0);
+        assert_eq!(lie.first(), finding);
+    }
 }

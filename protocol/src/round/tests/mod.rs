@@ -4,6 +4,7 @@
 
 mod complaints;
 mod membership;
+mod motions;
 mod rounds;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

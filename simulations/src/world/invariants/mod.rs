@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fedswarm_protocol::envelope::{Kind, Slot, Verified};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::PublicKey;
-use fedswarm_protocol::membership::{Closing, Committee, Invite};
+use fedswarm_protocol::membership::{Committee, Invite};
 use fedswarm_protocol::message::{Committed, Message, UpdateHeader, UpdateRef};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{Event, Fault, Rules};
@@ -88,7 +88,7 @@ impl Monitor {
             heads: vec![grown.round(); members.len()],
             members,
             unchecked: Vec::new(),
-            roll: Roll::new(grown.committee(), rules.constants.sponsor_cap),
+            roll: Roll::new(grown.committee(), &rules.constants),
             ballots: BTreeMap::new(),
             updates: BTreeMap::new(),
             receipts: BTreeMap::new(),
@@ -217,8 +217,7 @@ impl Monitor {
     fn next_committee(&self, committed: &Committed) -> Option<Committee> {
         let record = &committed.record;
         let committee = self.committees.get(&record.epoch).filter(|_| record.closes_epoch)?;
-        let sponsor_cap = self.rules.constants.sponsor_cap;
-        let closing = Closing { round: record.round, misses: &record.misses, sponsor_cap };
+        let closing = self.rules.constants.closing(record.round, &record.misses);
         committee.next(&closing, &committed.body.operations).ok()
     }
 
@@ -234,6 +233,11 @@ impl Monitor {
     /// The holder of a sponsor's key has made out an invitation for the holder of this key.
     pub fn invited(&mut self, invite: &Invite, key: PublicKey) {
         self.roll.invited(invite, key);
+    }
+
+    /// The holder of a voter's key has voted for this key to come, or to go.
+    pub fn voted(&mut self, subject: PublicKey, voter: PublicKey) {
+        self.roll.voted(subject, voter);
     }
 
     /// A statement in a member's name that somebody else has signed was taken as the member's.

@@ -42,6 +42,8 @@ pub struct Node {
     pub work: Box<dyn Work>,
     /// What it wants to become: a part of its configuration, which survives crashes.
     pub request: Option<Operation>,
+    /// Its votes on other members, which survive crashes, too.
+    pub ballots: Vec<Operation>,
     /// What makes it lie, if anything.
     pub adversary: Option<Box<dyn Adversary>>,
     /// Its training takes so many times longer.
@@ -87,6 +89,7 @@ impl Node {
             disk: Disk::default(),
             work,
             request: None,
+            ballots: Vec::new(),
             adversary: None,
             slowdown: 1,
             drift_ppm: 0,
@@ -220,6 +223,7 @@ impl Node {
                     self.inbox.push_back(Input::Connected { key });
                 }
                 self.request_of(Some(member), core);
+                self.say_ballots(Some(member), core);
             }
             What::Disconnected(member) => {
                 if let (true, Some(key)) = (core.is_gone(self.id, member), core.keys.public(member).copied()) {
