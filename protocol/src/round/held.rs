@@ -1,5 +1,6 @@
 //! What a member keeps of the round in progress, counted.
 
+use super::motions::{MAX_OPEN_VOTES, MAX_WAITING_JOINS};
 use super::operations::MAX_POOL;
 use super::{LATER_PER_AUTHOR, STATEMENTS_PER_SLOT, State, VIEWS_AHEAD};
 use crate::membership::{Committee, MAX_INPUTS};
@@ -25,6 +26,10 @@ pub struct Held {
     pub later: usize,
     /// Operations that wait for a record.
     pub operations: usize,
+    /// Operations that wait for votes.
+    pub motions: usize,
+    /// Votes for them.
+    pub ballots: usize,
 }
 
 impl Held {
@@ -47,6 +52,8 @@ impl Held {
             answered: members + 1,
             later: (members + 1) * LATER_PER_AUTHOR,
             operations: MAX_POOL,
+            motions: MAX_WAITING_JOINS + voters * MAX_OPEN_VOTES,
+            ballots: MAX_WAITING_JOINS * voters + voters * MAX_OPEN_VOTES,
         }
     }
 
@@ -62,6 +69,8 @@ impl Held {
             && self.answered <= most.answered
             && self.later <= most.later
             && self.operations <= most.operations
+            && self.motions <= most.motions
+            && self.ballots <= most.ballots
     }
 }
 
@@ -80,6 +89,8 @@ impl State {
             answered: round.answered.len(),
             later: self.later.values().map(Vec::len).sum(),
             operations: self.pool.len(),
+            motions: self.motions.len(),
+            ballots: self.motions().map(|motion| motion.ballots().len()).sum(),
         }
     }
 }
