@@ -170,7 +170,7 @@ fn the_voters_of_the_epoch_that_ends_decide_whoever_goes_with_it() {
     assert_eq!(with(evict(4, 0, &[2, 3, 5])), Err(OperationError::Votes { counting: 3, found: 3, needed: 4 }));
     let next = with(evict(4, 0, &[1, 2, 3, 5])).unwrap();
     assert_eq!(next.voters(), 3);
-    let mut both = vec![leave, evict(4, 0, &[2, 3, 5])];
+    let mut both = [leave, evict(4, 0, &[2, 3, 5])];
     both.sort_by_key(Operation::subject);
     assert_eq!(now.select(&closing(7), both.iter()).len(), 1);
 }
