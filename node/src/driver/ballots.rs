@@ -23,7 +23,7 @@ impl Driver {
         }
     }
 
-    /// Says a vote to one peer; or to everybody, this node's own machine included, which gossips it if it is new.
+    /// Says a vote to one peer; or to all voters, this node's own machine included, which gossips it if it is new.
     fn say_ballot(&mut self, operation: &Operation, to: Option<NodeId>) {
         let message = Message::Operation(operation.clone());
         let Ok(bytes) = seal(&self.secret, self.verifier.network(), &SLOT, NOBODY, &message) else { return };
@@ -34,13 +34,14 @@ impl Driver {
             Ok(message) => self.inputs.push_back(Input::Message(message)),
             Err(error) => tracing::error!(%error, "this node's own vote is not valid"),
         }
-        for peer in &self.connected {
-            self.send_to(*peer, bytes.clone());
+        let voters = self.state.committee().voters();
+        for voter in self.members.iter().take(voters).filter(|voter| self.connected.contains(voter)) {
+            self.send_to(*voter, bytes.clone());
         }
     }
 
-    /// Says all votes again: to a member that has just been met, or to all at an epoch's beginning. Nobody repeats the votes of
-    /// others.
+    /// Says all votes again: to a member that has just been met; or to all voters with every round, since one that is a moment
+    /// behind drops a vote on a member that it does not know yet. Nobody repeats the votes of others.
     pub(super) fn say_ballots(&mut self, to: Option<NodeId>) {
         for operation in self.ballots.clone() {
             self.say_ballot(&operation, to);

@@ -78,6 +78,7 @@ impl Driver {
                 if let Some(next) = next {
                     self.on_committee(next).await?;
                 }
+                self.say_ballots(None);
             }
             Effect::AskChain => self.ask_someone(),
             Effect::Evidence(proof) => {

@@ -80,7 +80,6 @@ impl Driver {
         self.network.set_members(self.members.iter().copied()).await?;
         self.connected = self.peers.iter().filter(|peer| self.members.contains(peer)).copied().collect();
         self.verifier.advance(next);
-        self.say_ballots(None);
         for bytes in std::mem::take(&mut self.chain.ahead) {
             self.on_bytes(&bytes);
         }

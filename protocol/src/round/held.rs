@@ -1,6 +1,7 @@
 //! What a member keeps of the round in progress, counted.
 
 use super::complaint::VIEWS_WITH_COMPLAINTS;
+use super::motions::{MAX_OPEN_VOTES, MAX_WAITING_JOINS};
 use super::operations::MAX_POOL;
 use super::{LATER_PER_AUTHOR, STATEMENTS_PER_SLOT, State, VIEWS_AHEAD};
 use crate::membership::{Committee, MAX_INPUTS};
@@ -28,6 +29,10 @@ pub struct Held {
     pub complaints: usize,
     /// Operations that wait for a record.
     pub operations: usize,
+    /// Operations that wait for votes.
+    pub motions: usize,
+    /// Votes for them.
+    pub ballots: usize,
 }
 
 impl Held {
@@ -51,6 +56,8 @@ impl Held {
             later: (members + 1) * LATER_PER_AUTHOR,
             complaints: voters * VIEWS_WITH_COMPLAINTS as usize,
             operations: MAX_POOL,
+            motions: MAX_WAITING_JOINS + voters * MAX_OPEN_VOTES,
+            ballots: MAX_WAITING_JOINS * voters + voters * MAX_OPEN_VOTES,
         }
     }
 
@@ -67,6 +74,8 @@ impl Held {
             && self.later <= most.later
             && self.complaints <= most.complaints
             && self.operations <= most.operations
+            && self.motions <= most.motions
+            && self.ballots <= most.ballots
     }
 }
 
@@ -86,6 +95,8 @@ impl State {
             later: self.later.values().map(Vec::len).sum(),
             complaints: round.complaints.values().map(std::collections::BTreeMap::len).sum(),
             operations: self.pool.len(),
+            motions: self.motions.len(),
+            ballots: self.motions().map(|motion| motion.ballots().len()).sum(),
         }
     }
 }

@@ -4,8 +4,9 @@
 //! gathers votes; the first aggregator that holds a quorum of them proposes.
 
 use super::{Effect, Event, Out, Recipient, State};
+use crate::keys::PublicKey;
 use crate::manifest::MAX_VOTERS;
-use crate::membership::{Admission, Ballot, Join, Operation};
+use crate::membership::{Admission, Ballot, Operation};
 use crate::message::Message;
 
 /// Votes to send members away that one voter may have open at a time. Too low and a voter that wants to send more away must
@@ -35,8 +36,11 @@ impl State {
         let mut votes = known.map_or_else(Vec::new, |known| known.ballots().to_vec());
         let new: Vec<Ballot> =
             operation.ballots().iter().filter(|vote| self.is_new(operation, vote)).copied().collect();
-        let begins = known.is_none() && matches!(operation, Operation::Join(join) if self.may_wait(join));
-        if new.is_empty() && !begins || known.is_none() && !begins && matches!(operation, Operation::Join(_)) {
+        let adds = match (known, operation) {
+            (None, Operation::Join(join)) => self.waiting(&join.invite.sponsor) < self.most_waiting(),
+            _ => !new.is_empty(),
+        };
+        if !adds {
             return;
         }
         votes.extend(&new);
@@ -61,12 +65,16 @@ impl State {
         !evicts(&operation) || open() < MAX_OPEN_VOTES
     }
 
-    /// Whether a sponsor has room for one more that waits.
-    fn may_wait(&self, join: &Join) -> bool {
-        let share = (MAX_WAITING_JOINS / self.quorum.voters).max(1);
-        let most = share.min(self.rules.constants.sponsor_cap.into());
-        let sponsored = |op: &&Operation| matches!(op, Operation::Join(j) if j.invite.sponsor == join.invite.sponsor);
-        self.motions.values().filter(sponsored).count() < most
+    /// Joins by invitation of this sponsor that wait.
+    fn waiting(&self, sponsor: &PublicKey) -> usize {
+        let sponsored = |op: &&Operation| matches!(op, Operation::Join(join) if join.invite.sponsor == *sponsor);
+        self.motions.values().filter(sponsored).count()
+    }
+
+    /// Joins of one sponsor that may wait.
+    fn most_waiting(&self) -> usize {
+        let share = (MAX_WAITING_JOINS / self.quorum.voters.max(1)).max(1);
+        share.min(self.rules.constants.sponsor_cap.into())
     }
 
     /// Whether votes decide on this.
@@ -88,13 +96,17 @@ impl State {
     /// After a record: what was decided or no longer fits goes, and so do votes that have lapsed and those of keys that are
     /// no voters any more.
     pub(super) fn sweep_motions(&mut self) {
-        let motions = std::mem::take(&mut self.motions);
-        let counts = |vote: &Ballot| self.committee.counts(vote, self.round.number);
-        let swept = motions.into_iter().filter(|(_, motion)| self.fits(motion)).filter_map(|(subject, motion)| {
-            let votes: Vec<Ballot> = motion.ballots().iter().filter(|vote| counts(vote)).copied().collect();
-            let waits = matches!(motion, Operation::Join(_)) || !votes.is_empty();
-            waits.then(|| (subject, motion.with_ballots(votes)))
-        });
-        self.motions = swept.collect();
+        for (subject, motion) in std::mem::take(&mut self.motions) {
+            let counts = |vote: &&Ballot| self.committee.counts(vote, self.round.number);
+            let votes: Vec<Ballot> = motion.ballots().iter().filter(counts).copied().collect();
+            let waits = match &motion {
+                // With more voters each has a smaller share.
+                Operation::Join(join) => self.waiting(&join.invite.sponsor) < self.most_waiting(),
+                _ => !votes.is_empty(),
+            };
+            if waits && self.fits(&motion) {
+                self.motions.insert(subject, motion.with_ballots(votes));
+            }
+        }
     }
 }

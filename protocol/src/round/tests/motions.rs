@@ -178,6 +178,8 @@ fn a_lying_voter_fills_neither_the_ballots_nor_the_queue_of_joins() {
         hear(&mut world, Operation::Join(Box::new(join)).with_ballots(vec![approval]));
     }
     assert_eq!(world.state(0).motions.len(), before + MAX_WAITING_JOINS / 40);
+    let held = (world.state(0).held(), super::super::Held::most(world.state(0).committee(), 0));
+    assert!(held.0.fits(&held.1) && held.0.ballots > 0, "{held:?}");
     let join = world.request(8, 120, 170);
     hear(&mut world, Operation::Join(Box::new(join)));
     assert_eq!(world.tally(0, &key(170).public()), Some(0), "an honest sponsor has its own room");
@@ -212,7 +214,7 @@ fn a_message_brings_one_vote_and_a_record_a_quorum() {
     }
 }
 
-/// A network of the largest committee, in which a quorum has approved two joins with the longest names.
+/// A network of the largest committee, in which more than a quorum has approved two joins with the longest names.
 fn largest() -> World {
     let mut world = World::voting(64, 1);
     let network = world.network();
@@ -221,7 +223,7 @@ fn largest() -> World {
         let sponsor = &world.nodes[usize::from(i)].secret;
         let invite = Invite::new(&network, sponsor, key(150 + i).public(), Role::Contributor, 1000);
         let join = Join::new(&network, invite, &key(150 + i), &key(100 + i), "n".repeat(MAX_MEMBER_NAME_BYTES));
-        for voter in 0..43 {
+        for voter in 0..50 {
             let approval = join.approve(&network, &world.nodes[voter].secret, 1000);
             let operation = Operation::Join(Box::new(join.clone())).with_ballots(vec![approval]);
             let mut out = super::super::Out { now: Timestamp(0), effects: Vec::new() };

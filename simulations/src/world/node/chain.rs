@@ -41,7 +41,6 @@ impl Node {
         for (from, packet) in std::mem::take(&mut self.ahead) {
             self.hear(&packet, from, core);
         }
-        self.say_ballots(None, core);
     }
 
     pub(super) fn ask_chain(&mut self, of: usize, core: &mut Core) {

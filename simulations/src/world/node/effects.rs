@@ -113,6 +113,7 @@ impl Node {
                 if next.is_some() {
                     self.look_again(core);
                 }
+                self.say_ballots(None, core);
             }
             None => {}
         }
