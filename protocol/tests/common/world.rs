@@ -117,7 +117,8 @@ impl World {
     pub fn approved_join(&self, voters: &[u16]) -> Operation {
         let Operation::Join(join) = self.join() else { panic!("a join") };
         let approve = |v: &u16| join.approve(&self.network(), &self.secrets[usize::from(*v)], 100);
-        Operation::Join(join.clone()).with_ballots(voters.iter().map(approve).collect())
+        let ballots = voters.iter().map(approve).collect();
+        Operation::Join(join).with_ballots(ballots)
     }
 
     /// These members vote to send the last one away.
