@@ -115,8 +115,8 @@ async fn a_newcomer_is_let_in_by_a_quorum_of_votes_and_a_member_is_sent_away_by_
     }
 }
 
-/// Lines that wait to be read. Too low and a process that nobody listens to stands still.
-const EVENTS: usize = 1 << 14;
+/// Events of a node that may wait to be looked at. Too low and the node stands still while the test does something else.
+const MOST_EVENTS: usize = 1 << 16;
 
 /// A running node: ends however the test ends.
 struct Process {
@@ -138,7 +138,7 @@ impl Process {
         command.args(["run", "--config", config, "--json"]).current_dir(at).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (sender, events) = mpsc::sync_channel(EVENTS);
+        let (sender, events) = mpsc::sync_channel(MOST_EVENTS);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 // Whoever read it may be gone.
