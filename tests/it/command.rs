@@ -34,6 +34,8 @@ fn every_command_has_help_with_an_example() {
         &["predict"],
         &["network", "create"],
         &["verify"],
+        &["generator", "train"],
+        &["generator", "inspect"],
     ] {
         let output = fedswarm(folder.path(), &[command, &["--help"]].concat());
         assert!(output.status.success());
