@@ -1,4 +1,4 @@
-//! ONNX generators, held to what NumPy computes: `scripts/onnx_fixtures.py` makes the files and the values.
+//! ONNX generators, held to what NumPy computes: `scripts/generator_fixtures.py` makes the files and the values.
 
 #![cfg(feature = "onnx")]
 #![allow(clippy::unwrap_used, missing_docs)]

@@ -79,6 +79,10 @@ impl Native {
         })?;
         let card: Card = serde_json::from_str(json).map_err(|e| fail(format!("its card: {e}")))?;
         card.check()?;
+        let needed = card.precision.size() * card.parameters();
+        if bytes.len() < needed {
+            return Err(fail(format!("its card asks for {needed} bytes of weights, the whole file has {}", bytes.len())));
+        }
         let tensors =
             SafeTensors::deserialize(bytes).map_err(|e| fail(format!("not a sound safetensors file: {e}")))?;
         let specs = card.specs();

@@ -92,7 +92,11 @@ fn array(archive: &mut Archive, path: &Path, name: &str) -> Result<(Vec<usize>, 
     let expected = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)).filter(|&n| n <= most);
     let expected = expected.ok_or_else(|| fail(format!("has shape {shape:?}, at most {most} values are read")))?;
     let reader = array.data::<f32>().map_err(|e| fail(format!("is not f32: {e}")))?;
-    let values: Vec<f32> = reader.take(expected).collect::<Result<_, _>>().map_err(|e| fail(format!("is cut short: {e}")))?;
+    // Grows with what is there: `collect` would reserve what the header declares.
+    let mut values = Vec::new();
+    for value in reader.take(expected) {
+        values.push(value.map_err(|e| fail(format!("is cut short: {e}")))?);
+    }
     if values.len() != expected {
         return Err(fail(format!("has {} values, its shape asks for {expected}", values.len())));
     }

@@ -214,6 +214,7 @@ fn extents_beyond_the_bounds_are_refused_before_anything_is_allocated() {
         (r#""latent":6"#, r#""latent":7"#, "7 has no halves"),
         ("[3,10,7]", "[3,100000000,7]", "rows of an image: 100000000"),
         ("[3,10,7]", "[0,10,7]", "channels of an image: 0"),
+        ("[4,3,2]", "[400,300,200]", "bytes of weights, the whole file has"),
         (r#""layers":3"#, r#""layers":18446744073709551615"#, "couplings of the mapping: 18446744073709551615"),
         ("[4,3,2]", "[4096,4096,4096]", "number of parameters: "),
         (r#""format":1"#, r#""format":2"#, "version 2, this program reads 1"),

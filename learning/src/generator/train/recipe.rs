@@ -33,9 +33,9 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
-            latent: 64,
-            epochs: 10,
-            mapping_epochs: 20,
+            latent: 32,
+            epochs: 12,
+            mapping_epochs: 40,
             batch: 64,
             lr: 2e-3,
             pixel_variance: 0.05,

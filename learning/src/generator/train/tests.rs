@@ -28,7 +28,7 @@ fn halves(n: usize) -> Arc<Dataset> {
 }
 
 fn recipe() -> Recipe {
-    Recipe { latent: 4, epochs: 12, mapping_epochs: 20, batch: 8, channels: [8, 4, 4], couplings: [4, 16], ..Recipe::default() }
+    Recipe { latent: 4, epochs: 12, mapping_epochs: 300, batch: 8, channels: [8, 4, 4], couplings: [4, 16], ..Recipe::default() }
 }
 
 fn trainer(recipe: Recipe) -> Trainer {

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the ONNX generators of the tests, and what NumPy says that they give.
+"""Writes the generators of the tests, and what NumPy says that they give.
 
     python3 -m venv venv && venv/bin/pip install onnx numpy
-    venv/bin/python scripts/onnx_fixtures.py learning/testdata/generators
+    venv/bin/python scripts/generator_fixtures.py learning/testdata/generators
 
 `mapping.onnx` takes z [n, 5] with a free n: Gemm, LeakyRelu, Gemm. `synthesis.onnx` takes w [n, 6] with a free n: Gemm, Reshape
-to [n, 2, 3, 4], ConvTranspose to [n, 1, 6, 8], Tanh. `fixed.onnx` is the synthesis for n = 2. `golden.json` has inputs and the
+to [n, 2, 3, 4], ConvTranspose to [n, 1, 6, 8], Tanh. `fixed.onnx` is the synthesis for n = 2. `dense.npz` has the layers of the
+reference experiments, smaller: z 5, 8 units, w 6, 12 units, 4 x 4 pixels, weights as PyTorch has them. `golden.json` has inputs and the
 outputs that the formulas below give in NumPy, in float64. Weights are drawn with a fixed seed. Made with onnx 1.23.2, numpy 2.4.6.
 """
 
@@ -27,11 +28,16 @@ def drawn(*shape):
 
 M1, B1, M2, B2 = drawn(5, 8), drawn(8), drawn(8, 6), drawn(6)
 S, SB, K, KB = drawn(6, 24), drawn(24), drawn(2, 1, 2, 2), drawn(1)
+D1, E1, D2, E2 = drawn(6, 12), drawn(12), drawn(12, 16), drawn(16)
+
+
+def dense(x, weight1, bias1, weight2, bias2):
+    hidden = x @ weight1.astype(float) + bias1
+    return np.where(hidden > 0, hidden, SLOPE * hidden) @ weight2.astype(float) + bias2
 
 
 def mapping(z):
-    hidden = z @ M1.astype(float) + B1
-    return np.where(hidden > 0, hidden, SLOPE * hidden) @ M2.astype(float) + B2
+    return dense(z, M1, B1, M2, B2)
 
 
 def synthesis(w):
@@ -77,7 +83,10 @@ def main():
     for name, n in [("synthesis", "n"), ("fixed", 2)]:
         save(folder / f"{name}.onnx", nodes, weights, "w", [n, 6], "image", [n, 1, 6, 8])
     z, w = drawn(3, 5), drawn(19, 6)
-    golden = {"z": z, "mapped": mapping(z), "w": w, "images": synthesis(w)}
+    golden = {"z": z, "mapped": mapping(z), "w": w, "images": synthesis(w), "dense": np.tanh(dense(w, D1, E1, D2, E2))}
+    layers = {"m1": (M1, B1), "m2": (M2, B2), "s1": (D1, E1), "s2": (D2, E2)}
+    arrays = {f"{name}.weight": np.ascontiguousarray(weight.T) for name, (weight, _) in layers.items()}
+    np.savez(folder / "dense.npz", **arrays, **{f"{name}.bias": bias for name, (_, bias) in layers.items()})
     text = json.dumps({key: [round(float(v), 8) for v in value.flat] for key, value in golden.items()})
     (folder / "golden.json").write_text(text + "\n")
 
