@@ -98,7 +98,9 @@ fn statistics_are_those_computed_by_hand() {
 
 #[test]
 fn what_is_no_generator_is_refused_with_what_there_is() {
-    for (path, words) in [("digit", "digits, fashion"), ("none.safetensors", "none.safetensors"), ("none.npz", "none.npz")] {
+    for (path, words) in
+        [("digit", "digits, fashion"), ("none.safetensors", "none.safetensors"), ("none.npz", "none.npz")]
+    {
         let text = open(Path::new(path), None).unwrap_err().to_string();
         assert!(text.contains(words), "{text}");
     }

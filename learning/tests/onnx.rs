@@ -52,7 +52,10 @@ fn two_graphs_are_a_mapping_and_a_synthesis() {
     assert_ne!(both.id(), alone.id());
     // Of the mapping's own values: noise that is known.
     let mapping_as_synthesis = refused(&fixture("mapping.onnx"), None);
-    assert!(mapping_as_synthesis.contains("mapping.onnx") && mapping_as_synthesis.contains("[6]"), "{mapping_as_synthesis}");
+    assert!(
+        mapping_as_synthesis.contains("mapping.onnx") && mapping_as_synthesis.contains("[6]"),
+        "{mapping_as_synthesis}"
+    );
     let crossed = refused(&fixture("synthesis.onnx"), Some(&fixture("synthesis.onnx")));
     assert!(crossed.contains("takes [6]"), "{crossed}");
 }
@@ -74,7 +77,9 @@ fn the_identity_is_that_of_the_files() {
 fn damaged_and_missing_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = fs::read(fixture("synthesis.onnx")).unwrap();
-    for (name, contents) in [("cut.onnx", &bytes[..bytes.len() / 2]), ("empty.onnx", &[]), ("text.onnx", b"not a graph")] {
+    for (name, contents) in
+        [("cut.onnx", &bytes[..bytes.len() / 2]), ("empty.onnx", &[]), ("text.onnx", b"not a graph")]
+    {
         let path = folder.path().join(name);
         fs::write(&path, contents).unwrap();
         let text = refused(&path, None);

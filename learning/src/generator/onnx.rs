@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use fedswarm_protocol::hash::{Digest, Stream, hash};
 use tract_onnx::prelude::{
-    DatumType, Framework, InferenceFact, InferenceModelExt, IntoTensor as _, Tensor, TypedRunnableModel, tvec,
+    DatumType, Framework as _, InferenceFact, InferenceModelExt as _, Tensor, TypedRunnableModel, tvec,
 };
+use tract_onnx::tract_hir::infer::Factoid as _;
 
 use super::files::{read_bounded, refuse};
 use super::{Generator, gaussian};
@@ -68,7 +69,8 @@ impl Onnx {
         let image = match graph.output[..] {
             [channels @ (1 | 3), height, width] => ImageShape { channels, height, width },
             ref found => {
-                let text = format!("its output is {found:?} for each w, expected [channels, height, width], channels 1 or 3");
+                let text =
+                    format!("its output is {found:?} for each w, expected [channels, height, width], channels 1 or 3");
                 return Err(refuse(synthesis, text));
             }
         };
@@ -83,7 +85,10 @@ impl Onnx {
                 let mapping = Graph::new(&bytes).map_err(|reason| refuse(path, reason))?;
                 if mapping.output != [graph.input] {
                     let (found, expected) = (&mapping.output, graph.input);
-                    return Err(refuse(path, format!("it makes {found:?} numbers for each z, the synthesis takes [{expected}]")));
+                    return Err(refuse(
+                        path,
+                        format!("it makes {found:?} numbers for each z, the synthesis takes [{expected}]"),
+                    ));
                 }
                 Some(mapping)
             }
@@ -118,8 +123,10 @@ impl Graph {
             return Err(format!("it has {} outputs, expected one", model.outputs.len()));
         }
         let fact = model.outlet_fact(input).map_err(unreadable)?;
+        // What is no number, such as `n`, is free.
+        let number = |dim: i64| usize::try_from(dim).ok();
         let declared: Vec<Option<usize>> =
-            fact.shape.dims().map(|d| d.concretize().and_then(|d| d.to_usize().ok())).collect();
+            fact.shape.dims().map(|d| d.concretize().and_then(|d| d.to_i64().ok()).and_then(number)).collect();
         if fact.shape.is_open() || declared.len() != 2 {
             return Err(format!("its input has the shape {:?}, expected [n, numbers]", fact.shape));
         }
@@ -161,8 +168,7 @@ impl Graph {
             let input = Tensor::from_shape(&[self.batch, self.input], &padded).map_err(fail)?;
             let outputs = self.plan.run(tvec!(input.into())).map_err(fail)?;
             let first = outputs.into_iter().next().ok_or_else(|| Error::Generator("the graph gave nothing".into()))?;
-            let values = first.into_tensor();
-            let view = values.to_plain_array_view::<f32>().map_err(fail)?;
+            let view = first.to_plain_array_view::<f32>().map_err(fail)?;
             out.extend(view.iter().take(batch.len() / self.input * size));
         }
         match out.iter().position(|v| !v.is_finite()) {

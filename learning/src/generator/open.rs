@@ -82,7 +82,10 @@ pub fn open(source: &Path, mapping: Option<&Path>) -> Result<Opened, Error> {
         (None, "safetensors") => Native::load(source)?,
         _ => {
             let known = BUNDLED.join(", ");
-            return Err(refuse(source, format!("no generator; known are {known}, and files .safetensors, .npz, .onnx")));
+            return Err(refuse(
+                source,
+                format!("no generator; known are {known}, and files .safetensors, .npz, .onnx"),
+            ));
         }
     };
     Ok(Opened::Native(Box::new(native)))

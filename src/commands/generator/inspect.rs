@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use fedswarm_learning::generator::{self, Generator, Statistics};
 use fedswarm_learning::generator::native::Origin;
+use fedswarm_learning::generator::{self, Generator, Statistics};
 use fedswarm_protocol::hash::Stream;
 use serde_json::json;
 

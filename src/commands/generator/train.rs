@@ -103,7 +103,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
 /// Trains to the end, with a checkpoint after every epoch and at an interrupt.
 fn fit(trainer: &mut Trainer, checkpoint: &Path, stop: &AtomicBool) -> Result<(), Failure> {
     let bar = ProgressBar::new(0);
-    bar.set_style(ProgressStyle::with_template("{msg:36} {bar:28} {pos}/{len}").unwrap_or(ProgressStyle::default_bar()));
+    bar.set_style(
+        ProgressStyle::with_template("{msg:36} {bar:28} {pos}/{len}").unwrap_or(ProgressStyle::default_bar()),
+    );
     while trainer.stage() != Stage::Done {
         let began = Instant::now();
         let mut last = None;
@@ -152,7 +154,12 @@ fn tell(args: &Args, generator: &Native, origin: &Origin, time: Duration, json: 
             })
         );
     } else {
-        println!("{}: {} parameters, {bytes} bytes, id {}", args.out.display(), generator.card().parameters(), generator.id());
+        println!(
+            "{}: {} parameters, {bytes} bytes, id {}",
+            args.out.display(),
+            generator.card().parameters(),
+            generator.id()
+        );
         println!("trained on {} images, {} left out, {seconds:.0} s", origin.images, origin.excluded);
         println!("look at it: fedswarm generator inspect {} --out DIR", args.out.display());
     }

@@ -9,8 +9,8 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-use super::card::{Card, MAX_PARAMETERS};
 use super::Native;
+use super::card::{Card, MAX_PARAMETERS};
 use crate::Error;
 use crate::generator::files::{inner, read_bounded, refuse, write_whole};
 
@@ -81,7 +81,10 @@ impl Native {
         card.check()?;
         let needed = card.precision.size() * card.parameters();
         if bytes.len() < needed {
-            return Err(fail(format!("its card asks for {needed} bytes of weights, the whole file has {}", bytes.len())));
+            return Err(fail(format!(
+                "its card asks for {needed} bytes of weights, the whole file has {}",
+                bytes.len()
+            )));
         }
         let tensors =
             SafeTensors::deserialize(bytes).map_err(|e| fail(format!("not a sound safetensors file: {e}")))?;
@@ -89,13 +92,16 @@ impl Native {
         let mut weights = Vec::with_capacity(card.parameters());
         for spec in &specs {
             let name = &spec.name;
-            let view = tensors.tensor(name).map_err(|_| {
-                fail(format!("tensor {name} is missing; its card asks for {} tensors", specs.len()))
-            })?;
+            let view = tensors
+                .tensor(name)
+                .map_err(|_| fail(format!("tensor {name} is missing; its card asks for {} tensors", specs.len())))?;
             let expected = card.precision.dtype();
             if view.dtype() != expected || view.shape() != spec.shape.as_slice() {
                 let (found, shape) = (view.dtype(), view.shape());
-                return Err(fail(format!("tensor {name} is {found:?} {shape:?}, expected {expected:?} {:?}", spec.shape)));
+                return Err(fail(format!(
+                    "tensor {name} is {found:?} {shape:?}, expected {expected:?} {:?}",
+                    spec.shape
+                )));
             }
             weights.extend(card.precision.values(view.data()));
         }

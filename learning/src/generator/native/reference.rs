@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use npyz::npz::NpzArchive;
 use npyz::NpyFile;
+use npyz::npz::NpzArchive;
 
 use super::{Card, MAX_PARAMETERS, MAX_WIDTH, Mapping, Native, Origin, Precision, Synthesis};
 use crate::Error;
@@ -37,7 +37,10 @@ impl Native {
         for layer in ["m1", "m2", "s1", "s2"] {
             let (outputs, inputs, flat) = linear(&mut archive, path, layer)?;
             if sides.last().is_some_and(|&before| before != inputs) {
-                return Err(refuse(path, format!("layer {layer} takes {inputs} numbers, the one before gives another number")));
+                return Err(refuse(
+                    path,
+                    format!("layer {layer} takes {inputs} numbers, the one before gives another number"),
+                ));
             }
             if sides.is_empty() {
                 sides.push(inputs);
@@ -74,7 +77,8 @@ fn linear(archive: &mut Archive, path: &Path, layer: &str) -> Result<(usize, usi
     if shape != [outputs] {
         return Err(refuse(path, format!("array {layer}.bias has shape {shape:?}, expected [{outputs}]")));
     }
-    let mut flat: Vec<f32> = (0..inputs).flat_map(|i| (0..outputs).map(move |o| o * inputs + i)).map(|at| weight[at]).collect();
+    let mut flat: Vec<f32> =
+        (0..inputs).flat_map(|i| (0..outputs).map(move |o| o * inputs + i)).map(|at| weight[at]).collect();
     flat.extend(bias);
     Ok((outputs, inputs, flat))
 }

@@ -66,7 +66,12 @@ impl Synthesis {
     }
 
     /// `[n, latent]` to `[n, channels, height, width]` in -1..1.
-    pub(crate) fn forward(&self, w: &mut Weights<'_>, latents: Tensor<2>, image: ImageShape) -> Result<Tensor<4>, Error> {
+    pub(crate) fn forward(
+        &self,
+        w: &mut Weights<'_>,
+        latents: Tensor<2>,
+        image: ImageShape,
+    ) -> Result<Tensor<4>, Error> {
         let n = latents.dims()[0];
         let pixels = match *self {
             Self::Styled { channels: [coarse, ..] } => {

@@ -59,7 +59,8 @@ mod tests {
                 let g = f64::from(grad[i]);
                 mean[i] = 0.9 * mean[i] + 0.1 * g;
                 square[i] = 0.999 * square[i] + 0.001 * g * g;
-                let (m, s) = (mean[i] / (1.0 - 0.9f64.powi(step as i32)), square[i] / (1.0 - 0.999f64.powi(step as i32)));
+                let (m, s) =
+                    (mean[i] / (1.0 - 0.9f64.powi(step as i32)), square[i] / (1.0 - 0.999f64.powi(step as i32)));
                 expected[i] -= 0.1 * m / (s.sqrt() + 1e-8);
             }
         }

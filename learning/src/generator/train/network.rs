@@ -36,10 +36,8 @@ impl Network {
 
     /// Takes step number `step` with the gradients that `tracked` has gathered; what has none stays.
     pub(super) fn step(&mut self, tracked: Vec<Tensor<1>>, gradients: &mut Gradients, lr: f32, step: u64) {
-        let grads = tracked
-            .into_iter()
-            .map(|t| t.grad_remove(gradients).unwrap_or_else(|| t.inner().zeros_like()))
-            .collect();
+        let grads =
+            tracked.into_iter().map(|t| t.grad_remove(gradients).unwrap_or_else(|| t.inner().zeros_like())).collect();
         self.adam.step(&mut self.parameters, grads, lr, step);
     }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::generator::native::{Card, Mapping, Origin, Precision, Synthesis};
 use crate::data::ImageShape;
+use crate::generator::native::{Card, Mapping, Origin, Precision, Synthesis};
 
 /// What decides a training run, beside the images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,7 +51,10 @@ impl Recipe {
     pub(super) fn check(&self, images: usize) -> Result<(), Error> {
         let bad = |reason: String| Err(Error::Generator(reason));
         if self.batch == 0 || images < self.batch.max(2) {
-            return bad(format!("{images} images are too few to train on: at least one batch of {} is needed", self.batch));
+            return bad(format!(
+                "{images} images are too few to train on: at least one batch of {} is needed",
+                self.batch
+            ));
         }
         if self.epochs == 0 || self.mapping_epochs == 0 {
             return bad("epochs: 0, expected at least 1".into());
@@ -68,7 +71,8 @@ impl Recipe {
     /// The card of the generator that it makes.
     pub(super) fn card(&self, image: ImageShape, origin: Origin) -> Result<Card, Error> {
         let [layers, width] = self.couplings;
-        let (mapping, synthesis) = (Mapping::Couplings { layers, width }, Synthesis::Styled { channels: self.channels });
+        let (mapping, synthesis) =
+            (Mapping::Couplings { layers, width }, Synthesis::Styled { channels: self.channels });
         Card::new(image, self.latent, mapping, synthesis, Precision::F16, origin)
     }
 }

@@ -28,7 +28,15 @@ fn halves(n: usize) -> Arc<Dataset> {
 }
 
 fn recipe() -> Recipe {
-    Recipe { latent: 4, epochs: 12, mapping_epochs: 300, batch: 8, channels: [8, 4, 4], couplings: [4, 16], ..Recipe::default() }
+    Recipe {
+        latent: 4,
+        epochs: 12,
+        mapping_epochs: 300,
+        batch: 8,
+        channels: [8, 4, 4],
+        couplings: [4, 16],
+        ..Recipe::default()
+    }
 }
 
 fn trainer(recipe: Recipe) -> Trainer {
@@ -117,10 +125,8 @@ fn images_of_any_client_and_their_copies_are_not_used() {
     let mut dataset = halves(40).as_ref().clone();
     // Image 30 is a copy of image 3.
     dataset.pixels.copy_within(3 * 64..4 * 64, 30 * 64);
-    let peers = vec![
-        PeerIndices { train: vec![1, 3], test: vec![5] },
-        PeerIndices { train: vec![7], test: vec![9, 39] },
-    ];
+    let peers =
+        vec![PeerIndices { train: vec![1, 3], test: vec![5] }, PeerIndices { train: vec![7], test: vec![9, 39] }];
     let partition = Partition { peers, default_cap: Some((1, 0)) };
     let chosen = choose(&dataset, &[Exclusion::Partition(&partition)]);
     let left_out: Vec<u32> = (0..40).filter(|i| !chosen.contains(i)).collect();
