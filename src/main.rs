@@ -49,6 +49,9 @@ enum Command {
     Export(commands::export::Args),
     /// Label images with an exported model.
     Predict(commands::predict::Args),
+    /// Make a generator that a peer can host, or look at one.
+    #[command(subcommand)]
+    Generator(commands::generator::Command),
     /// Derive every record of a run again from its signed inputs, or check a proof that a member lied.
     Verify(commands::verify::Args),
 }
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Bootstrap(args) => commands::bootstrap::run(&args, cli.json),
         Command::Export(args) => commands::export::run(&args, cli.json),
         Command::Predict(args) => commands::predict::run(&args, cli.json),
+        Command::Generator(command) => commands::generator::run(&command, cli.json),
         Command::Verify(args) => commands::verify::run(&args, cli.json),
     };
     match done {
