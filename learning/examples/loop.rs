@@ -9,6 +9,10 @@
 //! every evaluated round, accuracy over all peers' test images (in percent), the mean gate weight and what each expert does
 //! alone. Round 0 is untrained; round r is measured after the r-th merge was installed.
 //!
+//! `--generator FILE.npz` runs a host between rounds: it aligns the round's prototypes, in the peers' order, and all peers take in
+//! its pairs before the next round, so that pairs of round r serve in round r + 1 (as in the reference). After each round it
+//! prints the alignment's first and last loss and how many numbers went up (prototypes) and down (pairs) in all.
+//!
 //! Two aids for finding causes: `--after` also measures every peer after its training and before the merge, and
 //! `--central EPOCHS` trains the model `cnn2` on all peers' images together and installs that in every round in place of
 //! what the peers merged (of `fedmoe` with the shared extractor `cnn2`; its rate should be 0): the room that there is.
@@ -22,9 +26,13 @@ use std::time::Instant;
 use fedswarm_learning::architectures::architecture;
 use fedswarm_learning::data::{Dataset, PeerData, Split};
 use fedswarm_learning::device::DeviceKind;
+use fedswarm_learning::generator::Generator;
+use fedswarm_learning::generator::npz::NpzGenerator;
 use fedswarm_learning::methods::{Evaluation, LocalUpdate, Member, MemberSetup, Method, Task, init_digest, method};
 use fedswarm_learning::partition::{Partition, Scheme};
 use fedswarm_learning::training::TrainConfig;
+use fedswarm_learning::transfer::{Contribution, Generation, Host};
+use fedswarm_protocol::hash::hash;
 use fedswarm_protocol::merge::WeightedMean;
 use fedswarm_protocol::tensor::{FixedVector, Schema};
 
@@ -33,7 +41,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const USAGE: &str =
     "loop --data DIR --partition FILE [--method local] [--models a,b] [--rounds 10] [--every 1] [--seeds 0]
      [--cap 100/100] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
-     [--device flex] [--after] [--central EPOCHS]";
+     [--device flex] [--generator FILE.npz] [--after] [--central EPOCHS]";
 
 #[derive(Default)]
 struct Arguments {
@@ -86,6 +94,10 @@ fn main() -> Result<()> {
     };
     let after = args.text("after").is_some();
     let central = args.value("central")?.unwrap_or(0usize);
+    let generator = match args.text("generator") {
+        Some(path) => Some(Arc::new(NpzGenerator::load(Path::new(&path))?) as Arc<dyn Generator>),
+        None => None,
+    };
     if let Some((key, _)) = args.pairs.first() {
         return Err(format!("unknown option --{key}\n{USAGE}").into());
     }
@@ -109,6 +121,7 @@ fn main() -> Result<()> {
             device,
             after,
             central,
+            generator: generator.clone(),
         };
         run.go(seed.trim().parse()?, rounds, every, threads)?;
     }
@@ -124,6 +137,7 @@ struct Run<'a> {
     device: DeviceKind,
     after: bool,
     central: usize,
+    generator: Option<Arc<dyn Generator>>,
 }
 
 impl Run<'_> {
@@ -134,6 +148,11 @@ impl Run<'_> {
         let central = if self.central > 0 { Some(self.central(seed)?) } else { None };
         let weights: usize = members.iter().map(|m| m.parameters()).sum();
         println!("# seed {seed}: {weights} weights in all, {} shared", schema.len());
+        let host = match &self.generator {
+            Some(generator) => self.method.host(&self.task, Arc::clone(generator), &init_digest(seed))?,
+            None => None,
+        };
+        let mut hosting = host.map(|host| Hosting { host, seed, last: None });
         let (start, mut training) = (Instant::now(), 0.0);
         for round in 0..=rounds {
             let mut floats = schema.dequantise(&state)?;
@@ -143,7 +162,9 @@ impl Run<'_> {
             }
             let evaluate = round % every == 0 || round == rounds;
             let last = round == rounds;
+            let pairs = hosting.as_ref().and_then(|h| h.last.as_ref()).map(|g| &g.pairs);
             let measured = on_threads(&mut members, threads, |member| {
+                member.receive(pairs)?;
                 member.install(&floats)?;
                 Ok(if evaluate { Some(member.evaluate()?) } else { None })
             })?;
@@ -162,6 +183,9 @@ impl Run<'_> {
                 report(seed, round + 1, &measured, start.elapsed().as_secs_f64(), training);
             }
             state = merge(&schema, &state, &updates)?;
+            if let Some(hosting) = &mut hosting {
+                hosting.round(round, &updates)?;
+            }
         }
         Ok(())
     }
@@ -210,6 +234,40 @@ impl Run<'_> {
             })?);
         }
         Ok(members)
+    }
+}
+
+/// The generator's side of a run.
+struct Hosting {
+    host: Box<dyn Host>,
+    seed: u64,
+    last: Option<Generation>,
+}
+
+impl Hosting {
+    fn round(&mut self, round: u32, updates: &[LocalUpdate]) -> Result<()> {
+        let mut prototypes = Vec::new();
+        for (author, update) in updates.iter().enumerate() {
+            let own = update.prototypes.iter().cloned();
+            prototypes.extend(own.map(|prototype| Contribution { author: author as u16, prototype }));
+        }
+        let seed = hash("loop host", &[self.seed.to_le_bytes(), u64::from(round).to_le_bytes()].concat());
+        let carried = self.last.as_ref().map(|g| g.transformer.as_slice());
+        let begun = Instant::now();
+        let made = self.host.generate(&prototypes, carried, &seed, &AtomicBool::new(false))?;
+        let up: usize = prototypes.iter().map(|p| p.prototype.values.len()).sum();
+        let down = updates.len() * (made.pairs.images.len() + made.pairs.latents.len());
+        println!(
+            "host after round {:3}: {} prototypes, {} pairs, loss {:.4} to {:.4}, numbers up {up} down {down}, {:.2} s",
+            round + 1,
+            prototypes.len(),
+            made.pairs.classes.len(),
+            made.loss.first().copied().unwrap_or(f32::NAN),
+            made.loss.last().copied().unwrap_or(f32::NAN),
+            begun.elapsed().as_secs_f64()
+        );
+        self.last = Some(made);
+        Ok(())
     }
 }
 

@@ -4,6 +4,8 @@
 //! to an image. Knowledge transfer (FedKTL, arXiv 2403.15760) needs both: samples of `w` to align prototypes with, and images
 //! of aligned prototypes.
 
+pub mod npz;
+
 use fedswarm_protocol::hash::{Digest, Stream};
 
 use crate::Error;
