@@ -40,7 +40,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str =
     "loop --data DIR --partition FILE [--method local] [--models a,b] [--rounds 10] [--every 1] [--seeds 0]
-     [--cap 100/100] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
+     [--cap 100/100] [--cap-per-class K] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
      [--device flex] [--generator FILE.npz] [--after] [--central EPOCHS]";
 
 #[derive(Default)]
@@ -82,6 +82,7 @@ fn main() -> Result<()> {
     let every = args.value("every")?.unwrap_or(1u32).max(1);
     let seeds = args.text("seeds").unwrap_or_else(|| "0".to_owned());
     let cap = args.text("cap").unwrap_or_else(|| "100/100".to_owned());
+    let per_class = args.value("cap-per-class")?;
     let threads = args.value("threads")?.unwrap_or(1usize).max(1);
     let device = args.value("device")?.unwrap_or(DeviceKind::Flex);
     let train = TrainConfig {
@@ -102,7 +103,7 @@ fn main() -> Result<()> {
         return Err(format!("unknown option --{key}\n{USAGE}").into());
     }
     let (cap_train, cap_test) = cap.split_once('/').ok_or("--cap TRAIN/TEST")?;
-    let (task, peers) = load(&data, &partition, cap_train.parse()?, cap_test.parse()?)?;
+    let (task, peers) = load(&data, &partition, cap_train.parse()?, cap_test.parse()?, per_class)?;
     let images = |f: fn(&PeerData) -> usize| peers.iter().map(|p| f(p)).sum::<usize>();
     println!(
         "# {} | {} peers, {} train and {} test images | {train:?}",
@@ -327,7 +328,13 @@ fn report(seed: u64, round: u32, measured: &[Option<Evaluation>], seconds: f64, 
 }
 
 /// Loads the images and deals them out.
-fn load(dir: &Path, partition: &str, cap_train: usize, cap_test: usize) -> Result<(Task, Vec<Arc<PeerData>>)> {
+fn load(
+    dir: &Path,
+    partition: &str,
+    cap_train: usize,
+    cap_test: usize,
+    per_class: Option<usize>,
+) -> Result<(Task, Vec<Arc<PeerData>>)> {
     let images = Dataset::load(dir)?;
     let words: Vec<&str> = partition.split(':').collect();
     let dealt = match words.as_slice() {
@@ -341,6 +348,10 @@ fn load(dir: &Path, partition: &str, cap_train: usize, cap_test: usize) -> Resul
         }
         _ => Partition::load(Path::new(partition), &images)?,
     };
-    let peers = dealt.cap(cap_train, cap_test).peer_data(&images)?;
+    let mut dealt = dealt.cap(cap_train, cap_test);
+    if let Some(most) = per_class {
+        dealt = dealt.cap_per_class(&images, most)?;
+    }
+    let peers = dealt.peer_data(&images)?;
     Ok((Task { input: images.shape, classes: images.classes() }, peers))
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use super::{MemberSetup, ktl, own_extractor, part};
 use super::head_specs;
+use super::{MemberSetup, ktl, own_extractor, part};
 use crate::Error;
 use crate::architectures::{Architecture, layers};
 use crate::training::{Network, Part, Parts};

@@ -14,7 +14,8 @@
 //!
 //! Nothing is merged: `C_i C` numbers go up per peer, `C (pixels + H)` come down. `as-released=true` does what the released code
 //! does where that differs from the paper: prototypes leave out the images that fill no batch, and the host sends trained
-//! centroids, for classes that nobody has too.
+//! centroids, for classes that nobody has too. What neither has is the acceptance gate (`gate`, on unless as released): a peer
+//! tries pairs for a few steps and refuses those that raise its own loss.
 
 use std::sync::Arc;
 

@@ -26,19 +26,23 @@ pub struct Transfer {
     pub mu_decay: f32,
     /// The control with latent vectors dealt to the wrong images.
     pub shuffled: bool,
+    /// Peers try pairs before they learn from them, and refuse those that raise their own loss. Without a word about it, true
+    /// unless the host does as the released code, which has no such gate.
+    pub gate: bool,
     /// The host's side.
     pub alignment: Alignment,
 }
 
 impl Default for Transfer {
     fn default() -> Self {
-        Self { mu: 50.0, mu_decay: 1.0, shuffled: false, alignment: Alignment::default() }
+        Self { mu: 50.0, mu_decay: 1.0, shuffled: false, gate: true, alignment: Alignment::default() }
     }
 }
 
 impl Transfer {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        let Self { mu, mu_decay, shuffled, alignment } = Self::default();
+        let Self { mu, mu_decay, shuffled, gate: _, alignment } = Self::default();
+        let as_released = options.flag("as-released")?.unwrap_or(alignment.as_released);
         let scope = match options.choice("per", &["class", "prototype"])? {
             Some("prototype") => Scope::Prototype,
             Some(_) => Scope::Class,
@@ -48,13 +52,14 @@ impl Transfer {
             mu: options.rate("mu")?.unwrap_or(mu),
             mu_decay: options.share("mu_decay")?.unwrap_or(mu_decay),
             shuffled: options.choice("pairs", &["matched", "shuffled"])?.map_or(shuffled, |text| text == "shuffled"),
+            gate: options.flag("gate")?.unwrap_or(!as_released),
             alignment: Alignment {
                 epochs: options.value("server_epochs", "a whole number")?.unwrap_or(alignment.epochs),
                 batch: options.batch("server_batch")?.unwrap_or(alignment.batch),
                 lr: options.rate("server_lr")?.map_or(alignment.lr, widened),
                 lambda: options.rate("lambda")?.map_or(alignment.lambda, widened),
                 scope,
-                as_released: options.flag("as-released")?.unwrap_or(alignment.as_released),
+                as_released,
             },
         })
     }
@@ -64,6 +69,7 @@ impl Transfer {
             mu: self.mu,
             decay: self.mu_decay,
             shuffled: self.shuffled,
+            gate: self.gate,
             drop_last: self.alignment.as_released,
             features,
         }
@@ -112,6 +118,9 @@ impl fmt::Display for Transfer {
         }
         if own.lambda != other.lambda {
             write!(f, ",lambda={}", own.lambda)?;
+        }
+        if self.gate == own.as_released {
+            write!(f, ",gate={}", self.gate)?;
         }
         if own.as_released {
             write!(f, ",as-released=true")?;

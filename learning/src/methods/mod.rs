@@ -9,6 +9,7 @@ mod fedktl;
 mod fedmoe;
 mod ktl;
 mod local;
+mod moe_ktl;
 mod options;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use fedktl::FedKtl;
 pub use fedmoe::{FedMoe, Mix, Rates, Recipe};
 pub use ktl::Transfer;
 pub use local::Local;
+pub use moe_ktl::{Branch, MoeKtl};
 
 /// What is learnt: which images, how many classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,7 +247,7 @@ pub struct NamedTensor {
 }
 
 /// Names of all methods.
-pub const NAMES: [&str; 5] = ["local", "fedavg", "fedmoe", "moe-local", "fedktl"];
+pub const NAMES: [&str; 6] = ["local", "fedavg", "fedmoe", "moe-local", "fedktl", "moe-ktl"];
 
 /// The method with this name and these options, such as `fedmoe:mix=residual,gate_lr=0.05`.
 ///
@@ -259,6 +261,7 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
         "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true)?),
         "moe-local" => Arc::new(FedMoe::from_options(&mut options, false)?),
         "fedktl" => Arc::new(FedKtl::from_options(&mut options)?),
+        "moe-ktl" => Arc::new(MoeKtl::from_options(&mut options)?),
         name => {
             return Err(Error::Unknown { kind: "method", name: name.to_owned(), known: NAMES.join(", ") });
         }

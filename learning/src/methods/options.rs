@@ -105,11 +105,7 @@ impl Options {
     }
 
     /// One of these words.
-    pub(super) fn choice(
-        &mut self,
-        key: &'static str,
-        words: &[&'static str],
-    ) -> Result<Option<&'static str>, Error> {
+    pub(super) fn choice(&mut self, key: &'static str, words: &[&'static str]) -> Result<Option<&'static str>, Error> {
         let Some(text) = self.text(key) else { return Ok(None) };
         let found = words.iter().copied().find(|word| *word == text);
         found.map(Some).ok_or_else(|| self.refuse(format!("option {key} is {text:?}, expected {}", words.join(" or "))))

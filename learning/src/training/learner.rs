@@ -125,19 +125,19 @@ pub trait Network: Send {
 
 /// A [`Member`] that trains a [`Network`]'s parts by gradient descent.
 pub struct Learner<N> {
-    network: N,
-    setup: MemberSetup,
-    device: Device,
+    pub(super) network: N,
+    pub(super) setup: MemberSetup,
+    pub(super) device: Device,
     fingerprint: Digest,
-    parts: Vec<Part>,
-    train: Option<Resident>,
+    pub(super) parts: Vec<Part>,
+    pub(super) train: Option<Resident>,
     test: Option<Resident>,
     /// Epochs trained so far; with the seed it fixes the order of the data.
     epoch: u64,
     /// The installed state: what an update is the difference to.
     base: Vec<f32>,
     /// Learning from a generator's pairs, and publishing prototypes.
-    transfer: Option<Transfer>,
+    pub(super) transfer: Option<Transfer>,
 }
 
 impl<N> std::fmt::Debug for Learner<N> {
@@ -188,7 +188,7 @@ impl<N: Network> Learner<N> {
         Ok(flat)
     }
 
-    fn plain(&self) -> Parts<'_> {
+    pub(super) fn plain(&self) -> Parts<'_> {
         let list = self.parts.iter().map(|p| (p.name, p.parameters.specs(), p.parameters.values()));
         Parts { list: list.collect() }
     }
@@ -202,7 +202,7 @@ impl<N: Network> Learner<N> {
     }
 
     /// One step on the rows of a batch; the loss stays on the device.
-    fn step(&mut self, rows: &[i32]) -> Result<Option<Tensor<1>>, Error> {
+    pub(super) fn step(&mut self, rows: &[i32]) -> Result<Option<Tensor<1>>, Error> {
         let Some(data) = &self.train else { return Ok(None) };
         let (images, targets) = data.select(rows, &self.device);
         let tracked: Vec<Vec<Tensor<1>>> = self.parts.iter().map(tracked).collect();
@@ -222,7 +222,8 @@ impl<N: Network> Learner<N> {
             let gradient = |t: Tensor<1>| t.grad_remove(&mut gradients).unwrap_or_else(|| t.inner().zeros_like());
             tracked.into_iter().map(gradient).collect()
         };
-        let grads = self.parts.iter().zip(tracked).map(|(p, t)| if p.fixed { Vec::new() } else { collect(t) }).collect();
+        let grads =
+            self.parts.iter().zip(tracked).map(|(p, t)| if p.fixed { Vec::new() } else { collect(t) }).collect();
         if let (Some(tracked), Some(transfer)) = (projection, &mut self.transfer) {
             transfer.step(collect(tracked));
         }
@@ -230,11 +231,16 @@ impl<N: Network> Learner<N> {
         Ok(Some(loss.inner()))
     }
 
-    fn epochs(&mut self, cancel: &AtomicBool) -> Result<(f32, u32), Error> {
+    /// The rows of the next epoch.
+    fn order(&self) -> Vec<i32> {
         let len = self.train.as_ref().map_or(0, Resident::len);
+        batches::order(len, self.setup.train.shuffle, self.setup.seed, self.epoch)
+    }
+
+    fn epochs(&mut self, cancel: &AtomicBool) -> Result<(f32, u32), Error> {
         let (mut total, mut steps) = (None::<Tensor<1>>, 0);
         for _ in 0..self.setup.train.epochs {
-            let rows = batches::order(len, self.setup.train.shuffle, self.setup.seed, self.epoch);
+            let rows = self.order();
             for batch in rows.chunks_exact(self.setup.train.batch) {
                 if cancel.load(Ordering::Relaxed) {
                     return Err(Error::Cancelled);
@@ -275,6 +281,7 @@ impl<N: Network> Learner<N> {
         if let Some(transfer) = &mut self.transfer {
             transfer.begin(round, &self.setup, &self.device)?;
         }
+        self.try_pairs(round, &self.order(), cancel)?;
         let (loss, steps) = self.epochs(cancel)?;
         let prototypes = self.prototypes()?;
         if prototypes.iter().flat_map(|p| &p.values).any(|x| !x.is_finite()) {
@@ -329,10 +336,10 @@ impl<N: Network> Member for Learner<N> {
 
     fn train(&mut self, cancel: &AtomicBool) -> Result<LocalUpdate, Error> {
         // Tensors are reference-counted: keeping the old ones costs one copy of the weights in the first step.
-        let before = (self.parts.clone(), self.epoch);
+        let before = (self.parts.clone(), self.epoch, self.transfer.clone());
         let trained = self.round(cancel);
         if trained.is_err() {
-            (self.parts, self.epoch) = before;
+            (self.parts, self.epoch, self.transfer) = before;
         }
         trained
     }

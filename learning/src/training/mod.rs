@@ -7,6 +7,7 @@ mod lookahead;
 mod sgd;
 mod tally;
 mod transfer;
+mod trial;
 
 use burn::tensor::{Tensor, activation};
 

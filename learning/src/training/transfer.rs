@@ -1,8 +1,11 @@
 //! Learning from a generator's pairs: the second task of FedKTL, beside the peer's own images.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use fedswarm_protocol::hash::{Digest, Stream};
 
+use super::trial::Verdict;
 use super::{Sgd, batches, checkpoint};
 use crate::Error;
 use crate::architectures::layers;
@@ -35,6 +38,8 @@ pub struct TransferPlan {
     pub shuffled: bool,
     /// Leaves the images that fill no batch out of the prototypes, as the released code does.
     pub drop_last: bool,
+    /// Tries pairs before learning from them, and refuses those that raise the member's own loss.
+    pub gate: bool,
     /// Width of the features that are projected.
     pub features: usize,
 }
@@ -46,12 +51,12 @@ pub(super) struct Transfer {
     batch: usize,
     sgd: Sgd,
     common: Digest,
-    held: Option<Held>,
+    held: Option<Arc<Held>>,
+    verdict: Option<Arc<Verdict>>,
     round: Option<Round>,
 }
 
 /// Pairs, in memory and on the device.
-#[derive(Clone)]
 struct Held {
     pairs: Pairs,
     images: Tensor<4>,
@@ -94,7 +99,7 @@ impl Lesson {
 impl Transfer {
     pub(super) fn new(plan: TransferPlan, setup: &MemberSetup) -> Self {
         let sgd = Sgd::new(setup.train.lr, setup.train.momentum, Some(CLIP));
-        Self { plan, batch: setup.train.batch, sgd, common: setup.common, held: None, round: None }
+        Self { plan, batch: setup.train.batch, sgd, common: setup.common, held: None, verdict: None, round: None }
     }
 
     /// Images that count in prototypes, of so many.
@@ -107,7 +112,7 @@ impl Transfer {
         self.held = match pairs {
             Some(pairs) if self.plan.mu > 0.0 && !pairs.classes.is_empty() => {
                 check(pairs, task)?;
-                Some(Held::upload(pairs.clone(), device))
+                Some(Arc::new(Held::upload(pairs.clone(), device)))
             }
             _ => None,
         };
@@ -118,9 +123,13 @@ impl Transfer {
     pub(super) fn begin(&mut self, number: u64, setup: &MemberSetup, device: &Device) -> Result<(), Error> {
         self.round = None;
         let Some(held) = &self.held else { return Ok(()) };
+        if self.verdict.as_ref().is_some_and(|v| v.refused && v.covers(&held.pairs, number)) {
+            return Ok(());
+        }
         let specs = ParamSpec::linear("projection", self.plan.features, held.pairs.latent).to_vec();
         let flat = initial("projection", &specs, &self.common)?;
-        let latents = if self.plan.shuffled { held.dealt_anew(&self.common, number, device) } else { held.latents.clone() };
+        let latents =
+            if self.plan.shuffled { held.dealt_anew(&self.common, number, device) } else { held.latents.clone() };
         self.round = Some(Round {
             number,
             seed: setup.seed,
@@ -132,6 +141,26 @@ impl Transfer {
             passes: 0,
         });
         Ok(())
+    }
+
+    /// The pairs of the round that has begun, if no verdict holds for them.
+    pub(super) fn untried(&self, round: u64) -> Option<Pairs> {
+        let (true, Some(held), Some(_)) = (self.plan.gate, &self.held, &self.round) else { return None };
+        let known = self.verdict.as_ref().is_some_and(|v| v.covers(&held.pairs, round));
+        (!known).then(|| held.pairs.clone())
+    }
+
+    /// Does without pairs in the round that has begun.
+    pub(super) fn leave(&mut self) {
+        self.round = None;
+    }
+
+    /// Takes a trial's verdict.
+    pub(super) fn rule(&mut self, verdict: Verdict) {
+        if verdict.refused {
+            self.leave();
+        }
+        self.verdict = Some(Arc::new(verdict));
     }
 
     /// The next batch of pairs; nothing if there are none.
@@ -162,33 +191,54 @@ impl Transfer {
         }
     }
 
-    /// Adds the pairs to a checkpoint. A round's own state is not part of it: checkpoints are taken between rounds.
+    /// Adds pairs and verdict to a checkpoint. A round's own state is not part of it: checkpoints are taken between rounds.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let Some(Held { pairs, .. }) = &self.held else { return out.extend_from_slice(&0u64.to_le_bytes()) };
-        out.extend_from_slice(&(pairs.classes.len() as u64).to_le_bytes());
-        out.extend_from_slice(&(pairs.latent as u64).to_le_bytes());
-        out.extend(pairs.classes.iter().flat_map(|c| c.to_le_bytes()));
-        checkpoint::put(out, &pairs.images);
-        checkpoint::put(out, &pairs.latents);
+        write_pairs(self.held.as_ref().map(|held| &held.pairs), out);
+        write_pairs(self.verdict.as_ref().map(|verdict| &verdict.pairs), out);
+        if let Some(verdict) = &self.verdict {
+            out.extend_from_slice(&verdict.round.to_le_bytes());
+            out.push(u8::from(verdict.refused));
+        }
     }
 
-    /// The same plan with a checkpoint's pairs.
+    /// The same plan with a checkpoint's pairs and verdict.
     pub(super) fn read(&self, rest: &mut &[u8], task: &Task, device: &Device) -> Result<Self, Error> {
-        let mut read = Self { held: None, round: None, ..self.clone() };
-        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let n = size(checkpoint::number(rest)?);
-        if n > 0 {
-            let latent = size(checkpoint::number(rest)?);
-            let classes = checkpoint::take(rest, n.saturating_mul(2))?;
-            let classes = classes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
-            let images = checkpoint::floats(rest, n.saturating_mul(task.input.len()))?;
-            let latents = checkpoint::floats(rest, n.saturating_mul(latent))?;
-            let pairs = Pairs { image: task.input, latent, classes, images, latents };
-            check(&pairs, task).map_err(|e| Error::Checkpoint(format!("its pairs: {e}")))?;
-            read.held = Some(Held::upload(pairs, device));
-        }
-        Ok(read)
+        let held = read_pairs(rest, task)?.map(|pairs| Arc::new(Held::upload(pairs, device)));
+        let verdict = match read_pairs(rest, task)? {
+            Some(pairs) => {
+                let round = checkpoint::number(rest)?;
+                let refused = checkpoint::take(rest, 1)? != [0];
+                Some(Arc::new(Verdict { round, refused, pairs }))
+            }
+            None => None,
+        };
+        Ok(Self { held, verdict, round: None, ..self.clone() })
     }
+}
+
+fn write_pairs(pairs: Option<&Pairs>, out: &mut Vec<u8>) {
+    let Some(pairs) = pairs else { return out.extend_from_slice(&0u64.to_le_bytes()) };
+    out.extend_from_slice(&(pairs.classes.len() as u64).to_le_bytes());
+    out.extend_from_slice(&(pairs.latent as u64).to_le_bytes());
+    out.extend(pairs.classes.iter().flat_map(|c| c.to_le_bytes()));
+    checkpoint::put(out, &pairs.images);
+    checkpoint::put(out, &pairs.latents);
+}
+
+fn read_pairs(rest: &mut &[u8], task: &Task) -> Result<Option<Pairs>, Error> {
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let n = size(checkpoint::number(rest)?);
+    if n == 0 {
+        return Ok(None);
+    }
+    let latent = size(checkpoint::number(rest)?);
+    let classes = checkpoint::take(rest, n.saturating_mul(2))?;
+    let classes = classes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
+    let images = checkpoint::floats(rest, n.saturating_mul(task.input.len()))?;
+    let latents = checkpoint::floats(rest, n.saturating_mul(latent))?;
+    let pairs = Pairs { image: task.input, latent, classes, images, latents };
+    check(&pairs, task).map_err(|e| Error::Checkpoint(format!("its pairs: {e}")))?;
+    Ok(Some(pairs))
 }
 
 impl Held {

@@ -7,7 +7,9 @@ type Taps = (usize, Vec<f32>);
 
 /// True if [`fit`] can turn images of one shape into the other: channels must be equal, or 1 on one side and 3 on the other.
 pub(super) const fn fits(from: ImageShape, to: ImageShape) -> bool {
-    from.len() > 0 && to.len() > 0 && (from.channels == to.channels || matches!((from.channels, to.channels), (1, 3) | (3, 1)))
+    from.len() > 0
+        && to.len() > 0
+        && (from.channels == to.channels || matches!((from.channels, to.channels), (1, 3) | (3, 1)))
 }
 
 /// Resizes until the target is covered, crops to its centre, and turns grey into colour or colour into grey (by the mean).

@@ -119,7 +119,9 @@ impl Aligning {
                 }
                 let (weights, centroids) = flat.split_at(Transformer::len(self.classes, latent));
                 match Transformer::from_flat(self.classes, latent, weights) {
-                    Some(f) if centroids.iter().all(|x| x.is_finite()) && !centroids.is_empty() => (f, widen(centroids)),
+                    Some(f) if centroids.iter().all(|x| x.is_finite()) && !centroids.is_empty() => {
+                        (f, widen(centroids))
+                    }
                     Some(f) if !self.alignment.as_released => (f, fresh()?.1),
                     _ => {
                         tracing::warn!("the carried transformer is no sound one: alignment starts afresh");

@@ -10,12 +10,13 @@ mod align;
 pub mod arcface;
 pub mod etf;
 mod fit;
+#[cfg(test)]
+mod golden;
 mod host;
 mod matrix;
 mod mmd;
 mod prototypes;
 mod transformer;
-
 
 use std::sync::atomic::AtomicBool;
 
