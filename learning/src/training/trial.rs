@@ -29,6 +29,10 @@ const NEAR: f64 = 0.25;
 /// however good the pairs are. Too low and good pairs are refused, too high and bad ones do more harm before they are.
 const TOLERANCE: f64 = 0.2;
 
+/// A rise of the loss that counts for nothing: with cosines scaled by 64, where losses are zero once every margin is kept, half
+/// a nat is a degree or less. Too low and settled peers refuse whatever moves them.
+const FLOOR: f64 = 0.5;
+
 /// Standard errors that a rise must have over zero.
 const CERTAINTY: f64 = 2.0;
 
@@ -62,7 +66,7 @@ fn moved(old: &[f32], new: &[f32]) -> f64 {
     (change / sum(&mut old.iter().copied()).max(f64::MIN_POSITIVE)).sqrt()
 }
 
-/// True if losses with pairs are above those without, by more than [`TOLERANCE`] and [`CERTAINTY`]; losses are paired by batch.
+/// True if losses with pairs are above those without, by more than chance and by more than a little; losses are paired by batch.
 fn raised(with: &[f32], without: &[f32]) -> bool {
     let n = with.len() as f64;
     let rises: Vec<f64> = with.iter().zip(without).map(|(a, b)| f64::from(*a) - f64::from(*b)).collect();
@@ -72,7 +76,7 @@ fn raised(with: &[f32], without: &[f32]) -> bool {
     }
     let variance = rises.iter().map(|r| (r - mean) * (r - mean)).sum::<f64>() / (n - 1.0).max(1.0);
     let usual = without.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-    mean > TOLERANCE * usual && mean > CERTAINTY * (variance / n).sqrt()
+    mean > TOLERANCE * usual + FLOOR && mean > CERTAINTY * (variance / n).sqrt()
 }
 
 impl<N: Network> Learner<N> {
@@ -129,8 +133,9 @@ mod tests {
     #[test]
     fn a_rise_must_be_certain_and_large() {
         assert!(raised(&[2.0, 2.1, 1.9], &[1.0, 1.0, 1.1]));
-        assert!(!raised(&[1.1, 1.1, 1.1], &[1.0, 1.0, 1.0]), "too small");
-        assert!(!raised(&[4.0, 0.5, 0.6], &[1.0, 1.0, 1.0]), "one batch of three may be chance");
+        assert!(!raised(&[11.0, 11.1, 11.2], &[10.0, 10.0, 10.0]), "too small a part");
+        assert!(!raised(&[0.01, 0.01, 0.01], &[0.0, 0.0, 0.0]), "too small at all");
+        assert!(!raised(&[9.0, 0.5, 0.6], &[1.0, 1.0, 1.0]), "one batch of three may be chance");
         assert!(!raised(&[0.5, 0.4, 0.6], &[1.0, 1.0, 1.0]));
         assert!(raised(&[f32::NAN, 1.0], &[1.0, 1.0]) && !raised(&[f32::NAN, 1.0], &[f32::NAN, 1.0]));
     }
