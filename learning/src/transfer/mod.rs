@@ -5,12 +5,28 @@
 //! every peer: class prototypes -> certified -> host: align with the latent space, generate -> image-vector pairs -> every peer
 //! ```
 
+mod adam;
+mod align;
+pub mod arcface;
+pub mod etf;
+mod fit;
+#[cfg(test)]
+mod golden;
+mod host;
+mod matrix;
+mod mmd;
+mod prototypes;
+mod transformer;
+
 use std::sync::atomic::AtomicBool;
 
 use fedswarm_protocol::hash::Digest;
 
 use crate::Error;
 use crate::data::ImageShape;
+
+pub use host::{Aligning, Alignment, Scope};
+pub use prototypes::class_means;
 
 /// The mean of a peer's features of one class.
 #[derive(Clone, Debug, PartialEq)]
