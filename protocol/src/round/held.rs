@@ -1,5 +1,6 @@
 //! What a member keeps of the round in progress, counted.
 
+use super::artefacts::ARTEFACTS_PER_HOST;
 use super::operations::MAX_POOL;
 use super::{LATER_PER_AUTHOR, STATEMENTS_PER_SLOT, State, VIEWS_AHEAD};
 use crate::membership::{Committee, MAX_INPUTS};
@@ -25,6 +26,8 @@ pub struct Held {
     pub later: usize,
     /// Operations that wait for a record.
     pub operations: usize,
+    /// Artefacts that can still be certified.
+    pub artefacts: usize,
 }
 
 impl Held {
@@ -47,6 +50,7 @@ impl Held {
             answered: members + 1,
             later: (members + 1) * LATER_PER_AUTHOR,
             operations: MAX_POOL,
+            artefacts: members * ARTEFACTS_PER_HOST,
         }
     }
 
@@ -62,6 +66,7 @@ impl Held {
             && self.answered <= most.answered
             && self.later <= most.later
             && self.operations <= most.operations
+            && self.artefacts <= most.artefacts
     }
 }
 
@@ -80,6 +85,7 @@ impl State {
             answered: round.answered.len(),
             later: self.later.values().map(Vec::len).sum(),
             operations: self.pool.len(),
+            artefacts: self.artefacts.len(),
         }
     }
 }
