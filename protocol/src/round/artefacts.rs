@@ -58,7 +58,7 @@ pub(super) struct Artefacts {
     jobs: BTreeMap<u64, Job>,
     /// Hosts that signed for something unacceptable; they are not heard again in this epoch.
     refused: BTreeSet<PublicKey>,
-    /// Those that were wanted when the round began already.
+    /// Those that were asked for in an earlier round, in vain so far.
     waited: BTreeSet<ArtefactRef>,
     /// What this member has made itself, with its job: signed again in a new epoch.
     own: Option<(u64, Artefact)>,
@@ -283,12 +283,14 @@ impl State {
             self.offer(out);
             return;
         }
+        let asked = self.candidates().into_iter().filter(|(_, standing)| *standing == Standing::Wanted);
+        self.artefacts.waited.extend(asked.map(|(reference, _)| reference));
         let in_force = self.artefact().map(|artefact| artefact.job_round);
         self.artefacts.known.retain(|r, _| {
             in_force.is_none_or(|job| r.job_round > job) && r.job_round.saturating_add(MAX_ARTEFACT_LAG) >= number
         });
-        let waited = self.artefacts.known.iter().filter(|(_, known)| known.standing == Standing::Wanted);
-        self.artefacts.waited = waited.map(|(r, _)| *r).collect();
+        let known = &self.artefacts.known;
+        self.artefacts.waited.retain(|reference| known.contains_key(reference));
         let all: Vec<ArtefactRef> = self.artefacts.known.keys().copied().collect();
         for reference in all {
             self.consider(&reference, out);
