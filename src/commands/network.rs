@@ -119,6 +119,7 @@ impl Create {
             min_inputs: 0,
             sponsor_cap: self.sponsor_cap,
             timers: Timers { collect_ms: self.collect_ms, ..Timers::default() },
+            generator: None,
         };
         let task = Task { input, classes: classes.len() };
         let manifest = founding::found(plan, method.as_ref(), &task, founders)?;

@@ -24,6 +24,8 @@ pub enum What {
     Fetched(u64, usize),
     /// A merge is done.
     Merged(u64),
+    /// A host has made an artefact of this round.
+    Generated(u64),
     /// A member can be reached.
     Connected(u16),
     /// The node comes back.
@@ -45,13 +47,19 @@ impl What {
             Self::Connected(_) => 7,
             Self::Start => 8,
             Self::Tick => 9,
+            Self::Generated(_) => 10,
         }
     }
 
     fn word(&self) -> u64 {
         match self {
             Self::Packet(packet, _) => packet.id(),
-            Self::Timer(x) | Self::Trained(x) | Self::Fetch(x) | Self::Fetched(x, _) | Self::Merged(x) => *x,
+            Self::Timer(x)
+            | Self::Trained(x)
+            | Self::Fetch(x)
+            | Self::Fetched(x, _)
+            | Self::Merged(x)
+            | Self::Generated(x) => *x,
             Self::Connected(member) => u64::from(*member),
             Self::Written | Self::Start | Self::Tick => 0,
         }

@@ -70,6 +70,10 @@ fn contradiction(slot: &mut Slot, message: &Message, voice: &mut Voice<'_>) -> O
                 Message::Vote(noise)
             }
         }
-        Message::Status(_) | Message::Certificate(_) | Message::Committed(_) | Message::Operation(_) => return None,
+        Message::Artefact(_)
+        | Message::Status(_)
+        | Message::Certificate(_)
+        | Message::Committed(_)
+        | Message::Operation(_) => return None,
     })
 }

@@ -3,14 +3,16 @@
 mod chain;
 mod effects;
 mod hearing;
+mod hosting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::{Committee, Operation};
 use fedswarm_protocol::message::UpdateRef;
-use fedswarm_protocol::round::{Effect, Input, Rules, State, Timer, Timestamp};
+use fedswarm_protocol::round::{ArtefactVerdict, Effect, Input, Rules, State, Timer, Timestamp};
 
 use super::adversaries::Adversary;
 use super::blobs::Blob;
@@ -57,6 +59,7 @@ pub struct Node {
     timers: BTreeMap<u64, Timer>,
     fetches: BTreeMap<u64, Fetch>,
     payloads: BTreeMap<UpdateRef, u64>,
+    artefacts: BTreeMap<ArtefactRef, u64>,
     merges: BTreeMap<u64, MergeJob>,
     training: Option<Training>,
     checkpoint: Option<Blob>,
@@ -99,6 +102,7 @@ impl Node {
             timers: BTreeMap::new(),
             fetches: BTreeMap::new(),
             payloads: BTreeMap::new(),
+            artefacts: BTreeMap::new(),
             merges: BTreeMap::new(),
             training: None,
             checkpoint: None,
@@ -214,6 +218,7 @@ impl Node {
             What::Fetch(number) => self.fetch_again(number, core),
             What::Fetched(number, holder) => self.fetched(number, holder, core),
             What::Merged(number) => self.merged(number, core),
+            What::Generated(round) => self.generated(round, core),
             What::Connected(member) => {
                 if let Some(member) = core.keys.place(self.state.committee(), member) {
                     self.inbox.push_back(Input::Connected { member });
@@ -250,6 +255,7 @@ impl Node {
     fn forget_work(&mut self) {
         self.fetches.clear();
         self.payloads.clear();
+        self.artefacts.clear();
         self.merges.clear();
     }
 
@@ -317,6 +323,13 @@ impl Node {
             Purpose::Merge(job) => {
                 core.blobs[self.id].insert(fetch.root, round, blob);
                 self.begin_merge(*job, core);
+            }
+            Purpose::Artefact(reference) => {
+                let verdict = self.check_artefact(&blob);
+                if verdict == ArtefactVerdict::Valid {
+                    core.blobs[self.id].insert(fetch.root, round, blob);
+                }
+                self.inbox.push_back(Input::Artefact { reference: *reference, verdict });
             }
             Purpose::Finish(round) => {
                 self.work.finish(round, &blob);
