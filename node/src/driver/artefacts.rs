@@ -25,17 +25,8 @@ use crate::{Error, NodeEvent};
 /// latents. Machines differ by rounding, which is far above it; another image is far below.
 const LEAST_PSNR: f64 = 40.0;
 
-/// The artefact in force, ready for use.
-#[derive(Clone, Debug)]
-pub(super) struct InForce {
-    /// What is certified of it.
-    pub(super) reference: ArtefactRef,
-    /// For this node's member.
-    pub(super) pairs: Arc<Pairs>,
-}
-
-/// Where the artefact in force is left for the next training.
-pub(super) type Slot = Arc<Mutex<Option<InForce>>>;
+/// Where the pairs of the artefact in force are left for the next training.
+pub(super) type Slot = Arc<Mutex<Option<Arc<Pairs>>>>;
 
 /// The prototypes of a record.
 #[derive(Clone, Copy, Debug)]
@@ -125,8 +116,7 @@ impl Driver {
             let event = match read.await {
                 Ok(Ok(pairs)) => {
                     let count = pairs.classes.len();
-                    let ready = InForce { reference, pairs: Arc::new(pairs) };
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(pairs));
                     let (job_round, host) = (reference.job_round, NodeId(reference.host.0));
                     NodeEvent::ArtefactReceived { job_round, host, pairs: count }
                 }

@@ -108,7 +108,7 @@ impl Job {
             if self.manifest.generator.is_some() {
                 // What is here by now: training never waits for a generator.
                 let in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                member.receive(in_force.as_ref().map(|ready| ready.pairs.as_ref()))?;
+                member.receive(in_force.as_deref())?;
             }
             member.install(state)?;
             member.evaluate()?

@@ -1,6 +1,6 @@
 //! What a node of a world does for a generator: as a host it makes artefacts, as a voter it checks those of others.
 
-use fedswarm_protocol::artefact::{ArtefactRef, ArtefactShape, artefact_root};
+use fedswarm_protocol::artefact::{ArtefactRef, ArtefactShape};
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::{Artefact, Committed};
@@ -19,27 +19,28 @@ impl Node {
         self.rules.generator.as_ref().map(|rules| (rules.shape, rules.spec.id))
     }
 
-    /// A record is final: a host begins to make something of it.
-    pub(super) fn host(&self, committed: &Committed, core: &mut Core) {
-        let lies = core.monitor.is_liar(self.me);
-        if committed.record.prototypes > 0 && core.options.hosts.contains(&self.me) && !lies {
+    /// A record is final: a host that is not at work begins to make something of it.
+    pub(super) fn host(&mut self, committed: &Committed, core: &mut Core) {
+        let record = &committed.record;
+        let hosts = core.options.hosts.contains(&self.me) && !core.monitor.is_liar(self.me);
+        if record.prototypes > 0 && hosts && self.job.is_none() && !self.state.has_artefact_of(record.round) {
+            self.job = Some(Box::new(record.clone()));
             let range = core.options.work.generate_us;
             let delay = core.draw(range).saturating_mul(self.slowdown);
-            core.after(delay, self.id, self.life, What::Generated(committed.record.round));
+            core.after(delay, self.id, self.life, What::Generated(record.round));
         }
     }
 
-    /// It is made. By now others may have been faster, or the record is no longer the last.
+    /// It is made. By now others may have been faster.
     pub(super) fn generated(&mut self, round: u64, core: &mut Core) {
-        let Some((shape, generator)) = self.generator() else { return };
-        let record = self.state.head().clone();
-        if record.round != round || self.state.has_artefact_of(round) {
+        let Some(((shape, generator), record)) = self.generator().zip(self.job.take()) else { return };
+        if self.state.has_artefact_of(round) {
             return;
         }
         let blob = hosting::make(&shape, &record).to_bytes();
         let (blob_root, blob_len) = (blob::root(&blob), blob.len() as u32);
         core.blobs[self.id].insert(blob_root, round, blob.into());
-        let previous = artefact_root(self.state.artefact());
+        let previous = record.artefact_root;
         let artefact = Artefact { protos_root: record.protos_root, generator, previous, blob_root, blob_len };
         self.inbox.push_back(Input::Generated { job_round: round, artefact });
     }

@@ -12,6 +12,7 @@ use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::{Committee, Operation};
 use fedswarm_protocol::message::UpdateRef;
+use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{ArtefactVerdict, Effect, Input, Rules, State, Timer, Timestamp};
 
 use super::adversaries::Adversary;
@@ -62,6 +63,8 @@ pub struct Node {
     artefacts: BTreeMap<ArtefactRef, u64>,
     merges: BTreeMap<u64, MergeJob>,
     training: Option<Training>,
+    /// What it makes an artefact of, as a host.
+    job: Option<Box<Record>>,
     checkpoint: Option<Blob>,
     numbers: u64,
     clock_ms: i64,
@@ -105,6 +108,7 @@ impl Node {
             artefacts: BTreeMap::new(),
             merges: BTreeMap::new(),
             training: None,
+            job: None,
             checkpoint: None,
             numbers: 0,
             clock_ms: 0,
@@ -188,6 +192,7 @@ impl Node {
         self.timers.clear();
         self.forget_work();
         self.training = None;
+        self.job = None;
         self.checkpoint = None;
         core.tally.crashes += 1;
         core.tally.cut_writes += u64::from(self.disk.crash(tail));
