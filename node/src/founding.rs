@@ -3,12 +3,15 @@
 use std::path::Path;
 
 use fedswarm_learning::methods::{Method, Task};
+use fedswarm_protocol::artefact::GeneratorSpec;
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::{
     Founder, MAX_MANIFEST_BYTES, MAX_WEIGHT, Manifest, PROTOCOL_VERSION, TaskSpec, Timers,
 };
 use fedswarm_protocol::membership::Admission;
+use fedswarm_protocol::prototypes::PrototypeSpec;
+use fedswarm_protocol::tensor::DEFAULT_SCALE_BITS;
 use fedswarm_protocol::update::UpdateCodec;
 
 use crate::Error;
@@ -41,6 +44,8 @@ pub struct Plan {
     pub admission: Admission,
     /// Durations.
     pub timers: Timers,
+    /// The generator that the network learns from, if the method has a use for one.
+    pub generator: Option<GeneratorSpec>,
 }
 
 /// Makes a manifest; the order of founders does not matter.
@@ -51,6 +56,9 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
     let schema = method.schema(task)?;
     let extent =
         |n: usize| u16::try_from(n).map_err(|_| Error::Config(format!("images of {n} pixels a side are too large")));
+    let length =
+        |n: usize| u16::try_from(n).map_err(|_| Error::Config(format!("prototypes of {n} values are too long")));
+    let prototypes = method.prototype_len(task).map(length).transpose()?;
     let mut manifest = Manifest {
         version: PROTOCOL_VERSION,
         name: plan.name,
@@ -73,6 +81,8 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
         admission: plan.admission,
         rounds: plan.rounds,
         timers: plan.timers,
+        prototypes: prototypes.map(|len| PrototypeSpec { len, scale_bits: DEFAULT_SCALE_BITS }),
+        generator: plan.generator,
     };
     manifest.sort_founders();
     manifest.check()?;

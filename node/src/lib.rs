@@ -29,6 +29,6 @@ mod stored_chain;
 pub mod trainers;
 mod vote_mark;
 
-pub use driver::{CrashPoint, HoldPoint, Keep, NodeConfig, NodeHandle, Request, Storage, start};
+pub use driver::{CrashPoint, HoldPoint, Hosting, Keep, NodeConfig, NodeHandle, Request, Storage, start};
 pub use error::Error;
 pub use event::{Measured, NodeEvent};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::artefact::ArtefactRef;
 use crate::certificate::Certificate;
 use crate::codec::{self, CodecError};
 use crate::hash::Digest;
@@ -35,7 +36,7 @@ pub struct UpdateHeader {
     pub payload_root: Digest,
     /// Root of the payload as it travels.
     pub wire_root: Digest,
-    /// Bytes of the payload as it travels.
+    /// Bytes of the payload as it travels: the encoded delta, and behind it the author's prototypes.
     pub wire_len: u32,
     /// How it is encoded.
     pub codec: UpdateCodec,
@@ -50,6 +51,25 @@ pub struct UpdateHeader {
 pub struct Receipt {
     /// By ascending author, at most one each.
     pub items: Vec<UpdateRef>,
+    /// Artefacts that the signer holds and has checked, newer than the last certified one: ascending, at most
+    /// [`crate::artefact::MAX_ARTEFACTS`].
+    pub artefacts: Vec<ArtefactRef>,
+}
+
+/// What a host says of the artefact that it made; the blob is pulled by `blob_root`. Its slot's round is the job's: the round
+/// whose prototypes it was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Artefact {
+    /// Root of the certified prototypes that it was made of.
+    pub protos_root: Digest,
+    /// Hash of the generator's weights.
+    pub generator: Digest,
+    /// The job's record's artefact, if the host carried on from its feature transformer; zero if it started afresh.
+    pub previous: Digest,
+    /// Root of the blob.
+    pub blob_root: Digest,
+    /// Bytes of the blob.
+    pub blob_len: u32,
 }
 
 /// A record for the others to recompute and vote on.
@@ -70,6 +90,8 @@ pub struct RecordBody {
     pub receipts: Vec<UpdateRef>,
     /// The accepted uploads, by ascending author.
     pub inputs: Vec<UpdateRef>,
+    /// The artefact in force: the one that the receipts force, or that of the record before.
+    pub artefact: Option<ArtefactRef>,
     /// Changes of the membership, by ascending subject; with any, the record closes its epoch.
     pub operations: Vec<Operation>,
 }
@@ -128,6 +150,8 @@ pub enum Message {
     Update(UpdateHeader),
     /// A receipt.
     Receipt(Receipt),
+    /// What a host says of its artefact.
+    Artefact(Artefact),
     /// A proposal.
     Proposal(Box<Proposal>),
     /// A vote for this record; zero in a nullify vote. The slot says which kind.
@@ -154,6 +178,7 @@ impl Message {
         match self {
             Self::Update(m) => codec::encode(m),
             Self::Receipt(m) => codec::encode(m),
+            Self::Artefact(m) => codec::encode(m),
             Self::Proposal(m) => codec::encode(m),
             Self::Vote(m) => codec::encode(m),
             Self::Complaint(m) => codec::encode(m),

@@ -34,6 +34,8 @@ pub(crate) fn network(voters: u8, tensors: Vec<TensorSpec>) -> (Manifest, Vec<Se
         admission: Admission::Sponsor,
         rounds: 0,
         timers: Timers::default(),
+        prototypes: None,
+        generator: None,
     };
     assert_eq!(manifest.check(), Ok(()));
     (manifest, secrets)

@@ -143,6 +143,7 @@ impl Create {
                 AdmissionRule::Vote => Admission::Vote,
             },
             timers: Timers { collect_ms: self.collect_ms, ..Timers::default() },
+            generator: None,
         };
         let task = Task { input, classes: classes.len() };
         let manifest = founding::found(plan, method.as_ref(), &task, founders)?;

@@ -93,6 +93,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         keep: if args.keep_inputs || config.keep_inputs { Keep::All } else { Keep::TwoEpochs },
         archive: None,
         adaptive_timers: true,
+        hosting: None,
         crash_before: None,
         hold: args.hold,
         manifest: Arc::clone(&manifest),
@@ -245,6 +246,9 @@ const fn changes_roster(event: &NodeEvent) -> bool {
 fn tell(event: &NodeEvent) {
     match event {
         NodeEvent::Peer { id, connected } => tracing::info!(peer = %id, connected, "peer"),
+        NodeEvent::ArtefactReceived { job_round, host, pairs } => {
+            tracing::info!(round = job_round, %host, pairs, "pairs of a generator are here");
+        }
         NodeEvent::Round { event: Event::RoundCommitted { round, view, inputs, record, .. }, .. } => {
             tracing::info!(round, view, inputs, %record, "certified");
         }

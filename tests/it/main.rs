@@ -8,6 +8,7 @@ mod command;
 mod damaged_store;
 mod determinism;
 mod generator;
+mod generator_host;
 mod late_joiner;
 mod layers;
 mod membership;

@@ -1,9 +1,11 @@
 //! The driver: one task per node that feeds the round machine and carries out its effects, in order.
 
 mod adopt;
+mod artefacts;
 mod ballots;
 mod config;
 mod effects;
+mod hosting;
 mod incoming;
 mod learning;
 mod membership;
@@ -18,17 +20,19 @@ use std::time::Instant;
 
 use fedswarm_learning::methods::Member;
 use fedswarm_network::{BlobId, EventReceiver, Network, NodeId};
+use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::envelope::Verifier;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::membership::{Committee, Operation};
-use fedswarm_protocol::message::Committed;
+use fedswarm_protocol::message::{Artefact, Committed};
 use fedswarm_protocol::record::Record;
-use fedswarm_protocol::round::{Effect, Event, Input, Rules, State, Timer, Timestamp};
+use fedswarm_protocol::round::{ArtefactVerdict, Effect, Event, Input, Rules, State, Timer, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 pub use self::config::{CrashPoint, HoldPoint, Keep, NodeConfig, Storage};
+pub use self::hosting::Hosting;
 use self::membership::Asked;
 pub use self::membership::Request;
 use self::pace::Pace;
@@ -230,6 +234,9 @@ pub async fn start(
         }
         _ => None,
     };
+    if let Some(hosting) = &config.hosting {
+        hosting.check(&manifest, &key)?;
+    }
     let members = membership::node_ids(&committee);
     let mut network_config = fedswarm_network::Config::new(config.secret.to_bytes(), network_id, config.transport);
     network_config.listen = config.listen;
@@ -301,6 +308,9 @@ pub async fn start(
         kept: Vec::new(),
         mark,
         pace: Pace::new(),
+        artefacts: artefacts::Artefacts::default(),
+        hosting: config.hosting,
+        turns: hosting::Turns::default(),
         adaptive_timers: config.adaptive_timers,
     };
     tokio::spawn(driver.run(network_events, report_queue, request_queue, stopped));
@@ -311,6 +321,20 @@ pub async fn start(
 enum Report {
     Input(Input),
     Event(NodeEvent),
+    /// An artefact was checked, with what is wrong with it.
+    Artefact {
+        reference: ArtefactRef,
+        verdict: ArtefactVerdict,
+        reason: String,
+    },
+    /// Hosts that come before this one have had their time since this round.
+    HostTurn(u64),
+    /// This node has made an artefact, with its alignment loss by epoch, or says why not.
+    Generated {
+        job_round: u64,
+        millis: u64,
+        outcome: Result<(Artefact, Vec<f32>), String>,
+    },
     /// Something that the node cannot go on without failed.
     Fatal(Error),
 }
@@ -366,6 +390,9 @@ struct Driver {
     /// What the key remembers of its vote log.
     mark: Option<VoteMark>,
     pace: Pace,
+    artefacts: artefacts::Artefacts,
+    hosting: Option<Hosting>,
+    turns: hosting::Turns,
     adaptive_timers: bool,
 }
 
@@ -380,6 +407,8 @@ impl Driver {
         if let Err(error) = self.restore() {
             self.fail(&error).await;
         }
+        let (head, in_force) = (self.state.head().clone(), self.state.artefact().copied());
+        self.on_head(&head, in_force, &[]);
         let mut in_lobby = true;
         while !self.failed {
             if in_lobby && (self.connected.len() >= self.lobby || self.state.head().round > 0) {
@@ -414,6 +443,7 @@ impl Driver {
             }
         }
         self.training.store(true, Ordering::Relaxed);
+        self.stop_hosting();
         // A node that only looks alive would keep others waiting for it.
         self.network.shutdown().await;
     }
@@ -467,6 +497,11 @@ impl Driver {
                 self.inputs.push_back(input);
             }
             Report::Event(event) => self.tell(event).await,
+            Report::Artefact { reference, verdict, reason } => {
+                self.on_artefact_checked(reference, verdict, reason).await;
+            }
+            Report::HostTurn(since) => self.on_host_turn(since),
+            Report::Generated { job_round, millis, outcome } => self.on_generated(job_round, millis, outcome).await,
             Report::Fatal(error) => self.fail(&error).await,
         }
     }

@@ -66,6 +66,8 @@ pub enum Kind {
     Invite = 10,
     /// A change of the membership; proves itself.
     Operation = 11,
+    /// What a host says of the artefact that it made.
+    Artefact = 12,
     /// Where a member stands.
     Status = 14,
     /// A quorum of votes.
@@ -90,6 +92,7 @@ impl Kind {
             5 => Self::Nullify,
             6 => Self::Finalize,
             11 => Self::Operation,
+            12 => Self::Artefact,
             14 => Self::Status,
             15 => Self::Certificate,
             16 => Self::Committed,
@@ -133,6 +136,7 @@ impl Kind {
         match self {
             Self::Update => "update",
             Self::Receipt => "receipt",
+            Self::Artefact => "artefact",
             Self::Proposal => "proposal",
             Self::Notarize => "notarize",
             Self::Nullify => "nullify",

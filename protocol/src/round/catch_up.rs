@@ -101,11 +101,16 @@ impl State {
             record: committed.certificate.record,
         });
         self.announce(&committed, out);
+        if let Some(new) = committed.body.artefact.filter(|new| self.artefact() != Some(new)) {
+            let (round, job_round, host) = (record.round, new.job_round, new.host);
+            out.emit(Event::ArtefactCertified { round, job_round, host });
+        }
         let voters = committed.certificate.votes.iter();
         self.holders = voters.filter_map(|(place, _)| self.committee.key(*place).copied()).collect();
         self.head = record.clone();
         self.head_hash = committed.certificate.record;
         self.proof = Some(committed);
+        let new_epoch = next.is_some();
         if let Some(next) = next {
             // Places have changed: what was kept of later rounds was signed for the old ones.
             self.later.clear();
@@ -125,6 +130,7 @@ impl State {
         self.set_up_round();
         self.sweep_pool();
         self.sweep_motions();
+        self.move_artefacts(new_epoch, out);
         if self.started {
             self.begin_round(out);
         }

@@ -1,5 +1,6 @@
 //! What a member keeps of the round in progress, counted.
 
+use super::artefacts::ARTEFACTS_PER_HOST;
 use super::complaint::VIEWS_WITH_COMPLAINTS;
 use super::motions::{MAX_OPEN_VOTES, MAX_WAITING_JOINS};
 use super::operations::MAX_POOL;
@@ -33,6 +34,8 @@ pub struct Held {
     pub motions: usize,
     /// Votes for them.
     pub ballots: usize,
+    /// Artefacts that can still be certified.
+    pub artefacts: usize,
 }
 
 impl Held {
@@ -58,6 +61,7 @@ impl Held {
             operations: MAX_POOL,
             motions: MAX_WAITING_JOINS + voters * MAX_OPEN_VOTES,
             ballots: MAX_WAITING_JOINS * voters + voters * MAX_OPEN_VOTES,
+            artefacts: members * ARTEFACTS_PER_HOST,
         }
     }
 
@@ -76,6 +80,7 @@ impl Held {
             && self.operations <= most.operations
             && self.motions <= most.motions
             && self.ballots <= most.ballots
+            && self.artefacts <= most.artefacts
     }
 }
 
@@ -97,6 +102,7 @@ impl State {
             operations: self.pool.len(),
             motions: self.motions.len(),
             ballots: self.motions().map(|motion| motion.ballots().len()).sum(),
+            artefacts: self.artefacts.len(),
         }
     }
 }

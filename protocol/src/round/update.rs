@@ -23,8 +23,8 @@ impl State {
         if self.round.updates.contains_key(&key) || self.bit_of(author).is_none() {
             return;
         }
-        let expected = (self.head_hash, self.rules.schema, self.rules.codec, self.rules.wire_len);
-        if (header.base, header.schema, header.codec, header.wire_len) != expected {
+        let expected = (self.head_hash, self.rules.schema, self.rules.codec);
+        if (header.base, header.schema, header.codec) != expected || !self.rules.wire_len.allows(header.wire_len) {
             self.penalise(author, Fault::Invalid, out);
             return;
         }
@@ -94,7 +94,8 @@ impl State {
         let headers = others.filter_map(|key| self.round.updates.get(key)).map(|update| update.message.clone());
         out.keep(self.round.number, headers.collect());
         out.emit(Event::ReceiptPublished { round: self.round.number, updates: items.len() });
-        out.push(Effect::Sign { slot: self.slot(Kind::Receipt, 0), message: Message::Receipt(Receipt { items }) });
+        let receipt = Receipt { items, artefacts: self.listed_artefacts() };
+        out.push(Effect::Sign { slot: self.slot(Kind::Receipt, 0), message: Message::Receipt(receipt) });
     }
 
     /// Asks for a payload from its author and from every signer of a receipt that lists it.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fedswarm_protocol::artefact::{ArtefactRef, ArtefactShape, Contents, artefact_root, generator_seed, host_rank};
 use fedswarm_protocol::blob;
 use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::codec;
@@ -11,7 +12,8 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::{Ed25519, PublicKey, SecretKey, Signature};
 use fedswarm_protocol::membership::{Ballot, Committee, EvictVote, Invite, Join, Operation, Role};
 use fedswarm_protocol::merge::WeightedMean;
-use fedswarm_protocol::message::{Message, Receipt, Status, UpdateHeader};
+use fedswarm_protocol::message::{Artefact, Message, Receipt, Status, UpdateHeader};
+use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::{Record, RecordKind, Rule, list_root};
 use fedswarm_protocol::tensor::{FixedVector, Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
@@ -25,6 +27,35 @@ struct Golden {
     genesis: Vec<GenesisCase>,
     elections: Vec<ElectionCase>,
     encodings: Encodings,
+    artefacts: Vec<ArtefactCase>,
+    prototypes: PrototypesCase,
+}
+
+#[derive(Deserialize)]
+struct ArtefactCase {
+    /// Classes, pairs of a class, and values of an image, a latent vector and the transformer.
+    shape: [u32; 5],
+    classes: Vec<u16>,
+    images: Vec<f32>,
+    latents: Vec<f32>,
+    transformer: Vec<f32>,
+    blob: String,
+    root: String,
+    /// Classes with prototypes.
+    certified: Vec<u16>,
+    acceptable: bool,
+}
+
+/// A class, and its prototype.
+type OfClass = (u16, Vec<f32>);
+
+#[derive(Deserialize)]
+struct PrototypesCase {
+    /// Of each author, by place: its classes and their values.
+    authors: Vec<(u16, Vec<OfClass>)>,
+    sections: Vec<String>,
+    list: String,
+    root: String,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +111,10 @@ struct Encodings {
     update: String,
     receipt: String,
     receipt_root: String,
+    artefact: String,
+    artefact_root: String,
+    host_rank: String,
+    generator_seed: String,
     status: String,
     certificate: String,
     signed_bytes: String,
@@ -186,6 +221,7 @@ fn the_record_is_encoded_field_by_field() {
         receipts_root: root(),
         inputs_root: root(),
         inputs: 4,
+        prototypes: 1234,
         model_root: root(),
         protos_root: root(),
         state_root: root(),
@@ -205,6 +241,39 @@ fn the_record_is_encoded_field_by_field() {
 }
 
 #[test]
+fn artefacts_are_encoded_and_judged_as_by_the_oracle() {
+    let cases = golden().artefacts;
+    assert!(cases.iter().any(|case| case.acceptable) && cases.iter().any(|case| !case.acceptable));
+    for (i, case) in cases.iter().enumerate() {
+        let [classes, per_class, image, latent, transformer] = case.shape;
+        let (classes, per_class) = (classes as u16, per_class as u16);
+        let shape = ArtefactShape { classes, per_class, image, latent, transformer };
+        let made =
+            Contents::from_floats(&shape, &case.classes, &case.images, &case.latents, &case.transformer).unwrap();
+        let blob = made.to_bytes();
+        assert_eq!(to_hex(&blob), case.blob, "artefact {i}");
+        assert_eq!(blob::root(&blob).to_string(), case.root, "artefact {i}");
+        let read = Contents::from_bytes(&shape, &blob).unwrap();
+        assert_eq!(read, made, "artefact {i}");
+        assert_eq!(read.check(&case.certified.iter().copied().collect()).is_ok(), case.acceptable, "artefact {i}");
+    }
+}
+
+#[test]
+fn prototypes_are_encoded_and_listed_as_by_the_oracle() {
+    let case = golden().prototypes;
+    let spec = PrototypeSpec { len: 3, scale_bits: 20 };
+    let mut list = Vec::new();
+    for ((author, prototypes), want) in case.authors.iter().zip(&case.sections) {
+        let section = spec.encode(prototypes.iter().map(|(class, values)| (*class, values.as_slice())), 10).unwrap();
+        assert_eq!(to_hex(&section), *want, "author {author}");
+        spec.append(&mut list, *author, &section);
+    }
+    assert_eq!(to_hex(&list), case.list);
+    assert_eq!(spec.name(&list).root.to_string(), case.root);
+}
+
+#[test]
 fn messages_are_encoded_field_by_field() {
     let want = golden().encodings;
     let encoded = |bytes: Result<Vec<u8>, codec::CodecError>| to_hex(&bytes.unwrap());
@@ -220,8 +289,15 @@ fn messages_are_encoded_field_by_field() {
         norm2_q: 7,
     };
     assert_eq!(encoded(codec::encode(&update)), want.update);
-    let receipt = Receipt { items: vec![(0, d(1)), (3, d(2))] };
+    let reference =
+        ArtefactRef { job_round: 16, host: PublicKey([5; 32]), statement: d(6), blob_root: d(7), blob_len: 70_000 };
+    let receipt = Receipt { items: vec![(0, d(1)), (3, d(2))], artefacts: vec![reference] };
     assert_eq!(encoded(codec::encode(&receipt)), want.receipt);
+    assert_eq!(artefact_root(Some(&reference)).to_string(), want.artefact_root);
+    let artefact = Artefact { protos_root: d(1), generator: d(2), previous: d(3), blob_root: d(4), blob_len: 70_000 };
+    assert_eq!(encoded(codec::encode(&artefact)), want.artefact);
+    assert_eq!(host_rank(&d(1), &PublicKey([2; 32])).to_string(), want.host_rank);
+    assert_eq!(generator_seed(&d(1), 17).to_string(), want.generator_seed);
     assert_eq!(list_root("receipts", &receipt.items).to_string(), want.receipt_root);
     let status = Status {
         finalized: 9,

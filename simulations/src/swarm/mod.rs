@@ -201,6 +201,7 @@ async fn start(
             keep: Keep::LastRounds,
             archive: kept.map(Inputs::archive),
             adaptive_timers: false,
+            hosting: None,
             crash_before: None,
             hold: None,
         };

@@ -170,6 +170,9 @@ impl Observer {
             NodeEvent::Failed { .. }
             | NodeEvent::RequestDone { .. }
             | NodeEvent::Evidence { .. }
+            | NodeEvent::Generated { .. }
+            | NodeEvent::ArtefactReceived { .. }
+            | NodeEvent::ArtefactRefused { .. }
             | NodeEvent::Held { .. } => false,
         }
     }

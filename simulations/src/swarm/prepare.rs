@@ -168,6 +168,7 @@ fn network(
             leader_ms: timers.t_propose_ms,
             resend_ms: timers.t_resend_ms,
         },
+        generator: None,
     };
     Ok((found(plan, method, task, founders)?, secrets))
 }

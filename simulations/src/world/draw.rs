@@ -53,6 +53,7 @@ pub fn options(seed: u64) -> Options {
         work: work(&mut rng),
         faults: faults(&mut rng),
         churn,
+        hosts: Vec::new(),
         vices: Vec::new(),
         lie_on: rng.chance(0.5),
         vote: false,
@@ -64,6 +65,10 @@ pub fn options(seed: u64) -> Options {
         options.vices.push((members + options.strangers - 1, Vice::InviteForger));
     }
     options.vote = members <= MOST_THAT_VOTE && rng.chance(0.3);
+    if rng.chance(0.5) {
+        // Liars among them host, too, in their way.
+        options.hosts = (0..members).filter(|_| rng.chance(0.4)).collect();
+    }
     options
 }
 
@@ -129,6 +134,7 @@ fn work(rng: &mut Rng) -> Work {
         stragglers: sometimes(rng, 0.4),
         slowdown: (1, 50),
         merge_us: (100, rng.between(1_000, 50_000)),
+        generate_us: (1_000, 2_000_000),
         payload_bytes: rng.between(1_000, 200_000),
     }
 }

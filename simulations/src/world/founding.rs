@@ -9,6 +9,7 @@ use fedswarm_protocol::tensor::{Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
 use super::grown::growing_rounds;
+use super::hosting;
 use super::options::Options;
 use super::rng::Rng;
 
@@ -56,6 +57,8 @@ pub fn found(options: &Options) -> Result<(Vec<SecretKey>, Manifest), ManifestEr
             leader_ms: waits.leader_ms,
             resend_ms: waits.resend_ms,
         },
+        prototypes: (!options.hosts.is_empty()).then_some(hosting::PROTOTYPES),
+        generator: (!options.hosts.is_empty()).then(hosting::generator),
     };
     manifest.check()?;
     Ok((secrets, manifest))

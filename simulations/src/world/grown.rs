@@ -113,7 +113,14 @@ fn record(
     body: RecordBody,
 ) -> Result<(Committed, Arc<Committee>), OperationError> {
     let order = committee.order(&head.0.next_seeds().0);
-    let position = Position { constants: &rules.constants, head: &head.0, head_hash: head.1, committee, order: &order };
+    let position = Position {
+        constants: &rules.constants,
+        head: &head.0,
+        head_hash: head.1,
+        artefact: None,
+        committee,
+        order: &order,
+    };
     let (record, next) = position.record(&body, None, position.leader(0), 0)?;
     let hash = record.hash().unwrap_or_default();
     let slot = Slot { kind: Kind::Finalize, epoch: record.epoch, round: record.round, view: 0 };

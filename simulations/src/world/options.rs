@@ -48,6 +48,8 @@ pub struct Options {
     pub faults: Faults,
     /// How members come and go.
     pub churn: Churn,
+    /// Members that host a generator; without any there is none, and no prototypes.
+    pub hosts: Vec<u16>,
     /// Who goes wrong on purpose.
     pub vices: Vec<(u16, Vice)>,
     /// Whether liars go on lying after the healing, or fall silent.
@@ -74,6 +76,7 @@ impl Default for Options {
             work: Work::default(),
             faults: Faults::default(),
             churn: Churn::default(),
+            hosts: Vec::new(),
             vices: Vec::new(),
             lie_on: false,
         }
@@ -195,6 +198,8 @@ pub struct Work {
     pub slowdown: (u64, u64),
     /// A merge takes so long.
     pub merge_us: (u64, u64),
+    /// A host makes an artefact in so long.
+    pub generate_us: (u64, u64),
     /// Bytes of a payload, for the time that its transfer takes.
     pub payload_bytes: u64,
 }
@@ -206,6 +211,7 @@ impl Default for Work {
             stragglers: 0.0,
             slowdown: (1, 50),
             merge_us: (500, 3_000),
+            generate_us: (10_000, 400_000),
             payload_bytes: 100_000,
         }
     }

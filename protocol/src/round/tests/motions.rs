@@ -1,6 +1,7 @@
 //! Members that the others vote in and out.
 
 use super::*;
+use crate::artefact::ArtefactRef;
 use crate::codec;
 use crate::envelope::MAX_MESSAGE_BYTES;
 use crate::membership::{Admission, Ballot, EvictVote, Invite, Join, Leave, MAX_INPUTS, MAX_MEMBER_NAME_BYTES, Role};
@@ -254,7 +255,9 @@ fn a_proposal_with_a_full_set_of_inputs_and_as_many_votes_as_are_chosen_fits_int
     operations.sort_by_key(Operation::subject);
     assert!(MAX_OPERATIONS_BYTES - spent(&operations) < 120, "{}", spent(&operations));
     let list = |n: usize| (0..n as u16).map(|i| (i, Digest([7; 32]))).collect();
-    let body = RecordBody { receipts: list(43), inputs: list(MAX_INPUTS), operations };
+    let (host, digest) = (world.nodes[0].secret.public(), Digest([7; 32]));
+    let artefact = ArtefactRef { job_round: 1, host, statement: digest, blob_root: digest, blob_len: u32::MAX };
+    let body = RecordBody { receipts: list(43), inputs: list(MAX_INPUTS), artefact: Some(artefact), operations };
     let record = Record { misses: vec![0; 64], ..world.state(0).head().clone() };
     let proposal = Proposal { record, body, notarized_in: Some(1) };
     let slot = Slot { kind: Kind::Proposal, epoch: 0, round: 1, view: 2 };

@@ -99,12 +99,19 @@ fn an_author_that_says_two_things_is_left_out_and_named() {
 #[test]
 fn a_lying_aggregator_is_refused_and_replaced() {
     type Lie = fn(&mut Proposal);
-    let lies: [(&str, Lie); 6] = [
+    let lies: [(&str, Lie); 7] = [
         ("model", |p| p.record.model_root = Digest([1; 32])),
         ("dropped input", |p| {
             p.body.inputs.pop();
             p.record.inputs_root = list_root("inputs", &p.body.inputs);
             p.record.inputs -= 1;
+        }),
+        ("artefact", |p| {
+            let host = PublicKey([1; 32]);
+            let (statement, blob_root) = (Digest([2; 32]), Digest([3; 32]));
+            let made_up = ArtefactRef { job_round: 0, host, statement, blob_root, blob_len: 4 };
+            p.body.artefact = Some(made_up);
+            p.record.artefact_root = crate::artefact::artefact_root(Some(&made_up));
         }),
         ("parent", |p| p.record.parent = Digest([1; 32])),
         ("seed", |p| p.record.seed_fold = Digest([1; 32])),

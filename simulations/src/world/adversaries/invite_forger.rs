@@ -130,7 +130,7 @@ fn statement(voice: &mut Voice<'_>) -> Option<Packet> {
             samples: 1,
             norm2_q: 0,
         }),
-        Kind::Receipt => Message::Receipt(Receipt { items: Vec::new() }),
+        Kind::Receipt => Message::Receipt(Receipt { items: Vec::new(), artefacts: Vec::new() }),
         Kind::Nullify => Message::Vote(Digest::ZERO),
         Kind::Status => Message::Status(Status { finalized: round + 1, record: lie, epoch, ..Status::default() }),
         _ => Message::Vote(lie),
