@@ -117,6 +117,8 @@ def alignment():
         flat_c = centroids.ravel()
         losses.append(loss(w, flat_c))
         g, gc = difference(lambda v: loss(v, flat_c), w), difference(lambda v: loss(w, v), flat_c)
+        # Batch norm takes the first bias out again: its slope is zero, and Adam would blow up the differences' rounding.
+        g[C * C : C * C + C] = 0.0
         w, centroids = f.step(w, g), c.step(flat_c, gc).reshape(C, H)
     evaluated = forward(w, prototypes, mean, variance)
     means = centroids.copy()

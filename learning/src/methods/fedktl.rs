@@ -55,7 +55,7 @@ impl Method for FedKtl {
             name: "fedktl",
             shares: "class prototypes",
             heterogeneous: true,
-            needs: "equal feature widths; a peer with a generator",
+            needs: "a peer with a generator",
             paper: "Zhang et al. 2024, arXiv 2403.15760",
         }
     }

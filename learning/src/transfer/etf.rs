@@ -98,7 +98,10 @@ mod tests {
         let bytes = |common| -> Vec<u8> {
             frame(10, &common).unwrap().into_iter().flat_map(|x: f32| x.to_bits().to_le_bytes()).collect()
         };
-        assert_eq!(hash("pin", &bytes(Digest([1; 32]))).to_string(), "PINNED");
+        assert_eq!(
+            hash("pin", &bytes(Digest([1; 32]))).to_string(),
+            "cfa5a5f0349349ea843dd8a2cbfe803c26a9b2c88f0fce87fd05dbf125f30a04"
+        );
         assert_ne!(bytes(Digest([1; 32])), bytes(Digest([2; 32])));
     }
 
