@@ -1,6 +1,9 @@
 //! What a node tells its owner.
 
+use std::sync::Arc;
+
 use fedswarm_learning::methods::Evaluation;
+use fedswarm_learning::transfer::Pairs;
 use fedswarm_network::NodeId;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::round;
@@ -52,8 +55,8 @@ pub enum NodeEvent {
         job_round: u64,
         /// Who made it.
         host: NodeId,
-        /// Image-latent pairs in it.
-        pairs: usize,
+        /// Its image-latent pairs.
+        pairs: Arc<Pairs>,
     },
     /// An artefact's contents were refused.
     ArtefactRefused {

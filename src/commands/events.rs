@@ -30,7 +30,7 @@ pub(crate) fn line(event: &NodeEvent) -> Value {
             "event": "artefact_made", "job": job_round, "millis": millis, "bytes": bytes, "loss": loss.last(),
         }),
         NodeEvent::ArtefactReceived { job_round, host, pairs } => {
-            json!({ "event": "artefact_received", "job": job_round, "host": host.to_string(), "pairs": pairs })
+            json!({ "event": "artefact_received", "job": job_round, "host": host.to_string(), "pairs": pairs.classes.len() })
         }
         NodeEvent::ArtefactRefused { job_round, host, reason } => json!({
             "event": "artefact_refused", "job": job_round, "host": host.to_string(), "reason": reason,

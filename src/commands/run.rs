@@ -247,7 +247,7 @@ fn tell(event: &NodeEvent) {
     match event {
         NodeEvent::Peer { id, connected } => tracing::info!(peer = %id, connected, "peer"),
         NodeEvent::ArtefactReceived { job_round, host, pairs } => {
-            tracing::info!(round = job_round, %host, pairs, "pairs of a generator are here");
+            tracing::info!(round = job_round, %host, pairs = pairs.classes.len(), "pairs of a generator are here");
         }
         NodeEvent::Round { event: Event::RoundCommitted { round, view, inputs, record, .. }, .. } => {
             tracing::info!(round, view, inputs, %record, "certified");

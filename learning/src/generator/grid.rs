@@ -1,5 +1,6 @@
 //! Images side by side in one PNG.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
@@ -47,6 +48,31 @@ pub fn save_grid(path: &Path, images: &[f32], shape: ImageShape, columns: usize,
         DynamicImage::ImageLuma8(GrayImage::from_fn(width, height, |x, y| Luma([at(x, y, 0)])))
     };
     picture.save(path).map_err(|e| refuse(path, e))
+}
+
+/// One image, flat `[channels, height, width]` in -1..1, as the bytes of a PNG.
+///
+/// # Errors
+/// [`Error::Length`] if it is not one image of this shape, [`Error::Generator`] if it cannot be packed.
+pub fn png(image: &[f32], shape: ImageShape) -> Result<Vec<u8>, Error> {
+    if image.len() != shape.len() {
+        return Err(Error::Length { what: "pixels of an image", expected: shape.len(), found: image.len() });
+    }
+    let broken = |e: &dyn std::fmt::Display| Error::Generator(format!("a picture of {shape}: {e}"));
+    let extent = |pixels: usize| u32::try_from(pixels).map_err(|e| broken(&e));
+    let (width, height) = (extent(shape.width)?, extent(shape.height)?);
+    let at = |x: u32, y: u32, channel: usize| {
+        let value = image[(channel * shape.height + y as usize) * shape.width + x as usize];
+        ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8
+    };
+    let picture = if shape.channels == 3 {
+        DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, |x, y| Rgb([0, 1, 2].map(|c| at(x, y, c)))))
+    } else {
+        DynamicImage::ImageLuma8(GrayImage::from_fn(width, height, |x, y| Luma([at(x, y, 0)])))
+    };
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| broken(&e))?;
+    Ok(bytes.into_inner())
 }
 
 #[cfg(test)]

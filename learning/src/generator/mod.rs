@@ -20,7 +20,7 @@ use fedswarm_protocol::hash::{Digest, Stream};
 
 pub use bundled::{BUNDLED, bundled};
 pub use gaussian::gaussian;
-pub use grid::save_grid;
+pub use grid::{png, save_grid};
 pub use native::Native;
 #[cfg(feature = "onnx")]
 pub use onnx::Onnx;

@@ -23,7 +23,7 @@ use super::align::Aligner;
 use super::fit::{fit, fits};
 use super::matrix::{narrow, widen};
 use super::transformer::Transformer;
-use super::{Contribution, Generation, Host, Pairs};
+use super::{Contribution, Generation, Host, Pairs, Prototype};
 use crate::Error;
 use crate::data::ImageShape;
 use crate::generator::Generator;
@@ -237,6 +237,17 @@ impl Host for Aligning {
         let latent = self.generator.latent();
         let centroids = if self.alignment.as_released { self.classes * latent } else { 0 };
         Transformer::len(self.classes, latent) + centroids
+    }
+
+    fn aligned(&self, prototypes: &[Prototype], transformer: &[f32]) -> Vec<Vec<f32>> {
+        let (classes, latent) = (self.classes, self.generator.latent());
+        let weights = transformer.get(..Transformer::len(classes, latent));
+        let sound = weights.and_then(|flat| Transformer::from_flat(classes, latent, flat));
+        let Some(transformer) = sound.filter(|_| prototypes.iter().all(|p| p.values.len() == classes)) else {
+            return Vec::new();
+        };
+        let flat: Vec<f64> = prototypes.iter().flat_map(|p| widen(&p.values)).collect();
+        transformer.eval(&flat).chunks_exact(latent).map(|row| narrow(row).collect()).collect()
     }
 
     fn generate(

@@ -81,6 +81,13 @@ pub trait Host: Send {
     /// Values in [`Generation::transformer`].
     fn transformer_len(&self) -> usize;
 
+    /// Where a transformer of [`transformer_len`](Self::transformer_len) values puts prototypes in the latent space, one vector
+    /// each, for people to look at; nothing if it is no sound one.
+    fn aligned(&self, prototypes: &[Prototype], transformer: &[f32]) -> Vec<Vec<f32>> {
+        let _ = (prototypes, transformer);
+        Vec::new()
+    }
+
     /// Aligns the certified prototypes of a round with the generator's latent space, and generates. `carried` is the
     /// transformer of the last certified generation; without one it starts afresh. Equal inputs give equal results on equal
     /// machines. `cancel` is looked at between epochs.

@@ -115,10 +115,10 @@ impl Driver {
             });
             let event = match read.await {
                 Ok(Ok(pairs)) => {
-                    let count = pairs.classes.len();
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(pairs));
+                    let pairs = Arc::new(pairs);
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pairs));
                     let (job_round, host) = (reference.job_round, NodeId(reference.host.0));
-                    NodeEvent::ArtefactReceived { job_round, host, pairs: count }
+                    NodeEvent::ArtefactReceived { job_round, host, pairs }
                 }
                 Ok(Err(reason)) => refused(&reference, reason),
                 Err(error) => return tracing::error!(%error, "reading an artefact failed"),

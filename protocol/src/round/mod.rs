@@ -309,7 +309,19 @@ impl State {
         if !self.started {
             self.started = true;
             self.begin_round(out);
+            self.take_stock(out);
         }
+    }
+
+    /// What the log brought back may call for something already.
+    fn take_stock(&mut self, out: &mut Out) {
+        let notarized: Vec<(u32, Digest)> = self.round.notarized.iter().map(|(view, c)| (*view, c.record)).collect();
+        for (view, record) in notarized {
+            self.finalize(view, record, out);
+        }
+        self.after_update(out);
+        self.try_complain(out);
+        self.try_expire(out);
     }
 
     /// Works out what holds for a whole epoch.
@@ -349,9 +361,10 @@ impl State {
         }
     }
 
-    /// This member's place, if it votes.
+    /// This member's place, if it votes. Nobody votes before it has heard all that it said in an earlier life: what comes later
+    /// in its log may forbid what comes first.
     fn voter(&self) -> Option<u16> {
-        self.me.filter(|me| usize::from(*me) < self.quorum.voters)
+        self.me.filter(|me| self.started && usize::from(*me) < self.quorum.voters)
     }
 
     /// Whether this member's update is wanted in this round.

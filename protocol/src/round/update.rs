@@ -70,7 +70,7 @@ impl State {
 
     /// Signs a receipt at once when every update is here that the round takes; starts the wait for stragglers when as large
     /// a part of them is here as a quorum is of the voters.
-    fn after_update(&mut self, out: &mut Out) {
+    pub(super) fn after_update(&mut self, out: &mut Out) {
         let (held, expected) = (self.round.held, self.expected());
         if held >= expected {
             self.send_receipt(out);

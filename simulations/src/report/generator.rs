@@ -36,7 +36,7 @@ pub(super) fn pictures(results: &Results, generated: &Generated) -> String {
     }
     for (row, artefact) in pictured.iter().enumerate() {
         let host = results.peers.get(artefact.host).map_or("", |peer| peer.name.as_str());
-        let title = format!("round {}, by {host}: {} take it", artefact.round, artefact.taken);
+        let title = format!("round {}, by {host}: {} got it", artefact.round, artefact.received);
         line(&mut svg, row, cell, &format!("round {}", artefact.round), &title, &artefact.pictures, classes);
     }
     let title = "images that peers hold";
@@ -123,7 +123,7 @@ fn hue(class: u16, classes: usize) -> f64 {
     360.0 * f64::from(class) / classes.max(1) as f64
 }
 
-/// What was refused, and how many take what was certified.
+/// What was refused, and how many got what was certified.
 pub(super) fn notes(results: &Results, generated: &Generated) -> String {
     let rounds = generated.artefacts.len();
     let mut out = format!(
@@ -133,11 +133,8 @@ pub(super) fn notes(results: &Results, generated: &Generated) -> String {
         escape(&generated.generator)
     );
     if let Some(last) = generated.artefacts.last() {
-        let _ = write!(out, " {} peers learn from the last one", last.taken);
-        if last.declined > 0 {
-            let _ = write!(out, ", {} found that it made them worse and left it", last.declined);
-        }
-        out.push('.');
+        let _ =
+            write!(out, " {} peers got the last one; each leaves it if it makes its own model worse.", last.received);
     }
     out.push_str("</p>\n");
     if !generated.refused.is_empty() {

@@ -145,7 +145,7 @@ pub(crate) fn with_generator() -> Results {
     // A single grey pixel.
     let png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==";
     let each = || (0..CLASSES.len() as u16).map(|class| Picture { class, png: png.to_owned() }).collect::<Vec<_>>();
-    let artefact = |round| Artefact { round, job_round: round - 1, host: 3, taken: 7, declined: 1, pictures: each() };
+    let artefact = |round| Artefact { round, job_round: round - 1, host: 3, received: 7, pictures: each() };
     let mut noise = Noise(5);
     let mut point = || [2.0 * noise.next() - 1.0, 2.0 * noise.next() - 1.0];
     let place = |i: u16| Projected { class: i % 10, before: point(), after: point() };

@@ -24,10 +24,8 @@ pub struct Artefact {
     pub job_round: u64,
     /// The index of the peer that made it.
     pub host: usize,
-    /// Peers that learn from it.
-    pub taken: usize,
-    /// Peers that looked at it and left it, because it made them worse.
-    pub declined: usize,
+    /// Peers that got it, and may learn from it.
+    pub received: usize,
     /// A picture of each class, in some rounds only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<Picture>,

@@ -152,7 +152,7 @@ pub(super) fn run(
     let stores = world.core.records.clone();
     let mut bytes = Bytes { sent: world.core.traffic.1, received: world.core.traffic.1, ..Bytes::default() };
     bytes.by_kind.insert("messages".to_owned(), world.core.traffic.1);
-    let results = seen.results(prepared, &stores, bytes, rss::peak_rss_bytes(), &options.command);
+    let results = seen.results(prepared, &stores, bytes, rss::peak_rss_bytes(), &options.command, Vec::new());
     write(&results, &stores, prepared)?;
     Ok(results)
 }
