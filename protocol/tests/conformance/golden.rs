@@ -46,10 +46,13 @@ struct ArtefactCase {
     acceptable: bool,
 }
 
+/// Classes and their values.
+type Prototypes = Vec<(u16, Vec<f32>)>;
+
 #[derive(Deserialize)]
 struct PrototypesCase {
-    /// Of each author, by place: its classes and their values.
-    authors: Vec<(u16, Vec<(u16, Vec<f32>)>)>,
+    /// Of each author, by place.
+    authors: Vec<(u16, Prototypes)>,
     sections: Vec<String>,
     list: String,
     root: String,
