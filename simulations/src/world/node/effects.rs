@@ -162,11 +162,10 @@ impl Node {
         self.start_fetch(Fetch::new(model, bytes, holders, Purpose::Train(number)), core);
     }
 
-    /// Whoever should hold a certified model: the other voters.
+    /// Whoever should hold a certified model: all other members, those that only contribute too.
     fn everybody(&self, core: &Core) -> Vec<u16> {
-        let committee = self.state.committee();
-        let voters = core.keys.members(committee.epoch).iter().take(committee.voters());
-        voters.flatten().copied().filter(|member| *member != self.me).collect()
+        let members = core.keys.members(self.state.committee().epoch).iter();
+        members.flatten().copied().filter(|member| *member != self.me).collect()
     }
 
     /// The members at these places of the present committee.
