@@ -1,7 +1,7 @@
 //! Training alone: the baseline that collaboration must beat.
 //!
 //! ```text
-//! each round: E epochs of SGD on CE(h(f(x)), y)             (`local:head=etf`: on ArcFace, see [`super::FedKtl`])
+//! each round: E epochs of SGD on CE(h(f(x)), y)             (`local:head=etf`: on `ArcFace`, see [`super::FedKtl`])
 //! ```
 
 use burn::tensor::Tensor;
@@ -17,7 +17,7 @@ use crate::training::{Learner, Network, Parts};
 /// Training alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Local {
-    /// With FedKTL's head and loss instead: class vectors of an equiangular tight frame, ArcFace. The control that tells what a
+    /// With FedKTL's head and loss instead: class vectors of an equiangular tight frame, `ArcFace`. The control that tells what a
     /// better head does from what collaboration does.
     pub etf: bool,
 }

@@ -1,4 +1,4 @@
-//! Cosines to fixed class vectors, and the loss that asks for a margin between classes (ArcFace, arXiv 1801.07698).
+//! Cosines to fixed class vectors, and the loss that asks for a margin between classes (`ArcFace`, arXiv 1801.07698).
 
 use burn::tensor::Tensor;
 

@@ -12,7 +12,7 @@ const EPSILON: f64 = 1e-5;
 /// Weight of a batch in the running statistics (PyTorch's default).
 const MOMENTUM: f64 = 0.1;
 
-/// `Linear(C, C)`, batch norm, ReLU, `Linear(C, H)`, with explicit gradients.
+/// `Linear(C, C)`, batch norm, `ReLU`, `Linear(C, H)`, with explicit gradients.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Transformer {
     classes: usize,

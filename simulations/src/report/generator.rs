@@ -8,6 +8,8 @@ use crate::results::{Generated, Picture, Projected, Results};
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 130.0;
 const TOP: f64 = 74.0;
+/// Room for the end of the last name.
+const RIGHT: f64 = 44.0;
 /// A picture's place is a square of at most this width.
 const MOST_CELL: f64 = 76.0;
 /// Above this many classes only the first are shown.
@@ -22,9 +24,9 @@ pub(super) fn pictures(results: &Results, generated: &Generated) -> String {
     if classes == 0 || pictured.is_empty() {
         return "<p class=\"empty\">No artefact was certified.</p>\n".to_owned();
     }
-    let cell = ((WIDTH - LEFT) / classes as f64).min(MOST_CELL);
+    let cell = ((WIDTH - LEFT - RIGHT) / classes as f64).min(MOST_CELL);
     let height = TOP + cell * (pictured.len() + 1) as f64 + 10.0;
-    let width = LEFT + cell * classes as f64;
+    let width = LEFT + cell * classes as f64 + RIGHT;
     let mut svg = chart::open(width, height, 640, "Generated pictures of each class, by round");
     for (i, class) in results.classes.iter().take(classes).enumerate() {
         let (x, y) = (LEFT + cell * (i as f64 + 0.4), TOP - 8.0);
@@ -83,10 +85,10 @@ pub(super) fn prototypes(results: &Results, generated: &Generated) -> String {
         return String::new();
     }
     let label = "Class prototypes before and after alignment with the generator's latent space";
-    let mut svg = chart::open(2.0 * SIDE + GAP, SIDE + 34.0, 640, label);
+    let mut svg = chart::open(2.0 * SIDE + GAP + 2.0, SIDE + 34.0, 640, label);
     type Place = fn(&Projected) -> [f64; 2];
     let planes: [(&str, f64, Place); 2] =
-        [("as the peers publish them", 0.0, |p| p.before), ("as the host aligns them", SIDE + GAP, |p| p.after)];
+        [("as the peers publish them", 1.0, |p| p.before), ("as the host aligns them", SIDE + GAP + 1.0, |p| p.after)];
     for (name, left, place) in planes {
         let _ = writeln!(
             svg,

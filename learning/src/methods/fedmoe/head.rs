@@ -13,7 +13,7 @@ use crate::transfer::arcface;
 pub(in crate::methods) enum Head {
     /// Logits, trained by cross entropy.
     Linear,
-    /// A direction that is compared with fixed class vectors, trained by ArcFace: `moe-ktl`.
+    /// A direction that is compared with fixed class vectors, trained by `ArcFace`: `moe-ktl`.
     Etf {
         /// Whose features learn from a generator's pairs.
         branch: Branch,

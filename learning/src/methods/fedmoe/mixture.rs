@@ -115,7 +115,7 @@ impl Network for Mixture {
     }
 
     /// `CE(h_k(R), y) + shared_loss CE(h_s(R_G) + ln pi, y)`: each classifier is trained on its own and not their mean, so
-    /// that neither can lean on what the other has learnt by heart. With class vectors the first is ArcFace's loss.
+    /// that neither can lean on what the other has learnt by heart. With class vectors the first is `ArcFace`'s loss.
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         let seen = self.see(parts, images)?;
         let loss = self.head.loss(parts, embed(parts, seen.mixed)?, targets.clone())?;
