@@ -2,6 +2,7 @@
 
 mod hosts;
 mod membership;
+mod regressions;
 
 use std::sync::atomic::AtomicBool;
 
