@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Golden values for knowledge transfer (learning/src/transfer), computed with NumPy and without this repository's code.
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install numpy blake3
-    /tmp/venv/bin/python scripts/transfer_oracle.py > learning/src/transfer/golden.json
+    python3 -m venv venv && venv/bin/pip install numpy blake3
+    venv/bin/python scripts/transfer_oracle.py > learning/src/transfer/golden.json
 
 Gradients are central differences of the loss in float64, so that no derivation of the Rust code is repeated here.
 The frame's random entries come from BLAKE3 as `fedswarm_protocol::hash::Stream` draws them; its orthogonal factor is
