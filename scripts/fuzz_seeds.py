@@ -36,15 +36,45 @@ def picture(form):
     return out.getvalue()
 
 
-def safetensors(card, tensors):
-    data, header = b"", {"__metadata__": {"fedswarm": json.dumps(card)}}
+def safetensors(card, tensors, entry="fedswarm", kind=("F32", "<f4")):
+    data, header = b"", {"__metadata__": {entry: json.dumps(card)}}
     for name, array in tensors.items():
-        raw = array.astype("<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(raw)]}
+        raw = array.astype(kind[1]).tobytes()
+        header[name] = {"dtype": kind[0], "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(raw)]}
         data += raw
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + data
+
+
+def generator():
+    card = {
+        "format": 1,
+        "image": [1, 4, 4],
+        "latent": 2,
+        "mapping": {"kind": "couplings", "layers": 1, "width": 2},
+        "synthesis": {"kind": "styled", "channels": [1, 1, 1]},
+        "precision": "f16",
+        "origin": {"data": "none", "images": 0, "excluded": 0, "command": ""},
+    }
+    shapes = {
+        "mapping.0.in": [1, 2], "mapping.0.hidden": [2, 2], "mapping.0.out": [2, 2], "synthesis.grid": [2, 1],
+        "synthesis.1.style": [2, 8], "synthesis.1.conv": [4, 1, 3, 3], "synthesis.2.style": [2, 8],
+        "synthesis.2.conv": [4, 1, 3, 3], "synthesis.out": [1, 1, 3, 3],
+    }
+    tensors = {"synthesis.latent.mean": np.zeros(2), "synthesis.latent.scale": np.zeros(2)}
+    for name, shape in shapes.items():
+        tensors[f"{name}.weight"] = rng.normal(0, 0.5, shape)
+        tensors[f"{name}.bias"] = np.zeros(shape[0] if len(shape) == 4 else shape[1])
+    return safetensors(card, tensors, "fedswarm-generator", ("F16", "<f2"))
+
+
+def dense():
+    arrays = {}
+    for name, (outputs, inputs) in {"m1": (3, 2), "m2": (4, 3), "s1": (5, 4), "s2": (16, 5)}.items():
+        arrays[f"{name}.weight"] = rng.normal(0, 0.5, (outputs, inputs)).astype("<f4")
+        arrays[f"{name}.bias"] = np.zeros(outputs, "<f4")
+    return npz(**arrays)
 
 
 def main(folder):
@@ -62,6 +92,8 @@ def main(folder):
         "pictures/png": picture("PNG"),
         "pictures/jpeg": picture("JPEG"),
         "model_file/model": safetensors(card, {"w": rng.standard_normal((3, 4)), "b": np.zeros(3)}),
+        "generator_file/couplings": generator(),
+        "generator_npz/dense": dense(),
         "secret_key/key": b"a5" * 32 + b"\n",
     }
     for name, data in files.items():

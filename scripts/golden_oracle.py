@@ -4,7 +4,8 @@
     golden_oracle.py > protocol/tests/conformance/golden.json
 
 Everything is written from the documentation of the formats: the merge (weighted mean, half to even), the three payload
-codecs, blob roots, the genesis, the election, and the bincode encodings of the messages and of the record.
+codecs, blob roots, the genesis, the election, the bincode encodings of the messages and of the record, prototypes, and
+artefacts with the check that their classes can be told apart.
 The vectors in the repository were made with numpy 2.4.6 and blake3 1.0.11.
 """
 
@@ -260,6 +261,7 @@ def record():
         root(),  # receipts_root
         root(),  # inputs_root
         struct.pack("<H", 4),  # inputs
+        struct.pack("<I", 1234),  # prototypes
         root(),  # model_root
         root(),  # protos_root
         root(),  # state_root
@@ -278,7 +280,9 @@ def record():
 
 def encodings():
     header = b"".join(digest(k) for k in (1, 2, 3, 4)) + struct.pack("<IIIQ", 16, 2, 100, 7)
-    receipt = refs([(0, digest(1)), (3, digest(2))])
+    artefact_ref = struct.pack("<Q", 16) + b"".join(digest(k) for k in (5, 6, 7)) + struct.pack("<I", 70_000)
+    receipt = refs([(0, digest(1)), (3, digest(2))]) + struct.pack("<Q", 1) + artefact_ref
+    artefact = b"".join(digest(k) for k in (1, 2, 3, 4)) + struct.pack("<I", 70_000)
     status = struct.pack("<Q", 9) + digest(1) + struct.pack("<IIIQQQQQQ?", 6, 2, 1, 3, 7, 8, 9, 4, 5, True) + refs([(2, digest(3))])
     votes = struct.pack("<Q", 2) + b"".join(struct.pack("<H", v) + bytes([v]) * 64 for v in (1, 2))
     # Finalize is the sixth kind in the order of declaration.
@@ -290,12 +294,125 @@ def encodings():
         "record_hash": derive("record", record()).hex(),
         "update": header.hex(),
         "receipt": receipt.hex(),
-        "receipt_root": derive("receipts", receipt).hex(),
+        "receipt_root": derive("receipts", refs([(0, digest(1)), (3, digest(2))])).hex(),
+        "artefact": artefact.hex(),
+        "artefact_root": derive("artefact ref", artefact_ref).hex(),
+        "host_rank": derive("host rank", digest(1) + digest(2)).hex(),
+        "generator_seed": derive("gen", digest(1) + struct.pack("<Q", 17)).hex(),
         "status": status.hex(),
         "certificate": certificate.hex(),
         "signed_bytes": signed.hex(),
         "statement": derive("statement", signed + struct.pack("<H", 2)).hex(),
+        **votes_on_members(),
     }
+
+
+def votes_on_members():
+    """A join with an approval, an eviction with a vote, and what the voter signs: its last round stands in the round's place."""
+    ballot = struct.pack("<Q", 1) + digest(6) + struct.pack("<Q", 40) + bytes([7]) * 64
+    name = struct.pack("<Q", 3) + b"ana"
+    contributor = struct.pack("<I", 1)
+    invite = digest(1) + digest(2) + contributor + struct.pack("<Q", 50) + bytes([3]) * 64
+    join = invite + digest(4) + name + bytes([5]) * 64 + bytes([8]) * 64 + ballot
+    evicted = digest(4) + struct.pack("<Q", 9)
+    asked = digest(1) + digest(2) + contributor + struct.pack("<Q", 50) + digest(4) + name
+
+    def signed(kind, context, question):
+        return b"FSWM1" + bytes([kind]) + digest(5) + struct.pack("<IQI", 0, 40, 0) + derive(context, question)
+
+    return {
+        "join": (struct.pack("<I", 0) + join).hex(),
+        "approval_signed": signed(18, "approve", asked).hex(),
+        "evict_vote": (struct.pack("<I", 4) + evicted + ballot).hex(),
+        "evict_vote_signed": signed(19, "evict_vote", evicted).hex(),
+    }
+
+
+# --- prototypes and artefacts -------------------------------------------------------------------------------------------
+
+
+def fixed(values, bits):
+    """Round half to even, in double precision."""
+    return [int(q) for q in np.rint(np.array(values, dtype=np.float32).astype(np.float64) * 2.0**bits)]
+
+
+def floats(count, spread):
+    return [float(np.float32(rng.uniform(-spread, spread))) for _ in range(count)]
+
+
+def prototypes():
+    authors = [[a, [[c, floats(3, 9)] for c in classes]] for a, classes in ((0, (0, 4)), (2, ()), (3, (4, 5, 9)))]
+    entry = lambda c, values: struct.pack("<H", c) + fixed_bytes(fixed(values, 20))
+    sections = [b"".join(entry(c, v) for c, v in found) for _, found in authors]
+    listed = b"".join(struct.pack("<H", a) + entry(c, v) for a, found in authors for c, v in found)
+    return {
+        "authors": authors,
+        "sections": [s.hex() for s in sections],
+        "list": listed.hex(),
+        "root": blob_root(listed).hex(),
+    }
+
+
+def separable(classes, latents, length):
+    """The smallest distance of two classes' mean latents is more than nothing and at least 1/32 of the largest."""
+    means = {}
+    for c in sorted(set(classes)):
+        rows = [latents[i * length : (i + 1) * length] for i, k in enumerate(classes) if k == c]
+        # Towards zero.
+        means[c] = [abs(s) // len(rows) * (1 if s > 0 else -1) for s in map(sum, zip(*rows))]
+    keys = list(means)
+    distances = [
+        sum((x - y) ** 2 for x, y in zip(means[a], means[b])) for i, a in enumerate(keys) for b in keys[i + 1 :]
+    ]
+    return not distances or (min(distances) > 0 and min(distances) * 32**2 >= max(distances))
+
+
+def artefact(shape, classes, latents, certified=None):
+    _, _, image, latent, transformer = shape
+    images, state = floats(len(classes) * image, 1), floats(transformer, 900)
+    pixels, w = np.array(fixed(images, 14), dtype="<i2"), fixed(latents, 20)
+    blob = b"".join(
+        struct.pack("<H", c) + pixels[i * image : (i + 1) * image].tobytes() + fixed_bytes(w[i * latent : (i + 1) * latent])
+        for i, c in enumerate(classes)
+    ) + fixed_bytes(fixed(state, 20))
+    certified = sorted(set(classes)) if certified is None else certified
+    return {
+        "shape": shape,
+        "classes": classes,
+        "images": images,
+        "latents": latents,
+        "transformer": state,
+        "blob": blob.hex(),
+        "root": blob_root(blob).hex(),
+        "certified": certified,
+        "acceptable": set(classes) <= set(certified) and separable(classes, w, latent),
+    }
+
+
+def artefacts():
+    shape = [5, 2, 4, 3, 2]
+    cases = [
+        artefact(shape, [0, 1, 2, 3, 4], floats(15, 4)),
+        artefact(shape, [0, 0, 3, 3], floats(12, 4)),
+        artefact(shape, [2], floats(3, 4)),
+        artefact(shape, [1, 2], floats(6, 4), [1]),
+        artefact(shape, [1, 4], [0.5, 0.5, 0.5] * 2),
+        # Means that differ by one step, next to a third class far away.
+        artefact(shape, [0, 1, 2], [0.0, 0.0, 0.0, 2.0**-20, 0.0, 0.0, 100.0, 0.0, 0.0]),
+        # At the bound, and a step below it.
+        artefact(shape, [0, 1, 2], [0.0, 0.0, 0.0, 0.25, 0.0, 0.0, 8.0, 0.0, 0.0]),
+        artefact(shape, [0, 1, 2], [0.0, 0.0, 0.0, 0.25 - 2.0**-20, 0.0, 0.0, 8.0, 0.0, 0.0]),
+        # Means of two, rounded towards zero: both are nothing.
+        artefact(shape, [0, 0, 1, 1], [0.0, 0.0, 0.0, 2.0**-20, 0.0, 0.0, -(2.0**-20), 0.0, 0.0, 0.0, 0.0, 0.0]),
+    ]
+    for _ in range(8):
+        classes = sorted(rng.sample(range(5), rng.randint(2, 5)))
+        # Two of them close together, more or less.
+        latents = floats(3 * len(classes), 4)
+        near = rng.uniform(0, 0.2)
+        latents[3:6] = [float(np.float32(x + near)) for x in latents[:3]]
+        cases.append(artefact(shape, classes, latents))
+    return cases
 
 
 def main():
@@ -310,6 +427,8 @@ def main():
         ],
         "elections": [election(digest(k), n) for k, n in ((1, 1), (2, 4), (3, 7), (4, 64))],
         "encodings": encodings(),
+        "prototypes": prototypes(),
+        "artefacts": artefacts(),
     }
     lines = [f'"{name}": {rows(value)}' for name, value in golden.items()]
     print("{\n" + ",\n".join(lines) + "\n}")

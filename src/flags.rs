@@ -18,6 +18,13 @@ pub(crate) struct ScenarioFlags {
     /// Rounds [default: 10].
     #[arg(long, value_name = "R")]
     rounds: Option<u64>,
+    /// The generator that peers learn from, for methods that have a use for one: digits, fashion, a file (.safetensors, .onnx,
+    /// .npz), or none [default: digits].
+    #[arg(long, value_name = "G")]
+    generator: Option<String>,
+    /// Peers that host the generator [default: 1].
+    #[arg(long, value_name = "N")]
+    hosts: Option<usize>,
     /// Architectures, dealt out in turn, such as cnn1,cnn2 [default: the method's].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     models: Option<Vec<String>>,
@@ -92,6 +99,8 @@ impl ScenarioFlags {
             nodes: self.nodes,
             rounds: self.rounds,
             method,
+            generator: self.generator.clone(),
+            hosts: self.hosts,
             models: self.models.clone(),
             data: self.data.clone().map(Data::from),
             partition,

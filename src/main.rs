@@ -38,7 +38,7 @@ enum Command {
     Compare(commands::compare::Args),
     /// List the methods: what each shares, whether models may differ, its paper.
     Methods,
-    /// Found a network, or look at one.
+    /// Found a network, look at one, decide who belongs to it.
     #[command(subcommand)]
     Network(commands::network::Command),
     /// Run one real node.
@@ -53,6 +53,9 @@ enum Command {
     Export(commands::export::Args),
     /// Label images with an exported model.
     Predict(commands::predict::Args),
+    /// Make a generator that a peer can host, or look at one.
+    #[command(subcommand)]
+    Generator(commands::generator::Command),
     /// Derive every record of a run again from its signed inputs, or check a proof that a member lied.
     Verify(commands::verify::Args),
 }
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Bootstrap(args) => commands::bootstrap::run(&args, cli.json),
         Command::Export(args) => commands::export::run(&args, cli.json),
         Command::Predict(args) => commands::predict::run(&args, cli.json),
+        Command::Generator(command) => commands::generator::run(&command, cli.json),
         Command::Verify(args) => commands::verify::run(&args, cli.json),
     };
     match done {

@@ -9,6 +9,10 @@
 //! every evaluated round, accuracy over all peers' test images (in percent), the mean gate weight and what each expert does
 //! alone. Round 0 is untrained; round r is measured after the r-th merge was installed.
 //!
+//! `--generator FILE.npz` runs a host between rounds: it aligns the round's prototypes, in the peers' order, and all peers take in
+//! its pairs before the next round, so that pairs of round r serve in round r + 1 (as in the reference). After each round it
+//! prints the alignment's first and last loss and how many numbers went up (prototypes) and down (pairs) in all.
+//!
 //! Two aids for finding causes: `--after` also measures every peer after its training and before the merge, and
 //! `--central EPOCHS` trains the model `cnn2` on all peers' images together and installs that in every round in place of
 //! what the peers merged (of `fedmoe` with the shared extractor `cnn2`; its rate should be 0): the room that there is.
@@ -22,9 +26,13 @@ use std::time::Instant;
 use fedswarm_learning::architectures::architecture;
 use fedswarm_learning::data::{Dataset, PeerData, Split};
 use fedswarm_learning::device::DeviceKind;
+use fedswarm_learning::generator::Generator;
+use fedswarm_learning::generator::npz::NpzGenerator;
 use fedswarm_learning::methods::{Evaluation, LocalUpdate, Member, MemberSetup, Method, Task, init_digest, method};
 use fedswarm_learning::partition::{Partition, Scheme};
 use fedswarm_learning::training::TrainConfig;
+use fedswarm_learning::transfer::{Contribution, Generation, Host};
+use fedswarm_protocol::hash::hash;
 use fedswarm_protocol::merge::WeightedMean;
 use fedswarm_protocol::tensor::{FixedVector, Schema};
 
@@ -32,8 +40,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str =
     "loop --data DIR --partition FILE [--method local] [--models a,b] [--rounds 10] [--every 1] [--seeds 0]
-     [--cap 100/100] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
-     [--device flex] [--after] [--central EPOCHS]";
+     [--cap 100/100] [--cap-per-class K] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
+     [--device flex] [--generator FILE.npz] [--after] [--central EPOCHS]";
 
 #[derive(Default)]
 struct Arguments {
@@ -74,6 +82,7 @@ fn main() -> Result<()> {
     let every = args.value("every")?.unwrap_or(1u32).max(1);
     let seeds = args.text("seeds").unwrap_or_else(|| "0".to_owned());
     let cap = args.text("cap").unwrap_or_else(|| "100/100".to_owned());
+    let per_class = args.value("cap-per-class")?;
     let threads = args.value("threads")?.unwrap_or(1usize).max(1);
     let device = args.value("device")?.unwrap_or(DeviceKind::Flex);
     let train = TrainConfig {
@@ -86,11 +95,15 @@ fn main() -> Result<()> {
     };
     let after = args.text("after").is_some();
     let central = args.value("central")?.unwrap_or(0usize);
+    let generator = match args.text("generator") {
+        Some(path) => Some(Arc::new(NpzGenerator::load(Path::new(&path))?) as Arc<dyn Generator>),
+        None => None,
+    };
     if let Some((key, _)) = args.pairs.first() {
         return Err(format!("unknown option --{key}\n{USAGE}").into());
     }
     let (cap_train, cap_test) = cap.split_once('/').ok_or("--cap TRAIN/TEST")?;
-    let (task, peers) = load(&data, &partition, cap_train.parse()?, cap_test.parse()?)?;
+    let (task, peers) = load(&data, &partition, cap_train.parse()?, cap_test.parse()?, per_class)?;
     let images = |f: fn(&PeerData) -> usize| peers.iter().map(|p| f(p)).sum::<usize>();
     println!(
         "# {} | {} peers, {} train and {} test images | {train:?}",
@@ -109,6 +122,7 @@ fn main() -> Result<()> {
             device,
             after,
             central,
+            generator: generator.clone(),
         };
         run.go(seed.trim().parse()?, rounds, every, threads)?;
     }
@@ -124,6 +138,7 @@ struct Run<'a> {
     device: DeviceKind,
     after: bool,
     central: usize,
+    generator: Option<Arc<dyn Generator>>,
 }
 
 impl Run<'_> {
@@ -134,6 +149,11 @@ impl Run<'_> {
         let central = if self.central > 0 { Some(self.central(seed)?) } else { None };
         let weights: usize = members.iter().map(|m| m.parameters()).sum();
         println!("# seed {seed}: {weights} weights in all, {} shared", schema.len());
+        let host = match &self.generator {
+            Some(generator) => self.method.host(&self.task, Arc::clone(generator), &init_digest(seed))?,
+            None => None,
+        };
+        let mut hosting = host.map(|host| Hosting { host, seed, last: None });
         let (start, mut training) = (Instant::now(), 0.0);
         for round in 0..=rounds {
             let mut floats = schema.dequantise(&state)?;
@@ -143,7 +163,9 @@ impl Run<'_> {
             }
             let evaluate = round % every == 0 || round == rounds;
             let last = round == rounds;
+            let pairs = hosting.as_ref().and_then(|h| h.last.as_ref()).map(|g| &g.pairs);
             let measured = on_threads(&mut members, threads, |member| {
+                member.receive(pairs)?;
                 member.install(&floats)?;
                 Ok(if evaluate { Some(member.evaluate()?) } else { None })
             })?;
@@ -162,6 +184,9 @@ impl Run<'_> {
                 report(seed, round + 1, &measured, start.elapsed().as_secs_f64(), training);
             }
             state = merge(&schema, &state, &updates)?;
+            if let Some(hosting) = &mut hosting {
+                hosting.round(round, &updates)?;
+            }
         }
         Ok(())
     }
@@ -210,6 +235,40 @@ impl Run<'_> {
             })?);
         }
         Ok(members)
+    }
+}
+
+/// The generator's side of a run.
+struct Hosting {
+    host: Box<dyn Host>,
+    seed: u64,
+    last: Option<Generation>,
+}
+
+impl Hosting {
+    fn round(&mut self, round: u32, updates: &[LocalUpdate]) -> Result<()> {
+        let mut prototypes = Vec::new();
+        for (author, update) in updates.iter().enumerate() {
+            let own = update.prototypes.iter().cloned();
+            prototypes.extend(own.map(|prototype| Contribution { author: author as u16, prototype }));
+        }
+        let seed = hash("loop host", &[self.seed.to_le_bytes(), u64::from(round).to_le_bytes()].concat());
+        let carried = self.last.as_ref().map(|g| g.transformer.as_slice());
+        let begun = Instant::now();
+        let made = self.host.generate(&prototypes, carried, &seed, &AtomicBool::new(false))?;
+        let up: usize = prototypes.iter().map(|p| p.prototype.values.len()).sum();
+        let down = updates.len() * (made.pairs.images.len() + made.pairs.latents.len());
+        println!(
+            "host after round {:3}: {} prototypes, {} pairs, loss {:.4} to {:.4}, numbers up {up} down {down}, {:.2} s",
+            round + 1,
+            prototypes.len(),
+            made.pairs.classes.len(),
+            made.loss.first().copied().unwrap_or(f32::NAN),
+            made.loss.last().copied().unwrap_or(f32::NAN),
+            begun.elapsed().as_secs_f64()
+        );
+        self.last = Some(made);
+        Ok(())
     }
 }
 
@@ -269,7 +328,13 @@ fn report(seed: u64, round: u32, measured: &[Option<Evaluation>], seconds: f64, 
 }
 
 /// Loads the images and deals them out.
-fn load(dir: &Path, partition: &str, cap_train: usize, cap_test: usize) -> Result<(Task, Vec<Arc<PeerData>>)> {
+fn load(
+    dir: &Path,
+    partition: &str,
+    cap_train: usize,
+    cap_test: usize,
+    per_class: Option<usize>,
+) -> Result<(Task, Vec<Arc<PeerData>>)> {
     let images = Dataset::load(dir)?;
     let words: Vec<&str> = partition.split(':').collect();
     let dealt = match words.as_slice() {
@@ -283,6 +348,10 @@ fn load(dir: &Path, partition: &str, cap_train: usize, cap_test: usize) -> Resul
         }
         _ => Partition::load(Path::new(partition), &images)?,
     };
-    let peers = dealt.cap(cap_train, cap_test).peer_data(&images)?;
+    let mut dealt = dealt.cap(cap_train, cap_test);
+    if let Some(most) = per_class {
+        dealt = dealt.cap_per_class(&images, most)?;
+    }
+    let peers = dealt.peer_data(&images)?;
     Ok((Task { input: images.shape, classes: images.classes() }, peers))
 }

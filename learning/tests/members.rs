@@ -12,13 +12,17 @@ use fedswarm_learning::data::{PeerData, Split};
 use fedswarm_learning::methods::{init_digest, method};
 
 /// A method with an architecture that suits it.
-const CASES: [(&str, &str); 6] = [
+const CASES: [(&str, &str); 10] = [
     ("local", "cnn1"),
     ("fedavg:model=cnn2", "cnn2"),
     ("fedmoe", "cnn1-fc128"),
     ("fedmoe:mix=convex", "mlp"),
     ("fedmoe:mix=residual,gate_lr=0.1", "resnet"),
     ("moe-local:mix=doubled", "cnn2-fc128"),
+    ("local:head=etf", "cnn2"),
+    ("fedktl", "cnn1"),
+    ("moe-ktl", "mlp"),
+    ("moe-ktl:transfer=mixed,merge=false", "cnn2-fc128"),
 ];
 
 #[test]

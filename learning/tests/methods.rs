@@ -116,7 +116,12 @@ fn names_and_options_are_spelt_as_they_are_read() {
     }
     let full = "fedmoe:mix=residual,shared_loss=1,shared_momentum=0.9,shared_clip=5,round_momentum=0.8";
     assert_eq!(method("fedmoe").unwrap().spelling(), full, "the default, written out");
-    for text in ["local", "fedavg", "fedavg:model=cnn1", "fedmoe:mix=doubled,gate_lr=0.05,shared=cnn2", full] {
+    let ktl =
+        "mu=20,mu_decay=0.9,pairs=shuffled,per=prototype,server_epochs=7,server_batch=9,server_lr=0.1,lambda=0.01";
+    let fedktl = format!("fedktl:{ktl},gate=true,as-released=true");
+    let moe_ktl = format!("moe-ktl:mix=residual,shared=cnn2,merge=false,{ktl},gate=false,transfer=mixed,scale=16");
+    let simple = ["local", "local:head=etf", "fedavg", "fedavg:model=cnn1", "fedktl", "fedktl:as-released=true"];
+    for text in simple.into_iter().chain(["fedmoe:mix=doubled,gate_lr=0.05,shared=cnn2", full, &fedktl, &moe_ktl]) {
         assert_eq!(method(text).unwrap().spelling(), text);
     }
 }
@@ -131,7 +136,14 @@ fn wrong_names_and_options_are_answered_with_the_right_ones() {
         ("fedmoe:round_momentum=1", vec!["round_momentum is \"1\"", "from 0 to below 1"]),
         ("fedmoe:mix", vec!["\"mix\" is not of the form key=value"]),
         ("fedmoe:mix=convex,mix=convex", vec!["given twice"]),
-        ("local:mix=convex", vec!["unknown option \"mix\"", "it has none"]),
+        ("local:mix=convex", vec!["unknown option \"mix\"", "known: head"]),
+        ("local:head=arc", vec!["head is \"arc\"", "linear or etf"]),
+        ("fedktl:mu=-1", vec!["mu is \"-1\"", "at least 0"]),
+        ("fedktl:mu_decay=2", vec!["mu_decay is \"2\"", "from 0 to 1"]),
+        ("fedktl:server_batch=1", vec!["server_batch is \"1\"", "at least 2"]),
+        ("fedktl:as-released=yes", vec!["as-released is \"yes\"", "true or false"]),
+        ("fedktl:pairs=mixed", vec!["pairs is \"mixed\"", "matched or shuffled"]),
+        ("moe-ktl:transfer=both", vec!["transfer is \"both\"", "shared, local or mixed"]),
         ("fedavg:model=vgg", vec!["unknown architecture \"vgg\"", "fedavg-cnn"]),
     ] {
         let error = method(text).err().unwrap().to_string();

@@ -179,6 +179,7 @@ mod tests {
             receipts_root: zero,
             inputs_root: zero,
             inputs: 1,
+            prototypes: 0,
             model_root: model,
             protos_root: zero,
             state_root: zero,

@@ -1,6 +1,9 @@
 //! What a node tells its owner.
 
+use std::sync::Arc;
+
 use fedswarm_learning::methods::Evaluation;
+use fedswarm_learning::transfer::Pairs;
 use fedswarm_network::{NodeId, Path};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::round;
@@ -34,6 +37,35 @@ pub enum NodeEvent {
         loss: f32,
         /// Milliseconds on a training thread, waiting for one not included.
         millis: u64,
+    },
+    /// This node has made an artefact of a round's prototypes, as host of a generator.
+    Generated {
+        /// The round.
+        job_round: u64,
+        /// Milliseconds on a training thread, waiting for one not included.
+        millis: u64,
+        /// Alignment loss by epoch.
+        loss: Vec<f32>,
+        /// Size of the artefact.
+        bytes: u32,
+    },
+    /// The artefact in force is here: it is taken in before the next training.
+    ArtefactReceived {
+        /// The round whose prototypes it was made of.
+        job_round: u64,
+        /// Who made it.
+        host: NodeId,
+        /// Its image-latent pairs.
+        pairs: Arc<Pairs>,
+    },
+    /// An artefact's contents were refused.
+    ArtefactRefused {
+        /// The round whose prototypes it claims to be made of.
+        job_round: u64,
+        /// Who made it.
+        host: NodeId,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A member is connected, or no longer.
     Peer {

@@ -3,11 +3,15 @@
 use std::path::Path;
 
 use fedswarm_learning::methods::{Method, Task};
+use fedswarm_protocol::artefact::GeneratorSpec;
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::{
     Founder, MAX_MANIFEST_BYTES, MAX_WEIGHT, Manifest, PROTOCOL_VERSION, TaskSpec, Timers,
 };
+use fedswarm_protocol::membership::Admission;
+use fedswarm_protocol::prototypes::PrototypeSpec;
+use fedswarm_protocol::tensor::DEFAULT_SCALE_BITS;
 use fedswarm_protocol::update::UpdateCodec;
 
 use crate::Error;
@@ -36,8 +40,12 @@ pub struct Plan {
     pub min_inputs: u16,
     /// Members that one voter may have invited at a time.
     pub sponsor_cap: u16,
+    /// Who decides on newcomers.
+    pub admission: Admission,
     /// Durations.
     pub timers: Timers,
+    /// The generator that the network learns from, if the method has a use for one.
+    pub generator: Option<GeneratorSpec>,
 }
 
 /// Makes a manifest; the order of founders does not matter.
@@ -48,6 +56,9 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
     let schema = method.schema(task)?;
     let extent =
         |n: usize| u16::try_from(n).map_err(|_| Error::Config(format!("images of {n} pixels a side are too large")));
+    let length =
+        |n: usize| u16::try_from(n).map_err(|_| Error::Config(format!("prototypes of {n} values are too long")));
+    let prototypes = method.prototype_len(task).map(length).transpose()?;
     let mut manifest = Manifest {
         version: PROTOCOL_VERSION,
         name: plan.name,
@@ -67,8 +78,11 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
         max_weight: MAX_WEIGHT,
         min_inputs: plan.min_inputs,
         sponsor_cap: plan.sponsor_cap,
+        admission: plan.admission,
         rounds: plan.rounds,
         timers: plan.timers,
+        prototypes: prototypes.map(|len| PrototypeSpec { len, scale_bits: DEFAULT_SCALE_BITS }),
+        generator: plan.generator,
     };
     manifest.sort_founders();
     manifest.check()?;

@@ -11,6 +11,7 @@
 
 pub mod archive;
 pub mod audit;
+pub mod ballot_box;
 pub mod blobs;
 pub mod doctor;
 mod driver;
@@ -21,6 +22,7 @@ pub mod founding;
 pub mod identity;
 pub mod invitation;
 pub mod payload;
+pub mod roster;
 pub mod run_config;
 pub mod status;
 pub mod store;
@@ -28,6 +30,6 @@ mod stored_chain;
 pub mod trainers;
 mod vote_mark;
 
-pub use driver::{CrashPoint, HoldPoint, Keep, NodeConfig, NodeHandle, Request, Storage, start};
+pub use driver::{CrashPoint, HoldPoint, Hosting, Keep, NodeConfig, NodeHandle, Request, Storage, start};
 pub use error::Error;
 pub use event::{Measured, NodeEvent};

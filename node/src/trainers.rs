@@ -8,6 +8,8 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Jobs that wait until no other does.
+    later: VecDeque<Job>,
     closed: bool,
 }
 
@@ -16,8 +18,8 @@ struct Shared {
     ready: Condvar,
 }
 
-/// A fixed number of threads that the nodes of a process share. Each node has at most one job at a time in it, so the queue
-/// is never longer than there are nodes.
+/// A fixed number of threads that the nodes of a process share. Each node has at most one training at a time in it, and beside
+/// it what it does for a generator: one job as its host, and one check for each artefact that it fetches at a time.
 #[derive(Clone)]
 pub struct Trainers {
     shared: Arc<Shared>,
@@ -68,13 +70,20 @@ impl Trainers {
         lock(&self.shared).jobs.push_back(Box::new(job));
         self.shared.ready.notify_one();
     }
+
+    /// Queues a job that is begun only when no other waits.
+    pub fn run_later(&self, job: impl FnOnce() + Send + 'static) {
+        lock(&self.shared).later.push_back(Box::new(job));
+        self.shared.ready.notify_one();
+    }
 }
 
 fn work(shared: &Shared) {
     loop {
         let mut queue = lock(shared);
         let job = loop {
-            if let Some(job) = queue.jobs.pop_front() {
+            let next = queue.jobs.pop_front();
+            if let Some(job) = next.or_else(|| queue.later.pop_front()) {
                 break job;
             }
             if queue.closed {
@@ -96,6 +105,23 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::sync::mpsc;
+
+    #[test]
+    fn what_can_wait_is_begun_when_nothing_else_waits() {
+        let trainers = Trainers::start(1).unwrap();
+        let (begin, begun) = mpsc::sync_channel::<()>(4);
+        let (done, finished) = mpsc::sync_channel(4);
+        trainers.run(move || begun.recv().unwrap());
+        let job = |name: &'static str| {
+            let done = done.clone();
+            move || done.send(name).unwrap()
+        };
+        trainers.run_later(job("later"));
+        trainers.run(job("a"));
+        trainers.run(job("b"));
+        begin.send(()).unwrap();
+        assert_eq!(finished.iter().take(3).collect::<Vec<_>>(), ["a", "b", "later"]);
+    }
 
     #[test]
     fn jobs_run_side_by_side_and_the_threads_end_with_the_last_handle() {

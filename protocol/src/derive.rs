@@ -1,13 +1,18 @@
 //! What a record must be, given its inputs: the pure rules that aggregator, voters and auditors share.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use crate::artefact::{ArtefactRef, MAX_ARTEFACT_LAG, artefact_root, host_rank};
 use crate::certificate::Quorum;
 use crate::election::{self, fold_seed};
 use crate::hash::Digest;
+use crate::keys::PublicKey;
 use crate::manifest::{Manifest, ManifestError, PROTOCOL_VERSION};
-use crate::membership::{Closing, Committee, Operation, OperationError};
+use crate::membership::{Admission, Closing, Committee, Operation, OperationError};
+use crate::merge::Merged;
 use crate::message::{Receipt, RecordBody, UpdateRef};
+use crate::prototypes::ListName;
 use crate::record::{Record, RecordKind, Rule, list_root, operations_root};
 
 /// The constants of a network that records depend on.
@@ -23,6 +28,8 @@ pub struct Constants {
     pub min_inputs: u16,
     /// Members that one voter may have invited at a time.
     pub sponsor_cap: u16,
+    /// Who decides on newcomers.
+    pub admission: Admission,
 }
 
 impl Constants {
@@ -37,7 +44,14 @@ impl Constants {
             max_weight: manifest.max_weight,
             min_inputs: manifest.min_inputs,
             sponsor_cap: manifest.sponsor_cap,
+            admission: manifest.admission,
         })
+    }
+
+    /// What the end of an epoch knows, if it ends with this round.
+    #[must_use]
+    pub const fn closing<'a>(&self, round: u64, misses: &'a [u8]) -> Closing<'a> {
+        Closing { round, misses, sponsor_cap: self.sponsor_cap, admission: self.admission }
     }
 
     /// True if this many inputs make a merge under this committee; with fewer the state is carried over.
@@ -66,6 +80,8 @@ pub struct Position<'a> {
     pub head: &'a Record,
     /// Its hash.
     pub head_hash: Digest,
+    /// The artefact that it names.
+    pub artefact: Option<&'a ArtefactRef>,
     /// The committee of the round.
     pub committee: &'a Committee,
     /// [`Committee::order`] for the round's seed.
@@ -114,19 +130,49 @@ impl Position<'_> {
     /// As many of these operations, in ascending order of their subjects, as fit together.
     #[must_use]
     pub fn fitting(&self, operations: &[Operation]) -> Vec<Operation> {
-        let closing = Closing { round: self.round(), misses: &[], sponsor_cap: self.constants.sponsor_cap };
-        self.committee.select(&closing, operations.iter())
+        self.committee.select(&self.constants.closing(self.round(), &[]), operations.iter())
     }
 
-    /// The record that a body and the merged model give, and the next epoch's committee if it closes its epoch: the same
-    /// for everyone who holds the same inputs. Without a model the round is empty, and the state is carried over.
+    /// The artefact that a round's receipts force: of those that at least `f + 1` of them list, so that at least one honest
+    /// voter holds and has checked each, and that are of a later job than the one in force, that of the latest job; of several
+    /// the one whose host comes first in this epoch. If there is none, the one in force stays.
+    #[must_use]
+    pub fn forced_artefact<'a>(
+        &self,
+        receipts: impl Iterator<Item = &'a Receipt>,
+        evicted: &[PublicKey],
+    ) -> Option<ArtefactRef> {
+        let mut counts: BTreeMap<&ArtefactRef, usize> = BTreeMap::new();
+        for artefact in receipts.flat_map(|receipt| &receipt.artefacts) {
+            *counts.entry(artefact).or_default() += 1;
+        }
+        let (faulty, seed) = (self.committee.quorum().faulty, self.head.next_seeds().0);
+        let eligible = counts.into_iter().filter(|(artefact, count)| {
+            let newer = self.artefact.is_none_or(|in_force| artefact.job_round > in_force.job_round);
+            *count > faulty && newer && !evicted.contains(&artefact.host)
+        });
+        let best = eligible.map(|(artefact, _)| *artefact).min_by_key(|artefact| preference(&seed, artefact));
+        best.or(self.artefact.copied())
+    }
+
+    /// Whether this artefact may follow the one in force: it is the same, or of a later job that is not too old. What the
+    /// receipts say is another question.
+    #[must_use]
+    pub fn may_follow(&self, artefact: Option<&ArtefactRef>) -> bool {
+        let Some(new) = artefact.filter(|new| self.artefact != Some(*new)) else { return artefact == self.artefact };
+        let (round, newer) = (self.round(), self.artefact.is_none_or(|in_force| new.job_round > in_force.job_round));
+        newer && new.job_round < round && new.job_round.saturating_add(MAX_ARTEFACT_LAG) >= round
+    }
+
+    /// The record that a body and the merged state give, and the next epoch's committee if it closes its epoch: the same
+    /// for everyone who holds the same inputs. Without a merged state the round is empty, and the state is carried over.
     ///
     /// # Errors
     /// [`OperationError`] if the body's operations do not fit the membership.
     pub fn record(
         &self,
         body: &RecordBody,
-        model: Option<Digest>,
+        merged: Option<&Merged>,
         proposer: u16,
         origin_view: u32,
     ) -> Result<(Record, Option<Committee>), OperationError> {
@@ -136,9 +182,13 @@ impl Position<'_> {
         let skipped = (0..origin_view.min(election::most_turns(self.order))).map(|v| 1u64 << (self.leader(v) % 64));
         let misses = self.misses(proposer, origin_view);
         let members_root = head.next_members_root;
+        let carried = Merged {
+            model_root: head.model_root,
+            prototypes: ListName { root: head.protos_root, count: head.prototypes },
+        };
+        let state = merged.unwrap_or(&carried);
         let next = if self.closes_epoch(body) {
-            let sponsor_cap = self.constants.sponsor_cap;
-            Some(committee.next(&Closing { round: self.round(), misses: &misses, sponsor_cap }, &body.operations)?)
+            Some(committee.next(&self.constants.closing(self.round(), &misses), &body.operations)?)
         } else {
             None
         };
@@ -152,17 +202,18 @@ impl Position<'_> {
             parent: self.head_hash,
             origin_view,
             proposer,
-            kind: if model.is_some() { RecordKind::Normal } else { RecordKind::Empty },
+            kind: if merged.is_some() { RecordKind::Normal } else { RecordKind::Empty },
             rule: Rule::Mean,
             members_root,
             receipts_root: list_root("receipts", &body.receipts),
             inputs_root,
             // At most MAX_INPUTS.
             inputs: body.inputs.len() as u16,
-            model_root: model.unwrap_or(head.model_root),
-            protos_root: head.protos_root,
+            prototypes: state.prototypes.count,
+            model_root: state.model_root,
+            protos_root: state.prototypes.root,
             state_root: head.state_root,
-            artefact_root: Digest::ZERO,
+            artefact_root: artefact_root(body.artefact.as_ref()),
             ops_root: operations_root(&body.operations),
             next_members_root: next.as_ref().map_or(members_root, Committee::root),
             seed,
@@ -201,12 +252,25 @@ pub fn forced_inputs<'a>(
     alone
 }
 
-/// Places of the authors that a body evicts.
+/// Keys that a body evicts.
 #[must_use]
-pub fn evicted_places(body: &RecordBody, committee: &Committee) -> Vec<u16> {
+pub fn evicted_keys(body: &RecordBody) -> Vec<PublicKey> {
     let evicted = body.operations.iter().filter_map(|operation| match operation {
-        Operation::Evict(proof) => committee.place(&proof.author),
+        Operation::Evict(proof) => Some(proof.author),
         _ => None,
     });
     evicted.collect()
+}
+
+/// Places of the authors that a body evicts.
+#[must_use]
+pub fn evicted_places(body: &RecordBody, committee: &Committee) -> Vec<u16> {
+    evicted_keys(body).iter().filter_map(|key| committee.place(key)).collect()
+}
+
+/// What puts artefacts in the order in which they are preferred in an epoch with this seed, the best first: by the latest job,
+/// the host's rank and the smallest hash.
+#[must_use]
+pub fn preference(seed: &Digest, artefact: &ArtefactRef) -> (Reverse<u64>, Digest, Digest, ArtefactRef) {
+    (Reverse(artefact.job_round), host_rank(seed, &artefact.host), artefact.statement, *artefact)
 }

@@ -244,7 +244,8 @@ mod tests {
             assert_eq!((proof.epoch(), proof.round()), (1, 17));
             assert_eq!(EquivocationProof::of(&key(2).public(), &a, &a), None, "saying it twice is no lie");
         }
-        let receipt = |items| said(1, &slot(Kind::Receipt), &Message::Receipt(Receipt { items }));
+        let receipt =
+            |items| said(1, &slot(Kind::Receipt), &Message::Receipt(Receipt { items, artefacts: Vec::new() }));
         let proof = EquivocationProof::of(&key(1).public(), &receipt(vec![]), &receipt(vec![(0, NETWORK)])).unwrap();
         proof.check(&NETWORK).unwrap();
     }

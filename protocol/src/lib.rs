@@ -3,6 +3,7 @@
 //! Bytes become [`envelope::Verified`] messages, messages become inputs of the [`round`] machine, and the machine answers
 //! with effects for a driver to carry out. The same code runs in nodes, in simulations and under a model checker.
 
+pub mod artefact;
 pub mod audit;
 pub mod blob;
 pub mod bundle;
@@ -19,6 +20,7 @@ pub mod membership;
 pub mod merge;
 pub mod message;
 pub mod payload;
+pub mod prototypes;
 pub mod record;
 pub mod round;
 pub mod tensor;

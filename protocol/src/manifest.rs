@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::artefact::GeneratorSpec;
+use crate::blob::MAX_BLOB_BYTES;
 use crate::codec::{self, CodecError};
 use crate::hash::{Digest, hash};
 use crate::keys::PublicKey;
-use crate::membership::MAX_INPUTS;
+use crate::membership::{Admission, MAX_INPUTS};
+use crate::payload::WireLen;
+use crate::prototypes::PrototypeSpec;
 use crate::tensor::{Schema, TensorError};
 use crate::update::UpdateCodec;
 
@@ -110,10 +114,16 @@ pub struct Manifest {
     /// Members that one voter may have invited at a time. A corrupt voter can bring in as many liars, and each of them, if a
     /// voter, as many again.
     pub sponsor_cap: u16,
+    /// Who decides on newcomers.
+    pub admission: Admission,
     /// Rounds after which the network is done; 0 means never.
     pub rounds: u64,
     /// Durations.
     pub timers: Timers,
+    /// What peers publish of their classes beside an update; nothing if the method has no prototypes.
+    pub prototypes: Option<PrototypeSpec>,
+    /// The generator that the network learns from; nothing if there is none.
+    pub generator: Option<GeneratorSpec>,
 }
 
 impl Manifest {
@@ -170,7 +180,16 @@ impl Manifest {
         rule((1..=MAX_WEIGHT).contains(&self.max_weight), "max_weight must be 1 to 2^24")?;
         rule(usize::from(self.min_inputs) <= MAX_INPUTS, "min_inputs is more than a round takes")?;
         rule(self.timers.leader_ms > 0 && self.timers.resend_ms > 0, "timers must not be zero")?;
+        let prototypes_fit = self.prototypes.is_none_or(|spec| spec.fits(self.task.classes.len()));
+        rule(
+            prototypes_fit,
+            "prototypes of no values, at no scale from 8 to 30, or more than a blob of 64 MiB can hold",
+        )?;
+        if let Some(generator) = &self.generator {
+            generator.check(self).map_err(|text| ManifestError::Rule(text.to_owned()))?;
+        }
         self.schema.check()?;
+        rule(WireLen::of(self).most() <= MAX_BLOB_BYTES, "an update can be larger than 64 MiB")?;
         let genesis = crate::blob::root(&self.schema.genesis(&self.genesis_seed).to_bytes());
         rule(genesis == self.genesis_root, "the genesis root does not follow from the seed and the schema")
     }

@@ -2,6 +2,10 @@
 //!
 //! Integer sums do not depend on their order, so arrival order, threads and machines make no difference to the result.
 
+use crate::hash::Digest;
+use crate::manifest::Manifest;
+use crate::payload::Payload;
+use crate::prototypes::{ListName, PrototypeSpec};
 use crate::tensor::{FixedVector, TensorError};
 
 /// Why inputs cannot be merged.
@@ -16,6 +20,79 @@ pub enum MergeError {
     /// The weights are so large that the sum could leave 62 bits.
     #[error("the weights add up to {0}, more than 2^32 - 1")]
     TooHeavy(u64),
+}
+
+/// What a merge gives, as a record names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Merged {
+    /// Root of the model.
+    pub model_root: Digest,
+    /// The list of the accepted updates' prototypes.
+    pub prototypes: ListName,
+}
+
+impl Merged {
+    /// A model without prototypes.
+    #[must_use]
+    pub const fn model(model_root: Digest) -> Self {
+        Self { model_root, prototypes: ListName { root: Digest::ZERO, count: 0 } }
+    }
+}
+
+/// A round's merge in progress: every voter, every auditor and every simulation goes through here.
+#[derive(Clone, Debug)]
+pub struct Merge {
+    mean: WeightedMean,
+    prototypes: Option<PrototypeSpec>,
+    list: Vec<u8>,
+}
+
+/// The result of a merge, in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeResult {
+    /// The model.
+    pub model: FixedVector,
+    /// The list of prototypes ([`crate::prototypes`]); empty if there are none.
+    pub prototypes: Vec<u8>,
+    name: ListName,
+}
+
+impl Merge {
+    /// A merge of nothing yet.
+    #[must_use]
+    pub fn new(manifest: &Manifest) -> Self {
+        Self { mean: WeightedMean::new(manifest.schema.len()), prototypes: manifest.prototypes, list: Vec::new() }
+    }
+
+    /// Adds an author's payload. Authors must come in ascending order.
+    ///
+    /// # Errors
+    /// As [`WeightedMean::add`].
+    pub fn add(&mut self, author: u16, payload: &Payload<'_>, weight: u32) -> Result<(), MergeError> {
+        self.mean.add(&payload.delta, weight)?;
+        if let Some(spec) = self.prototypes {
+            spec.append(&mut self.list, author, payload.prototypes);
+        }
+        Ok(())
+    }
+
+    /// The merge onto a base.
+    ///
+    /// # Errors
+    /// As [`WeightedMean::finish`].
+    pub fn finish(self, base: &FixedVector) -> Result<MergeResult, MergeError> {
+        let model = self.mean.finish(base)?;
+        let name = self.prototypes.map(|spec| spec.name(&self.list)).unwrap_or_default();
+        Ok(MergeResult { model, prototypes: self.list, name })
+    }
+}
+
+impl MergeResult {
+    /// What a record says of it, given the root of its model.
+    #[must_use]
+    pub const fn named(&self, model_root: Digest) -> Merged {
+        Merged { model_root, prototypes: self.name }
+    }
 }
 
 /// A running weighted sum: memory does not grow with the number of inputs.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::artefact::ArtefactRef;
 use crate::certificate::Certificate;
 use crate::codec::{self, CodecError};
 use crate::hash::Digest;
@@ -12,6 +13,14 @@ use crate::update::UpdateCodec;
 /// Most changes of the membership in one record. Too low and a busy network takes several epochs for them; a proposal with all
 /// of them and a full set of inputs must fit into a message.
 pub const MAX_OPERATIONS: usize = 8;
+
+/// Most bytes of the changes of the membership in one record, as they are listed. Too low and the largest network cannot vote on
+/// any: 43 votes are 4.5 KB. Too high and a proposal with them and a full set of inputs does not fit into a message.
+pub const MAX_OPERATIONS_BYTES: usize = 5 * 1024;
+
+/// Most votes in an operation that travels by itself: one voter's. Gathering them is everybody's own business. Too high and
+/// strangers can have others check many signatures for nothing.
+pub const MAX_VOTES_PER_MESSAGE: usize = 1;
 
 /// One accepted or received update: its author and its statement's hash ([`crate::envelope::Verified::statement`]).
 pub type UpdateRef = (u16, Digest);
@@ -27,7 +36,7 @@ pub struct UpdateHeader {
     pub payload_root: Digest,
     /// Root of the payload as it travels.
     pub wire_root: Digest,
-    /// Bytes of the payload as it travels.
+    /// Bytes of the payload as it travels: the encoded delta, and behind it the author's prototypes.
     pub wire_len: u32,
     /// How it is encoded.
     pub codec: UpdateCodec,
@@ -42,6 +51,25 @@ pub struct UpdateHeader {
 pub struct Receipt {
     /// By ascending author, at most one each.
     pub items: Vec<UpdateRef>,
+    /// Artefacts that the signer holds and has checked, newer than the last certified one: ascending, at most
+    /// [`crate::artefact::MAX_ARTEFACTS`].
+    pub artefacts: Vec<ArtefactRef>,
+}
+
+/// What a host says of the artefact that it made; the blob is pulled by `blob_root`. Its slot's round is the job's: the round
+/// whose prototypes it was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Artefact {
+    /// Root of the certified prototypes that it was made of.
+    pub protos_root: Digest,
+    /// Hash of the generator's weights.
+    pub generator: Digest,
+    /// The job's record's artefact, if the host carried on from its feature transformer; zero if it started afresh.
+    pub previous: Digest,
+    /// Root of the blob.
+    pub blob_root: Digest,
+    /// Bytes of the blob.
+    pub blob_len: u32,
 }
 
 /// A record for the others to recompute and vote on.
@@ -62,6 +90,8 @@ pub struct RecordBody {
     pub receipts: Vec<UpdateRef>,
     /// The accepted uploads, by ascending author.
     pub inputs: Vec<UpdateRef>,
+    /// The artefact in force: the one that the receipts force, or that of the record before.
+    pub artefact: Option<ArtefactRef>,
     /// Changes of the membership, by ascending subject; with any, the record closes its epoch.
     pub operations: Vec<Operation>,
 }
@@ -120,6 +150,8 @@ pub enum Message {
     Update(UpdateHeader),
     /// A receipt.
     Receipt(Receipt),
+    /// What a host says of its artefact.
+    Artefact(Artefact),
     /// A proposal.
     Proposal(Box<Proposal>),
     /// A vote for this record; zero in a nullify vote. The slot says which kind.
@@ -146,6 +178,7 @@ impl Message {
         match self {
             Self::Update(m) => codec::encode(m),
             Self::Receipt(m) => codec::encode(m),
+            Self::Artefact(m) => codec::encode(m),
             Self::Proposal(m) => codec::encode(m),
             Self::Vote(m) => codec::encode(m),
             Self::Complaint(m) => codec::encode(m),

@@ -56,13 +56,15 @@ pub struct Record {
     pub inputs_root: Digest,
     /// Number of accepted uploads.
     pub inputs: u16,
+    /// Number of accepted prototypes: what `protos_root` is a list of.
+    pub prototypes: u32,
     /// Root of the merged tensors.
     pub model_root: Digest,
-    /// Root of the merged prototypes; zero if the method has none.
+    /// Root of the list of accepted prototypes ([`crate::prototypes`]); zero if there are none.
     pub protos_root: Digest,
     /// Root of the method's handed-over state; zero if it has none.
     pub state_root: Digest,
-    /// Root of the generator's artefact; zero if there is none.
+    /// Hash of the artefact in force ([`crate::artefact::artefact_root`]); zero if there is none.
     pub artefact_root: Digest,
     /// Root of the membership operations; zero if there are none.
     pub ops_root: Digest,
@@ -104,6 +106,7 @@ impl Record {
             receipts_root: none,
             inputs_root: none,
             inputs: 0,
+            prototypes: 0,
             model_root: manifest.genesis_root,
             protos_root: Digest::ZERO,
             state_root: Digest::ZERO,

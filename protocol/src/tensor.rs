@@ -178,19 +178,8 @@ impl Schema {
         let mut out = Vec::with_capacity(values.len());
         let mut index = 0;
         for tensor in &self.tensors {
-            let scale = f64::from(1u32 << tensor.scale_bits);
             for _ in 0..tensor.len() {
-                let x = values[index];
-                if !x.is_finite() {
-                    return Err(TensorError::NotFinite { index });
-                }
-                // f32 * 2^k is exact in f64, so this is one rounding.
-                let q = (f64::from(x) * scale).round_ties_even();
-                if q.abs() > f64::from(MAX_COORDINATE) {
-                    let limit = (MAX_COORDINATE as u32) >> tensor.scale_bits;
-                    return Err(TensorError::OutOfRange { index, limit });
-                }
-                out.push(q as i32);
+                out.push(fixed(values[index], tensor.scale_bits, MAX_COORDINATE, index)?);
                 index += 1;
             }
         }
@@ -217,6 +206,19 @@ impl Schema {
         let expected = self.len();
         if expected == found { Ok(()) } else { Err(TensorError::Length { expected, found }) }
     }
+}
+
+/// A float in fixed point, rounded half to even; `most` bounds its magnitude, and errors name it by `index`.
+pub(crate) fn fixed(x: f32, scale_bits: u8, most: i32, index: usize) -> Result<i32, TensorError> {
+    if !x.is_finite() {
+        return Err(TensorError::NotFinite { index });
+    }
+    // f32 * 2^k is exact in f64, so this is one rounding.
+    let q = (f64::from(x) * f64::from(1u32 << scale_bits)).round_ties_even();
+    if q.abs() > f64::from(most) {
+        return Err(TensorError::OutOfRange { index, limit: (most as u32) >> scale_bits });
+    }
+    Ok(q as i32)
 }
 
 /// Coordinates of all tensors of a schema, one after the other.

@@ -6,6 +6,7 @@ use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::hash;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, PROTOCOL_VERSION, TaskSpec, Timers};
+use fedswarm_protocol::membership::Admission;
 use fedswarm_protocol::tensor::{Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
@@ -30,8 +31,11 @@ pub(crate) fn network(voters: u8, tensors: Vec<TensorSpec>) -> (Manifest, Vec<Se
         max_weight: 1000,
         min_inputs: 0,
         sponsor_cap: 2,
+        admission: Admission::Sponsor,
         rounds: 0,
         timers: Timers::default(),
+        prototypes: None,
+        generator: None,
     };
     assert_eq!(manifest.check(), Ok(()));
     (manifest, secrets)

@@ -26,6 +26,15 @@ pub(crate) fn line(event: &NodeEvent) -> Value {
         NodeEvent::Trained { round, loss, millis } => {
             json!({ "event": "trained", "round": round, "loss": loss, "millis": millis })
         }
+        NodeEvent::Generated { job_round, millis, loss, bytes } => json!({
+            "event": "artefact_made", "job": job_round, "millis": millis, "bytes": bytes, "loss": loss.last(),
+        }),
+        NodeEvent::ArtefactReceived { job_round, host, pairs } => {
+            json!({ "event": "artefact_received", "job": job_round, "host": host.to_string(), "pairs": pairs.classes.len() })
+        }
+        NodeEvent::ArtefactRefused { job_round, host, reason } => json!({
+            "event": "artefact_refused", "job": job_round, "host": host.to_string(), "reason": reason,
+        }),
         NodeEvent::Peer { id, connected } => {
             json!({ "event": "peer", "member": id.to_string(), "connected": connected })
         }
@@ -63,10 +72,19 @@ fn round_line(event: &Event) -> Value {
             "event": "certified", "round": round, "view": view, "proposer": proposer, "inputs": inputs,
             "record_hash": record.to_string(),
         }),
+        Event::ArtefactCertified { round, job_round, host } => json!({
+            "event": "artefact_certified", "round": round, "job": job_round, "host": host.to_string(),
+        }),
+        Event::ArtefactRefused { job_round, host, reason } => json!({
+            "event": "artefact_refused", "job": job_round, "host": host.to_string(), "reason": reason,
+        }),
         Event::CaughtUp { from, to } => json!({ "event": "caught_up", "from": from, "to": to }),
         Event::EpochStarted { epoch, voters, members, me } => {
             json!({ "event": "epoch_started", "epoch": epoch, "voters": voters, "members": members, "place": me })
         }
+        Event::Motion { round, subject, votes, needed } => json!({
+            "event": "motion", "round": round, "member": subject.to_string(), "votes": votes, "needed": needed,
+        }),
         Event::Equivocated { round, member } => json!({ "event": "equivocated", "round": round, "place": member }),
         Event::Halted { round, reason } => json!({ "event": "halted", "round": round, "reason": reason }),
         Event::Fork { round, records } => {

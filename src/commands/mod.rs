@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod export;
+pub(crate) mod generator;
 pub(crate) mod methods;
 pub(crate) mod network;
 pub(crate) mod predict;

@@ -1,4 +1,4 @@
-//! `fedswarm network`: found a network, or look at one.
+//! `fedswarm network`: found a network, look at one, decide who belongs to it.
 
 use std::path::PathBuf;
 
@@ -10,12 +10,13 @@ use fedswarm_protocol::certificate::Quorum;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, Timers};
+use fedswarm_protocol::membership::Admission;
 use fedswarm_protocol::update::UpdateCodec;
 use serde_json::json;
 
 use crate::failure::Failure;
 
-/// Found a network, or look at one.
+/// Found a network, look at one, decide who belongs to it.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Make a node's key file, if there is none, and print its public key.
@@ -30,6 +31,10 @@ pub(crate) enum Command {
     Invite(Invite),
     /// Accept an invitation: write what a node needs to run as a new member.
     Join(Join),
+    /// Vote for a newcomer that waits to be let in, or list who waits.
+    Approve(Approve),
+    /// Vote to send a member away.
+    Evict(Evict),
     /// Print what a manifest says.
     Show {
         /// The manifest file.
@@ -74,13 +79,26 @@ pub(crate) struct Create {
     /// Members that one member may have invited at a time: a corrupt one can bring in as many liars.
     #[arg(long, value_name = "N", default_value_t = founding::SPONSOR_CAP)]
     sponsor_cap: u16,
+    /// Who lets newcomers in: `sponsor`, the voter that invites them, or `vote`, a quorum of the voters beside it.
+    #[arg(long, value_enum, default_value = "sponsor")]
+    admission: AdmissionRule,
     /// The manifest file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum AdmissionRule {
+    /// An invitation by one voter is enough.
+    Sponsor,
+    /// It takes the invitation, and the approval of a quorum of the voters.
+    Vote,
+}
+
 mod admission;
+mod votes;
 use admission::{Invite, Join};
+use votes::{Approve, Evict};
 
 pub(crate) fn run(command: &Command, json: bool) -> Result<(), Failure> {
     match command {
@@ -96,6 +114,8 @@ pub(crate) fn run(command: &Command, json: bool) -> Result<(), Failure> {
         Command::Create(create) => create.run(json),
         Command::Invite(invite) => invite.run(json),
         Command::Join(join) => join.run(json),
+        Command::Approve(approve) => approve.run(json),
+        Command::Evict(evict) => evict.run(json),
         Command::Show { manifest } => {
             let loaded = founding::load(manifest)?;
             print(&loaded, json)
@@ -118,7 +138,12 @@ impl Create {
             rounds: self.rounds,
             min_inputs: 0,
             sponsor_cap: self.sponsor_cap,
+            admission: match self.admission {
+                AdmissionRule::Sponsor => Admission::Sponsor,
+                AdmissionRule::Vote => Admission::Vote,
+            },
             timers: Timers { collect_ms: self.collect_ms, ..Timers::default() },
+            generator: None,
         };
         let task = Task { input, classes: classes.len() };
         let manifest = founding::found(plan, method.as_ref(), &task, founders)?;
@@ -154,6 +179,14 @@ fn member(text: &str) -> Result<Founder, Failure> {
     Ok(Founder { key, name: name.trim().to_owned() })
 }
 
+/// As in `--admission`.
+const fn admission_name(admission: Admission) -> &'static str {
+    match admission {
+        Admission::Sponsor => "sponsor",
+        Admission::Vote => "vote",
+    }
+}
+
 fn print(manifest: &Manifest, json: bool) -> Result<(), Failure> {
     let id = manifest.network_id().map_err(|e| Failure::failed(e.to_string()))?;
     let quorum = Quorum::of(manifest.founders.len());
@@ -168,7 +201,8 @@ fn print(manifest: &Manifest, json: bool) -> Result<(), Failure> {
                 "quorum": quorum.quorum, "byzantine": quorum.is_byzantine(), "faulty": quorum.faulty,
                 "shape": [task.channels, task.height, task.width], "classes": task.classes,
                 "shared_parameters": manifest.schema.len(), "codec": manifest.codec.to_string(),
-                "rounds": manifest.rounds,
+                "rounds": manifest.rounds, "admission": admission_name(manifest.admission),
+                "sponsor_cap": manifest.sponsor_cap,
             })
         );
         return Ok(());
@@ -186,6 +220,12 @@ fn print(manifest: &Manifest, json: bool) -> Result<(), Failure> {
         println!("quorum     {} of {n}; up to {} may lie or be down", quorum.quorum, quorum.faulty);
     } else {
         println!("quorum     {} of {n}; crashes are survived, lies are not: that takes four members", quorum.quorum);
+    }
+    match manifest.admission {
+        Admission::Sponsor => println!("admission  by the invitation of one voter"),
+        Admission::Vote => {
+            println!("admission  by the invitation of one voter and the approval of a quorum, now {}", quorum.quorum)
+        }
     }
     for founder in &manifest.founders {
         println!("member     {}  {}", founder.key, founder.name);

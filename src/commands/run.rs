@@ -1,6 +1,6 @@
 //! `fedswarm run`: one real node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +9,22 @@ use fedswarm_network::{Path, Tempo};
 use fedswarm_node::invitation::Joining;
 use fedswarm_node::run_config::RunConfig;
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{HoldPoint, Keep, NodeConfig, NodeEvent, NodeHandle, Request, Storage, founding, identity};
+use fedswarm_node::{
+    HoldPoint, Keep, NodeConfig, NodeEvent, NodeHandle, Request, Storage, ballot_box, founding, identity,
+};
 use fedswarm_protocol::certificate::Quorum;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
+use fedswarm_protocol::membership::Admission;
 use fedswarm_protocol::round::Event;
 use tokio::sync::mpsc;
 
 use super::events;
 use crate::failure::Failure;
+
+/// How often a node looks for votes of its operator.
+const VOTES_EVERY: Duration = Duration::from_secs(1);
 
 /// The model file in a node's folder, written after every certified round.
 pub(crate) const MODEL_FILE: &str = "model.safetensors";
@@ -73,6 +79,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let manifest = Arc::new(founding::load(&config.manifest)?);
     let secret = identity::load_or_create(&config.key)?;
     let (request, checkpoint) = args.request(&config, &manifest, &secret)?;
+    let (joins, key) = (matches!(request, Some(Request::Join(_))), secret.public());
     let (member, card) = config.member(&manifest)?;
     let threads =
         config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -95,6 +102,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         keep: if args.keep_inputs || config.keep_inputs { Keep::All } else { Keep::TwoEpochs },
         archive: None,
         adaptive_timers: true,
+        hosting: None,
         crash_before: None,
         hold: args.hold,
         manifest: Arc::clone(&manifest),
@@ -111,7 +119,12 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
             events::print(&serde_json::json!({ "event": "started", "member": node.id().to_string(), "addresses": addrs }));
         }
         tracing::info!(network = manifest.name, member = %node.id(), "waiting for the others");
+        if joins && manifest.admission == Admission::Vote {
+            tracing::info!("the voters decide whether this node comes in: fedswarm network approve {}", key);
+        }
         node.status(&manifest).await?.save(&config.folder)?;
+        let mut open = save_roster(&node, &manifest, &config.folder)?;
+        let ballots = tokio::spawn(say_votes(node.clone(), Arc::clone(&manifest), config.folder.clone()));
         let mut last = serde_json::Value::Null;
         // One for the whole run: what arrives while an event is handled must not be lost.
         let mut stop = std::pin::pin!(super::stop_signal());
@@ -143,7 +156,17 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                     }
                     Some(event) => {
                         tell(&event);
-                        if matches!(event, NodeEvent::Round { event: Event::RoundCommitted { .. }, .. }) {
+                        let committed = matches!(event, NodeEvent::Round { event: Event::RoundCommitted { .. }, .. });
+                        // With a record votes may lapse, too.
+                        if changes_roster(&event) || open && committed {
+                            open = save_roster(&node, &manifest, &config.folder)?;
+                        }
+                        if matches!(event, NodeEvent::Round { event: Event::EpochStarted { me: None, .. }, .. })
+                            && node.membership(&manifest)?.0.evicted.contains(&key)
+                        {
+                            tracing::warn!("this key was evicted, and stays out; a new key can be invited");
+                        }
+                        if committed {
                             node.status(&manifest).await?.save(&config.folder)?;
                         }
                     }
@@ -155,6 +178,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                 }
             }
         }
+        ballots.abort();
         node.shutdown().await;
         if json {
             events::print(&serde_json::json!({ "finished": last, "model": model_path }));
@@ -195,6 +219,41 @@ impl Args {
     }
 }
 
+/// Says the votes that appear in the node's folder, and takes away those that are settled.
+async fn say_votes(node: NodeHandle, manifest: Arc<Manifest>, folder: PathBuf) {
+    let mut said = Vec::new();
+    let mut tick = tokio::time::interval(VOTES_EVERY);
+    loop {
+        tick.tick().await;
+        let votes = ballot_box::load(&folder);
+        if votes.is_empty() {
+            continue;
+        }
+        let Ok((committee, round)) = node.membership(&manifest) else { continue };
+        for (path, vote) in &votes {
+            if ballot_box::is_settled(vote, &committee, round) {
+                // One that stays is looked at again.
+                drop(std::fs::remove_file(path));
+            } else if !said.contains(vote) && node.cast(vote.clone()).await.is_err() {
+                return;
+            }
+        }
+        said = votes.into_iter().map(|(_, vote)| vote).collect();
+    }
+}
+
+/// Writes who belongs to the network and what is voted on; true if anything is.
+fn save_roster(node: &NodeHandle, manifest: &Manifest, folder: &Path) -> Result<bool, Failure> {
+    let roster = node.roster(manifest)?;
+    roster.save(folder)?;
+    Ok(!roster.waiting.is_empty() || !roster.unwanted.is_empty())
+}
+
+/// Whether this changes who belongs to the network or what is voted on.
+const fn changes_roster(event: &NodeEvent) -> bool {
+    matches!(event, NodeEvent::Round { event: Event::EpochStarted { .. } | Event::Motion { .. }, .. })
+}
+
 fn tell(event: &NodeEvent) {
     match event {
         NodeEvent::Peer { id, connected } => tracing::info!(peer = %id, connected, "peer"),
@@ -202,11 +261,17 @@ fn tell(event: &NodeEvent) {
             tracing::warn!(peer = %id, "reached through a relay only: payloads come from members that both of you reach");
         }
         NodeEvent::Path { id, path } => tracing::info!(peer = %id, path = path.name(), "reached"),
+        NodeEvent::ArtefactReceived { job_round, host, pairs } => {
+            tracing::info!(round = job_round, %host, pairs = pairs.classes.len(), "pairs of a generator are here");
+        }
         NodeEvent::Round { event: Event::RoundCommitted { round, view, inputs, record, .. }, .. } => {
             tracing::info!(round, view, inputs, %record, "certified");
         }
         NodeEvent::Round { event: Event::EpochStarted { epoch, voters, members, me }, .. } => {
             tracing::info!(epoch, voters, members, member = me.is_some(), "epoch");
+        }
+        NodeEvent::Round { event: Event::Motion { subject, votes, needed, .. }, .. } => {
+            tracing::info!(key = %subject, votes, needed, "to be voted on (fedswarm network approve)");
         }
         NodeEvent::Round { event: Event::CaughtUp { from, to }, .. } => tracing::info!(from, to, "caught up"),
         _ => {}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fedswarm_learning::data::{DataError, Dataset};
 use fedswarm_learning::export;
+use fedswarm_learning::generator::Native;
 use fedswarm_learning::partition::Partition;
 use fedswarm_network::key_file;
 use fedswarm_node::invitation::{Invitation, Joining};
@@ -131,6 +132,16 @@ fn partition_file() {
 #[test]
 fn model_file() {
     check("model_file", "model.safetensors", MODEL_LIMIT, nothing, export::load);
+}
+
+#[test]
+fn generator_file() {
+    check("generator_file", "generator.safetensors", MODEL_LIMIT, nothing, Native::load);
+}
+
+#[test]
+fn generator_npz() {
+    check("generator_npz", "generator.npz", MODEL_LIMIT, nothing, Native::load_npz);
 }
 
 #[cfg(unix)]

@@ -33,7 +33,11 @@ fn every_command_has_help_with_an_example() {
         &["export"],
         &["predict"],
         &["network", "create"],
+        &["network", "approve"],
+        &["network", "evict"],
         &["verify"],
+        &["generator", "train"],
+        &["generator", "inspect"],
     ] {
         let output = fedswarm(folder.path(), &[command, &["--help"]].concat());
         assert!(output.status.success());

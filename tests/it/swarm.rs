@@ -1,22 +1,24 @@
 //! Nodes over real sockets, with a member that trains at no cost, so that tests are about agreement.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fedswarm_bootstrap::Bootstrap;
 use fedswarm_learning::Error;
 use fedswarm_learning::data::ImageShape;
 use fedswarm_learning::methods::{Evaluation, LocalUpdate, Member, MemberSetup, Method, MethodInfo, NamedTensor, Task};
+use fedswarm_learning::transfer::{Pairs, Prototype};
 use fedswarm_network::{Tempo, TransportKind};
 use fedswarm_node::blobs::Interner;
 use fedswarm_node::founding::{Plan, found};
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{CrashPoint, Keep, NodeConfig, NodeEvent, NodeHandle, Request, Storage};
+use fedswarm_node::{CrashPoint, Hosting, Keep, NodeConfig, NodeEvent, NodeHandle, Request, Storage};
 use fedswarm_protocol::hash::{Digest, Stream};
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, Timers};
-use fedswarm_protocol::membership::Join;
+use fedswarm_protocol::membership::{Admission, Join};
 use fedswarm_protocol::tensor::{Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 use tokio::sync::mpsc;
@@ -26,6 +28,10 @@ pub(crate) struct Noise(pub(crate) u32);
 
 struct NoisyMember {
     len: usize,
+    /// Length of its prototypes, if it publishes any: one of each of two classes.
+    prototypes: Option<u16>,
+    /// What a test sees of the pairs that it was given: the mean of the images of each training.
+    received: Arc<Mutex<Vec<Option<f32>>>>,
     stream: Stream,
     /// Rounds trained, over restarts.
     trained: u64,
@@ -59,10 +65,21 @@ impl Member for NoisyMember {
         Ok(())
     }
 
+    fn receive(&mut self, pairs: Option<&Pairs>) -> Result<(), Error> {
+        let mean = pairs.map(|pairs| pairs.images.iter().sum::<f32>() / pairs.images.len() as f32);
+        self.received.lock().unwrap().push(mean);
+        Ok(())
+    }
+
     fn train(&mut self, _: &AtomicBool) -> Result<LocalUpdate, Error> {
         self.trained += 1;
         let delta = (0..self.len).map(|_| self.stream.unit() as f32 - 0.5).collect();
-        Ok(LocalUpdate { delta, prototypes: Vec::new(), samples: 10, loss: 0.0, steps: 1 })
+        let class = |class: u16, len: u16| {
+            let values = (0..len).map(|i| f32::from(class) + f32::from(i) / 8.0 + self.trained as f32 / 64.0);
+            Prototype { class, values: values.collect() }
+        };
+        let prototypes = self.prototypes.map(|len| (0..2).map(|c| class(c, len)).collect()).unwrap_or_default();
+        Ok(LocalUpdate { delta, prototypes, samples: 10, loss: 0.0, steps: 1 })
     }
 
     fn evaluate(&mut self) -> Result<Evaluation, Error> {
@@ -101,6 +118,10 @@ impl Member for NoisyMember {
 /// A network in the making: keys, manifest, entry point.
 pub(crate) struct Swarm {
     pub(crate) manifest: Arc<Manifest>,
+    /// Which founders host a generator, and how.
+    pub(crate) hosting: BTreeMap<usize, Hosting>,
+    /// What members were given of a generator, by place.
+    pub(crate) received: Vec<Arc<Mutex<Vec<Option<f32>>>>>,
     secrets: Vec<SecretKey>,
     trainers: Trainers,
     interner: Interner,
@@ -110,6 +131,19 @@ pub(crate) struct Swarm {
 
 impl Swarm {
     pub(crate) async fn new(nodes: u8, rounds: u64, len: u32, timers: Timers) -> Self {
+        Self::admitting_by(Admission::Sponsor, nodes, rounds, len, timers).await
+    }
+    pub(crate) async fn admitting_by(admission: Admission, nodes: u8, rounds: u64, len: u32, timers: Timers) -> Self {
+        Self::found(nodes, rounds, timers, &Noise(len), |manifest| manifest.admission = admission).await
+    }
+    /// A network of this method, whose manifest `alter` may change.
+    pub(crate) async fn found(
+        nodes: u8,
+        rounds: u64,
+        timers: Timers,
+        method: &dyn Method,
+        alter: impl FnOnce(&mut Manifest),
+    ) -> Self {
         // FEDSWARM_LOG=debug shows what nodes do.
         let filter = tracing_subscriber::EnvFilter::try_from_env("FEDSWARM_LOG").unwrap_or_default();
         drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
@@ -124,15 +158,21 @@ impl Swarm {
             rounds,
             min_inputs: 0,
             sponsor_cap: fedswarm_node::founding::SPONSOR_CAP,
+            admission: Admission::Sponsor,
             timers,
+            generator: None,
         };
         let task = Task { input: ImageShape { channels: 1, height: 4, width: 4 }, classes: 2 };
-        let manifest = found(plan, &Noise(len), &task, founders).unwrap();
+        let mut manifest = found(plan, method, &task, founders).unwrap();
+        alter(&mut manifest);
+        manifest.check().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let listen = vec![TransportKind::Tcp.any_port()];
         let config = fedswarm_bootstrap::Config::new(folder.path().join("bootstrap.key"), listen);
         Self {
             manifest: Arc::new(manifest),
+            hosting: BTreeMap::new(),
+            received: (0..nodes).map(|_| Arc::default()).collect(),
             secrets,
             trainers: Trainers::start(2).unwrap(),
             interner: Interner::default(),
@@ -154,6 +194,11 @@ impl Swarm {
     pub(crate) async fn join(&self, secret: SecretKey, join: Join) -> (NodeHandle, mpsc::Receiver<NodeEvent>) {
         let storage = Storage::Memory(self.interner.clone());
         self.launch(secret, 1, None, storage, Some(Request::Join(Box::new(join)))).await
+    }
+
+    /// Entry points, for whoever is no node.
+    pub(crate) fn bootstraps(&self) -> Vec<fedswarm_network::Multiaddr> {
+        self.bootstrap.addrs().to_vec()
     }
 
     /// A founder's key.
@@ -180,7 +225,14 @@ impl Swarm {
         request: Option<Request>,
     ) -> (NodeHandle, mpsc::Receiver<NodeEvent>) {
         let len = self.manifest.schema.len();
-        let member = Box::new(NoisyMember { len, stream: Stream::new("noise", &[&secret.public().0]), trained: 0 });
+        let place = self.secrets.iter().position(|s| s.public() == secret.public());
+        let member = Box::new(NoisyMember {
+            len,
+            prototypes: self.manifest.prototypes.map(|spec| spec.len),
+            received: place.map(|place| Arc::clone(&self.received[place])).unwrap_or_default(),
+            stream: Stream::new("noise", &[&secret.public().0]),
+            trained: 0,
+        });
         let config = NodeConfig {
             secret,
             key_file: None,
@@ -198,6 +250,7 @@ impl Swarm {
             keep: Keep::TwoEpochs,
             archive: None,
             adaptive_timers: false,
+            hosting: place.and_then(|place| self.hosting.get(&place).cloned()),
             crash_before,
             hold: None,
         };

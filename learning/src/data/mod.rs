@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub use self::error::DataError;
+pub(crate) use self::npz::check_header as check_npz_header;
 pub use self::pictures::load_images;
 
 /// The shape of one image.

@@ -58,7 +58,7 @@ fn read_part(archive: &mut Archive, path: &Path, images: &str, labels: &str) -> 
 }
 
 /// Refuses an array that announces a longer header than [`MAX_HEADER_BYTES`]: `npyz` would allocate it unread.
-fn check_header(archive: &mut Archive, name: &str) -> io::Result<()> {
+pub(crate) fn check_header(archive: &mut Archive, name: &str) -> io::Result<()> {
     let Ok(mut file) = archive.zip_archive().by_name(&file_name_from_array_name(name)) else { return Ok(()) };
     // "\x93NUMPY", the version, and from version 2 on a length of four bytes; whatever is shorter, `npyz` refuses.
     let mut start = [0; 12];

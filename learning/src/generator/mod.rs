@@ -4,7 +4,28 @@
 //! to an image. Knowledge transfer (FedKTL, arXiv 2403.15760) needs both: samples of `w` to align prototypes with, and images
 //! of aligned prototypes.
 
+mod bundled;
+pub mod files;
+mod gaussian;
+mod grid;
+pub mod native;
+pub mod npz;
+#[cfg(feature = "onnx")]
+pub mod onnx;
+mod open;
+mod statistics;
+pub mod train;
+
 use fedswarm_protocol::hash::{Digest, Stream};
+
+pub use bundled::{BUNDLED, bundled};
+pub use gaussian::gaussian;
+pub use grid::{png, save_grid};
+pub use native::Native;
+#[cfg(feature = "onnx")]
+pub use onnx::Onnx;
+pub use open::{Opened, open};
+pub use statistics::{BANDWIDTHS, Statistics};
 
 use crate::Error;
 use crate::data::ImageShape;

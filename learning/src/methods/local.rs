@@ -1,12 +1,14 @@
 //! Training alone: the baseline that collaboration must beat.
 //!
 //! ```text
-//! each round: E epochs of SGD on CE(h(f(x)), y)
+//! each round: E epochs of SGD on CE(h(f(x)), y)             (`local:head=etf`: on `ArcFace`, see [`super::FedKtl`])
 //! ```
 
 use burn::tensor::Tensor;
 use fedswarm_protocol::tensor::Schema;
 
+use super::etf_classifier::EtfClassifier;
+use super::options::Options;
 use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, family, head_specs, own_extractor, part};
 use crate::Error;
 use crate::architectures::{Architecture, layers};
@@ -14,7 +16,17 @@ use crate::training::{Learner, Network, Parts};
 
 /// Training alone.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Local;
+pub struct Local {
+    /// With FedKTL's head and loss instead: class vectors of an equiangular tight frame, `ArcFace`. The control that tells what a
+    /// better head does from what collaboration does.
+    pub etf: bool,
+}
+
+impl Local {
+    pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
+        Ok(Self { etf: options.choice("head", &["linear", "etf"])? == Some("etf") })
+    }
+}
 
 impl Method for Local {
     fn info(&self) -> MethodInfo {
@@ -28,7 +40,7 @@ impl Method for Local {
     }
 
     fn spelling(&self) -> String {
-        "local".to_owned()
+        if self.etf { "local:head=etf" } else { "local" }.to_owned()
     }
 
     fn schema(&self, _: &Task) -> Result<Schema, Error> {
@@ -41,6 +53,11 @@ impl Method for Local {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         check_task(&setup.task)?;
+        if self.etf {
+            let network = EtfClassifier(setup.architecture.clone());
+            let parts = EtfClassifier::parts(&setup)?;
+            return Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?));
+        }
         let extractor = own_extractor("extractor", &setup, None)?;
         let features = setup.architecture.features();
         let head = part("head", "head", head_specs(features, &setup.task), false, &setup, None)?;

@@ -3,9 +3,13 @@
 //! A [`Method`] is what a network agrees on, a [`Member`] is one peer's side of it. Methods are found by name, with
 //! options in the same text: `fedmoe:mix=convex,gate_lr=0.05`.
 
+mod etf_classifier;
 mod fedavg;
+mod fedktl;
 mod fedmoe;
+mod ktl;
 mod local;
+mod moe_ktl;
 mod options;
 
 use std::sync::Arc;
@@ -24,8 +28,11 @@ use crate::training::{Lookahead, Part, Sgd, TrainConfig};
 use crate::transfer::{Host, Pairs, Prototype};
 
 pub use fedavg::FedAvg;
+pub use fedktl::FedKtl;
 pub use fedmoe::{FedMoe, Mix, Rates, Recipe};
+pub use ktl::Transfer;
 pub use local::Local;
+pub use moe_ktl::{Branch, MoeKtl};
 
 /// What is learnt: which images, how many classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +150,7 @@ pub trait Member: Send {
     /// [`install`](Self::install) of the same round. A peer may decline them.
     ///
     /// # Errors
-    /// [`Error::Length`] if they do not fit the task.
+    /// [`Error::Length`] or [`Error::Setup`] if they do not fit the task or are not finite; the member keeps what it had.
     fn receive(&mut self, pairs: Option<&Pairs>) -> Result<(), Error> {
         let _ = pairs;
         Ok(())
@@ -240,7 +247,7 @@ pub struct NamedTensor {
 }
 
 /// Names of all methods.
-pub const NAMES: [&str; 4] = ["local", "fedavg", "fedmoe", "moe-local"];
+pub const NAMES: [&str; 6] = ["local", "fedavg", "fedmoe", "moe-local", "fedktl", "moe-ktl"];
 
 /// The method with this name and these options, such as `fedmoe:mix=residual,gate_lr=0.05`.
 ///
@@ -249,10 +256,12 @@ pub const NAMES: [&str; 4] = ["local", "fedavg", "fedmoe", "moe-local"];
 pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
     let mut options = options::Options::parse(text)?;
     let method: Arc<dyn Method> = match options.method() {
-        "local" => Arc::new(Local),
+        "local" => Arc::new(Local::from_options(&mut options)?),
         "fedavg" => Arc::new(FedAvg::from_options(&mut options)?),
         "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true)?),
         "moe-local" => Arc::new(FedMoe::from_options(&mut options, false)?),
+        "fedktl" => Arc::new(FedKtl::from_options(&mut options)?),
+        "moe-ktl" => Arc::new(MoeKtl::from_options(&mut options)?),
         name => {
             return Err(Error::Unknown { kind: "method", name: name.to_owned(), known: NAMES.join(", ") });
         }
@@ -280,7 +289,8 @@ fn part(
     let flat = initial(law, &specs, &init_digest(setup.init_seed))?;
     let parameters = Parameters::from_flat(specs, &flat, &setup.device.open()?)?;
     let sgd = Sgd::new(lr.unwrap_or(setup.train.lr), setup.train.momentum, setup.train.clip);
-    Ok(Part { name, shared, parameters, sgd, fresh: shared, lookahead: Lookahead::default() })
+    let lookahead = Lookahead::default();
+    Ok(Part { name, shared, parameters, sgd, fresh: shared, lookahead, module: name, fixed: false })
 }
 
 /// A private part with the peer's own extractor, checked by a blank run.

@@ -79,6 +79,38 @@ impl Options {
         }
     }
 
+    /// A factor that makes nothing grow.
+    pub(super) fn share(&mut self, key: &'static str) -> Result<Option<f32>, Error> {
+        let form = "a number from 0 to 1";
+        match self.value::<f32>(key, form)? {
+            Some(x) if !(0.0..=1.0).contains(&x) => {
+                Err(self.refuse(format!("option {key} is \"{x}\", expected {form}")))
+            }
+            x => Ok(x),
+        }
+    }
+
+    /// The size of batches that have a variance.
+    pub(super) fn batch(&mut self, key: &'static str) -> Result<Option<usize>, Error> {
+        let form = "a whole number of at least 2";
+        match self.value::<usize>(key, form)? {
+            Some(n) if n < 2 => Err(self.refuse(format!("option {key} is \"{n}\", expected {form}"))),
+            n => Ok(n),
+        }
+    }
+
+    /// True or false.
+    pub(super) fn flag(&mut self, key: &'static str) -> Result<Option<bool>, Error> {
+        self.value(key, "true or false")
+    }
+
+    /// One of these words.
+    pub(super) fn choice(&mut self, key: &'static str, words: &[&'static str]) -> Result<Option<&'static str>, Error> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        let found = words.iter().copied().find(|word| *word == text);
+        found.map(Some).ok_or_else(|| self.refuse(format!("option {key} is {text:?}, expected {}", words.join(" or "))))
+    }
+
     /// Refuses whatever was not taken.
     pub(super) fn finish(self) -> Result<(), Error> {
         let Some((key, _)) = self.left.first() else { return Ok(()) };

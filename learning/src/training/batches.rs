@@ -43,13 +43,18 @@ impl Resident {
 
     /// The batch of these rows.
     pub(super) fn select(&self, rows: &[i32], device: &Device) -> (Tensor<4>, Tensor<2>) {
-        let index = Tensor::<1, Int>::from_data(TensorData::new(rows.to_vec(), [rows.len()]), device);
+        let index = index(rows, device);
         (self.images.clone().select(0, index.clone()), self.targets.clone().select(0, index))
     }
 
     pub(super) fn len(&self) -> usize {
         self.len
     }
+}
+
+/// Row numbers as a tensor.
+pub(super) fn index(rows: &[i32], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(rows.to_vec(), [rows.len()]), device)
 }
 
 /// Flat pixels as a tensor; the caller has checked that their number is a multiple of the image's.

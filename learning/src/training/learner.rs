@@ -3,14 +3,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor};
-use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::hash::Digest;
 
 use super::batches::{self, Resident};
+use super::checkpoint::{fingerprint, floats, number, put, take};
 use super::tally::Tally;
-use super::{Lookahead, Sgd, cross_entropy};
+use super::transfer::Transfer;
+use super::{Lookahead, Sgd, TransferPlan, cross_entropy, sgd};
 use crate::Error;
 use crate::methods::{Evaluation, LocalUpdate, Member, MemberSetup, NamedTensor};
 use crate::parameters::{ParamSpec, Parameters, Weights, download, to_vec, upload};
+use crate::transfer::{Pairs, Prototype, class_means};
 
 /// Images per evaluation step. Too low and evaluation is slow; too high and it needs much memory.
 pub const EVAL_BATCH: usize = 256;
@@ -31,6 +34,10 @@ pub struct Part {
     pub fresh: bool,
     /// Where a round starts; without momentum, where the last one ended.
     pub lookahead: Lookahead,
+    /// Parts of one module share the norm that [`Sgd::clip`] bounds. A part alone has its own name here.
+    pub module: &'static str,
+    /// True if it is never trained, such as a classifier that all peers have fixed. It is exported like any other.
+    pub fixed: bool,
 }
 
 /// A forward pass's view of all parts.
@@ -88,6 +95,25 @@ pub trait Network: Send {
         Ok(cross_entropy(self.logits(parts, images)?, targets))
     }
 
+    /// Features `[n, k]` that a [`TransferPlan`]'s projection maps onto latent vectors of a generator; nothing if the model
+    /// has no such use for generated images.
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits).
+    fn transferred(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
+        let _ = (parts, images);
+        Ok(None)
+    }
+
+    /// What class prototypes are means of, `[n, width]`; nothing if there are none.
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits).
+    fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
+        let _ = (parts, images);
+        Ok(None)
+    }
+
     /// Logits and the insides worth reporting, for evaluation.
     ///
     /// # Errors
@@ -99,17 +125,19 @@ pub trait Network: Send {
 
 /// A [`Member`] that trains a [`Network`]'s parts by gradient descent.
 pub struct Learner<N> {
-    network: N,
-    setup: MemberSetup,
-    device: Device,
+    pub(super) network: N,
+    pub(super) setup: MemberSetup,
+    pub(super) device: Device,
     fingerprint: Digest,
-    parts: Vec<Part>,
-    train: Option<Resident>,
+    pub(super) parts: Vec<Part>,
+    pub(super) train: Option<Resident>,
     test: Option<Resident>,
     /// Epochs trained so far; with the seed it fixes the order of the data.
     epoch: u64,
     /// The installed state: what an update is the difference to.
     base: Vec<f32>,
+    /// Learning from a generator's pairs, and publishing prototypes.
+    pub(super) transfer: Option<Transfer>,
 }
 
 impl<N> std::fmt::Debug for Learner<N> {
@@ -139,9 +167,17 @@ impl<N: Network> Learner<N> {
         let train = Resident::upload(&setup.data.train, input, classes, &device)?;
         let test = Resident::upload(&setup.data.test, input, classes, &device)?;
         let fingerprint = fingerprint(spelling, &parts);
-        let mut learner = Self { network, setup, device, fingerprint, parts, train, test, epoch: 0, base: Vec::new() };
+        let (base, transfer) = (Vec::new(), None);
+        let mut learner = Self { network, setup, device, fingerprint, parts, train, test, epoch: 0, base, transfer };
         learner.base = learner.shared()?;
         Ok(learner)
+    }
+
+    /// The same member, which publishes prototypes and learns from a generator's pairs.
+    #[must_use]
+    pub fn with_transfer(mut self, plan: TransferPlan) -> Self {
+        self.transfer = Some(Transfer::new(plan, &self.setup));
+        self
     }
 
     fn shared(&self) -> Result<Vec<f32>, Error> {
@@ -152,7 +188,7 @@ impl<N: Network> Learner<N> {
         Ok(flat)
     }
 
-    fn plain(&self) -> Parts<'_> {
+    pub(super) fn plain(&self) -> Parts<'_> {
         let list = self.parts.iter().map(|p| (p.name, p.parameters.specs(), p.parameters.values()));
         Parts { list: list.collect() }
     }
@@ -166,29 +202,45 @@ impl<N: Network> Learner<N> {
     }
 
     /// One step on the rows of a batch; the loss stays on the device.
-    fn step(&mut self, rows: &[i32]) -> Result<Option<Tensor<1>>, Error> {
+    pub(super) fn step(&mut self, rows: &[i32]) -> Result<Option<Tensor<1>>, Error> {
         let Some(data) = &self.train else { return Ok(None) };
         let (images, targets) = data.select(rows, &self.device);
-        let tracked: Vec<Vec<Tensor<1>>> = self.parts.iter().map(|p| p.parameters.tracked()).collect();
+        let tracked: Vec<Vec<Tensor<1>>> = self.parts.iter().map(tracked).collect();
         let list = self.parts.iter().zip(&tracked).map(|(p, t)| (p.name, p.parameters.specs(), t.as_slice()));
-        let loss = self.network.loss(&Parts { list: list.collect() }, images, targets)?;
-        let mut gradients = loss.backward();
-        for (part, tracked) in self.parts.iter_mut().zip(tracked) {
-            let grads = tracked
-                .into_iter()
-                // A parameter that the loss does not reach has no gradient: it stays.
-                .map(|t| t.grad_remove(&mut gradients).unwrap_or_else(|| t.inner().zeros_like()))
-                .collect();
-            part.sgd.step(&mut part.parameters, grads);
+        let parts = Parts { list: list.collect() };
+        let mut loss = self.network.loss(&parts, images, targets)?;
+        let mut projection = None;
+        if let Some(lesson) = self.transfer.as_mut().and_then(|t| t.lesson(&self.device)) {
+            if let Some(features) = self.network.transferred(&parts, lesson.images.clone())? {
+                loss = loss + lesson.loss(features)?;
+            }
+            projection = Some(lesson.projection);
         }
+        let mut gradients = loss.backward();
+        let mut collect = |tracked: Vec<Tensor<1>>| -> Vec<Tensor<1>> {
+            // A parameter that the loss does not reach has no gradient: it stays.
+            let gradient = |t: Tensor<1>| t.grad_remove(&mut gradients).unwrap_or_else(|| t.inner().zeros_like());
+            tracked.into_iter().map(gradient).collect()
+        };
+        let grads =
+            self.parts.iter().zip(tracked).map(|(p, t)| if p.fixed { Vec::new() } else { collect(t) }).collect();
+        if let (Some(tracked), Some(transfer)) = (projection, &mut self.transfer) {
+            transfer.step(collect(tracked));
+        }
+        descend(&mut self.parts, grads);
         Ok(Some(loss.inner()))
     }
 
-    fn epochs(&mut self, cancel: &AtomicBool) -> Result<(f32, u32), Error> {
+    /// The rows of the next epoch.
+    fn order(&self) -> Vec<i32> {
         let len = self.train.as_ref().map_or(0, Resident::len);
+        batches::order(len, self.setup.train.shuffle, self.setup.seed, self.epoch)
+    }
+
+    fn epochs(&mut self, cancel: &AtomicBool) -> Result<(f32, u32), Error> {
         let (mut total, mut steps) = (None::<Tensor<1>>, 0);
         for _ in 0..self.setup.train.epochs {
-            let rows = batches::order(len, self.setup.train.shuffle, self.setup.seed, self.epoch);
+            let rows = self.order();
             for batch in rows.chunks_exact(self.setup.train.batch) {
                 if cancel.load(Ordering::Relaxed) {
                     return Err(Error::Cancelled);
@@ -205,6 +257,57 @@ impl<N: Network> Learner<N> {
         let total = total.map(to_vec).transpose()?.and_then(|v| v.first().copied()).unwrap_or(0.0);
         let loss = total / f64::from(steps.max(1)) as f32;
         if loss.is_finite() { Ok((loss, steps)) } else { Err(Error::Diverged { loss, steps }) }
+    }
+
+    /// The peer's class prototypes, as its model is now.
+    fn prototypes(&self) -> Result<Vec<Prototype>, Error> {
+        let (Some(transfer), Some(train)) = (&self.transfer, &self.train) else { return Ok(Vec::new()) };
+        let len = transfer.seen(train.len(), self.setup.train.batch);
+        let parts = self.plain();
+        let (mut features, mut width) = (Vec::new(), 0);
+        for start in (0..len).step_by(EVAL_BATCH) {
+            let images = train.images.clone().narrow(0, start, EVAL_BATCH.min(len - start));
+            let Some(embedded) = self.network.embedding(&parts, images)? else { return Ok(Vec::new()) };
+            width = embedded.dims()[1];
+            features.extend(to_vec(embedded)?);
+        }
+        Ok(class_means(&features, &self.setup.data.train.labels[..len], width))
+    }
+
+    /// A round of training, which may leave traces if it fails.
+    fn round(&mut self, cancel: &AtomicBool) -> Result<LocalUpdate, Error> {
+        self.look_ahead()?;
+        let round = self.epoch / self.setup.train.epochs as u64;
+        if let Some(transfer) = &mut self.transfer {
+            transfer.begin(round, &self.setup, &self.device)?;
+        }
+        self.try_pairs(round, &self.order(), cancel)?;
+        let (loss, steps) = self.epochs(cancel)?;
+        let prototypes = self.prototypes()?;
+        if prototypes.iter().flat_map(|p| &p.values).any(|x| !x.is_finite()) {
+            return Err(Error::Diverged { loss, steps });
+        }
+        let delta = self.shared()?.iter().zip(&self.base).map(|(new, old)| new - old).collect();
+        let samples = u32::try_from(self.setup.data.train.labels.len()).unwrap_or(u32::MAX);
+        Ok(LocalUpdate { delta, prototypes, samples, loss, steps })
+    }
+}
+
+/// A part's tensors for a step: recording, unless it is fixed.
+fn tracked(part: &Part) -> Vec<Tensor<1>> {
+    if part.fixed { part.parameters.values().to_vec() } else { part.parameters.tracked() }
+}
+
+/// One step of every part that is trained; parts of one module are clipped together.
+fn descend(parts: &mut [Part], mut grads: Vec<Vec<Tensor<1>>>) {
+    let norm = |(part, grads): (&Part, &Vec<Tensor<1>>)| part.sgd.clip.and_then(|_| sgd::squares(grads));
+    let squares: Vec<Option<Tensor<1>>> = parts.iter().zip(&grads).map(norm).collect();
+    let modules: Vec<&str> = parts.iter().map(|p| p.module).collect();
+    for ((part, grads), module) in parts.iter_mut().zip(&mut grads).zip(&modules).filter(|((p, _), _)| !p.fixed) {
+        let grads = std::mem::take(grads);
+        let own = modules.iter().zip(&squares).filter(|(name, _)| *name == module);
+        let joint = own.filter_map(|(_, s)| s.clone()).reduce(|a, b| a + b);
+        part.sgd.descend(&mut part.parameters, sgd::clipped(grads, joint, part.sgd.clip));
     }
 }
 
@@ -224,21 +327,21 @@ impl<N: Network> Member for Learner<N> {
         Ok(())
     }
 
+    fn receive(&mut self, pairs: Option<&Pairs>) -> Result<(), Error> {
+        match &mut self.transfer {
+            Some(transfer) => transfer.receive(pairs, &self.setup.task, &self.device),
+            None => Ok(()),
+        }
+    }
+
     fn train(&mut self, cancel: &AtomicBool) -> Result<LocalUpdate, Error> {
         // Tensors are reference-counted: keeping the old ones costs one copy of the weights in the first step.
-        let before = (self.parts.clone(), self.epoch);
-        let trained = self.look_ahead().and_then(|()| self.epochs(cancel));
-        match trained {
-            Ok((loss, steps)) => {
-                let delta = self.shared()?.iter().zip(&self.base).map(|(new, old)| new - old).collect();
-                let samples = u32::try_from(self.setup.data.train.labels.len()).unwrap_or(u32::MAX);
-                Ok(LocalUpdate { delta, prototypes: Vec::new(), samples, loss, steps })
-            }
-            Err(error) => {
-                (self.parts, self.epoch) = before;
-                Err(error)
-            }
+        let before = (self.parts.clone(), self.epoch, self.transfer.clone());
+        let trained = self.round(cancel);
+        if trained.is_err() {
+            (self.parts, self.epoch, self.transfer) = before;
         }
+        trained
     }
 
     fn evaluate(&mut self) -> Result<Evaluation, Error> {
@@ -271,7 +374,7 @@ impl<N: Network> Member for Learner<N> {
     }
 
     fn parameters(&self) -> usize {
-        self.parts.iter().map(|p| p.parameters.count()).sum()
+        self.parts.iter().filter(|p| !p.fixed).map(|p| p.parameters.count()).sum()
     }
 
     fn export(&self) -> Result<Vec<NamedTensor>, Error> {
@@ -337,6 +440,9 @@ impl<N: Network> Member for Learner<N> {
                 }
             }
         }
+        if let Some(transfer) = &self.transfer {
+            transfer.write(&mut out);
+        }
         Ok(out)
     }
 
@@ -346,7 +452,7 @@ impl<N: Network> Member for Learner<N> {
             let text = "it belongs to another method, architecture or version".to_owned();
             return Err(Error::Checkpoint(text));
         }
-        let epoch = take(&mut rest, 8)?.iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b));
+        let epoch = number(&mut rest)?;
         let base = floats(&mut rest, self.base.len())?;
         let mut parts = self.parts.clone();
         for part in &mut parts {
@@ -363,38 +469,14 @@ impl<N: Network> Member for Learner<N> {
             };
             part.lookahead.set_anchor(anchor);
         }
+        let transfer = match &self.transfer {
+            Some(transfer) => Some(transfer.read(&mut rest, &self.setup.task, &self.device)?),
+            None => None,
+        };
         if !rest.is_empty() {
             return Err(Error::Checkpoint(format!("{} bytes too many", rest.len())));
         }
-        (self.parts, self.base, self.epoch) = (parts, base, epoch);
+        (self.parts, self.base, self.epoch, self.transfer) = (parts, base, epoch, transfer);
         Ok(())
     }
-}
-
-/// What a checkpoint must agree with: method, options, names and shapes.
-fn fingerprint(spelling: &str, parts: &[Part]) -> Digest {
-    let mut text = format!("{spelling}\n");
-    for part in parts {
-        for spec in part.parameters.specs() {
-            text.push_str(&format!("{}.{} {:?}\n", part.name, spec.name, spec.shape));
-        }
-    }
-    hash("checkpoint", text.as_bytes())
-}
-
-fn put(out: &mut Vec<u8>, values: &[f32]) {
-    out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
-}
-
-fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Error> {
-    let Some((head, tail)) = rest.split_at_checked(len) else {
-        return Err(Error::Checkpoint(format!("{} bytes too short", len - rest.len())));
-    };
-    *rest = tail;
-    Ok(head)
-}
-
-fn floats(rest: &mut &[u8], count: usize) -> Result<Vec<f32>, Error> {
-    let bytes = take(rest, count * 4)?;
-    Ok(bytes.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect())
 }

@@ -1,16 +1,20 @@
 //! Local training: batches in a reproducible order, stochastic gradient descent, evaluation.
 
 mod batches;
+mod checkpoint;
 mod learner;
 mod lookahead;
 mod sgd;
 mod tally;
+mod transfer;
+mod trial;
 
 use burn::tensor::{Tensor, activation};
 
 pub use learner::{EVAL_BATCH, Examined, Experts, Learner, Network, Part, Parts};
 pub use lookahead::Lookahead;
 pub use sgd::Sgd;
+pub use transfer::{MAX_LATENT, MAX_PAIRS, TransferPlan};
 
 /// How a member trains in a round.
 #[derive(Clone, Debug, PartialEq)]

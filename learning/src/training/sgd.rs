@@ -27,10 +27,13 @@ impl Sgd {
     }
 
     /// Takes one step; `grads` lie as the parameters do.
-    pub fn step(&mut self, parameters: &mut Parameters, mut grads: Vec<Tensor<1>>) {
-        if let Some(clip) = self.clip {
-            grads = clipped(grads, clip);
-        }
+    pub fn step(&mut self, parameters: &mut Parameters, grads: Vec<Tensor<1>>) {
+        let norm = self.clip.and_then(|_| squares(&grads));
+        self.descend(parameters, clipped(grads, norm, self.clip));
+    }
+
+    /// Takes one step along gradients that have been clipped already.
+    pub(super) fn descend(&mut self, parameters: &mut Parameters, mut grads: Vec<Tensor<1>>) {
         if self.momentum != 0.0 {
             if let Some(velocity) = self.velocity.take() {
                 grads = grads.into_iter().zip(velocity).map(|(g, v)| v * self.momentum + g).collect();
@@ -56,10 +59,14 @@ impl Sgd {
     }
 }
 
-/// Scales gradients so that their common norm is at most `limit`. The norm stays on the device: no step waits for it.
-fn clipped(grads: Vec<Tensor<1>>, limit: f32) -> Vec<Tensor<1>> {
-    let squares = grads.iter().map(|g| (g.clone() * g.clone()).sum()).reduce(|a, b| a + b);
-    let Some(squares) = squares else { return grads };
+/// The sum of squares of gradients; it stays on the device: no step waits for it.
+pub(super) fn squares(grads: &[Tensor<1>]) -> Option<Tensor<1>> {
+    grads.iter().map(|g| (g.clone() * g.clone()).sum()).reduce(|a, b| a + b)
+}
+
+/// Scales gradients by what brings the root of `squares`, of theirs or of their whole module's, down to `limit`.
+pub(super) fn clipped(grads: Vec<Tensor<1>>, squares: Option<Tensor<1>>, limit: Option<f32>) -> Vec<Tensor<1>> {
+    let (Some(squares), Some(limit)) = (squares, limit) else { return grads };
     let factor = ((squares.sqrt() + CLIP_EPSILON).recip() * limit).clamp_max(1.0);
     grads.into_iter().map(|g| g * factor.clone()).collect()
 }

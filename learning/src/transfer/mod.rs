@@ -5,12 +5,28 @@
 //! every peer: class prototypes -> certified -> host: align with the latent space, generate -> image-vector pairs -> every peer
 //! ```
 
+mod adam;
+mod align;
+pub mod arcface;
+pub mod etf;
+mod fit;
+#[cfg(test)]
+mod golden;
+mod host;
+mod matrix;
+mod mmd;
+mod prototypes;
+mod transformer;
+
 use std::sync::atomic::AtomicBool;
 
 use fedswarm_protocol::hash::Digest;
 
 use crate::Error;
 use crate::data::ImageShape;
+
+pub use host::{Aligning, Alignment, Scope};
+pub use prototypes::class_means;
 
 /// The mean of a peer's features of one class.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +80,13 @@ pub trait Host: Send {
 
     /// Values in [`Generation::transformer`].
     fn transformer_len(&self) -> usize;
+
+    /// Where a transformer of [`transformer_len`](Self::transformer_len) values puts prototypes in the latent space, one vector
+    /// each, for people to look at; nothing if it is no sound one.
+    fn aligned(&self, prototypes: &[Prototype], transformer: &[f32]) -> Vec<Vec<f32>> {
+        let _ = (prototypes, transformer);
+        Vec::new()
+    }
 
     /// Aligns the certified prototypes of a round with the generator's latent space, and generates. `carried` is the
     /// transformer of the last certified generation; without one it starts afresh. Equal inputs give equal results on equal

@@ -6,6 +6,7 @@ use fedswarm_network::BlobId;
 use fedswarm_protocol::bundle;
 use fedswarm_protocol::envelope::Verifier;
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::message::Committed;
 
 use crate::Error;
 use crate::blobs::Blobs;
@@ -23,7 +24,11 @@ pub(super) fn adopt_files(store: &Store, blobs: &Blobs, genesis: &Digest) -> Res
     let from = inputs.first().map_or(next, |(round, _)| round.saturating_sub(1));
     // What is damaged is for an audit to find; here it only means that a file stays longer.
     for committed in store.records_from(from).unwrap_or_default() {
-        rounds.insert(BlobId(committed.record.model_root), committed.record.round);
+        let Committed { record, body, .. } = &committed;
+        let artefact = body.artefact.map(|artefact| artefact.blob_root);
+        for root in [record.model_root, record.protos_root].into_iter().chain(artefact) {
+            rounds.insert(BlobId(root), record.round);
+        }
     }
     for (round, bytes) in inputs {
         let updates = bundle::unpack(&bytes).unwrap_or_default();

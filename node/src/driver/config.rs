@@ -9,7 +9,7 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
 
-use super::Request;
+use super::{Hosting, Request};
 use crate::archive::Archive;
 use crate::blobs::Interner;
 
@@ -73,6 +73,8 @@ pub struct NodeConfig {
     /// Whether the machine's timers follow what this node measures of the network. Not where many nodes share a machine and
     /// results must repeat: how long a training phase lasts would then depend on what else runs there.
     pub adaptive_timers: bool,
+    /// The generator that this node hosts, if any.
+    pub hosting: Option<Hosting>,
     /// Where to crash, if at all.
     pub crash_before: Option<CrashPoint>,
     /// Where to stand still, if at all.

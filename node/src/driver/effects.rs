@@ -26,6 +26,9 @@ impl Driver {
             }
             Effect::CancelTraining { .. } => self.training.store(true, Ordering::Relaxed),
             Effect::Fetch { author, statement, header, holders } => self.fetch(author, statement, header, &holders),
+            Effect::FetchArtefact { reference, artefact, holders } => {
+                self.check_artefact(reference, artefact, &holders)
+            }
             Effect::Merge { round, inputs_root, base, inputs } => self.merge(round, inputs_root, base, &inputs)?,
             Effect::Sign { slot, .. }
                 if self.crash_before.is_some_and(|c| (c.round, c.kind) == (slot.round, slot.kind)) =>
@@ -72,11 +75,16 @@ impl Driver {
                     archive.offer(&committed, &inputs, &self.blobs)?;
                 }
                 self.fetching.clear();
+                let known = self.artefacts.in_force();
+                self.on_committed_artefact(&committed, &inputs);
+                self.on_host_turn_begins(committed.body.artefact.filter(|new| known != Some(*new)));
                 // The model of the round before the first one is what its updates are added to.
                 self.blobs.prune(round, inputs_from.saturating_sub(1));
+                self.follow_ballots(&committed);
                 if let Some(next) = next {
                     self.on_committee(next).await?;
                 }
+                self.say_ballots(None);
             }
             Effect::AskChain => self.ask_someone(),
             Effect::Evidence(proof) => {
@@ -153,7 +161,7 @@ impl Driver {
         }
         if !urgent || !all_connected {
             let topic = match kind {
-                Kind::Update => Topic::Update,
+                Kind::Update | Kind::Artefact => Topic::Update,
                 Kind::Receipt => Topic::Receipt,
                 Kind::Proposal => Topic::Proposal,
                 _ => Topic::Vote,

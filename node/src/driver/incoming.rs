@@ -1,6 +1,7 @@
 //! From the network to the machine: drop what is known or out of date, verify, and only then let it in.
 
 use fedswarm_network::{Acceptance, Event, NodeId};
+use fedswarm_protocol::artefact::MAX_ARTEFACT_LAG;
 use fedswarm_protocol::envelope::{EnvelopeError, Kind, NOBODY, Verifier};
 use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::round::Input;
@@ -58,6 +59,7 @@ impl Driver {
             self.connected.insert(id);
             self.inputs.push_back(Input::Connected { key });
             self.submit(Some(id));
+            self.say_ballots(Some(id));
         } else {
             self.connected.remove(&id);
             self.inputs.push_back(Input::Disconnected { key });
@@ -76,6 +78,8 @@ impl Driver {
         let about_the_past = match slot.kind {
             Kind::Status | Kind::Operation => false,
             Kind::Committed => slot.round < self.state.head().round,
+            // Its round is that of its job.
+            Kind::Artefact => slot.round.saturating_add(MAX_ARTEFACT_LAG) < round,
             _ => slot.round < round,
         };
         if about_the_past || Some(author) == self.state.me() && !slot.kind.proves_itself() {

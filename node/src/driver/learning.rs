@@ -56,6 +56,7 @@ impl Driver {
             member: Arc::clone(&self.member),
             blobs: Arc::clone(&self.blobs),
             manifest: Arc::clone(&self.manifest),
+            in_force: Arc::clone(&self.artefacts.slot),
             reports: self.reports.clone(),
             checkpoint: self.store.keeps_checkpoints().then(|| Arc::clone(&self.checkpoint)),
         }
@@ -91,6 +92,8 @@ struct Job {
     member: SharedMember,
     blobs: Arc<Blobs>,
     manifest: Arc<fedswarm_protocol::manifest::Manifest>,
+    /// The generator's pairs that are in force, if there are any and they are here.
+    in_force: super::artefacts::Slot,
     reports: mpsc::Sender<Report>,
     /// Where to leave the private state behind an update, if it is to be kept.
     checkpoint: Option<Arc<Mutex<Option<Vec<u8>>>>>,
@@ -102,6 +105,11 @@ impl Job {
         self.blobs.keep(&BlobId(self.model_root), self.round);
         let evaluation = {
             let mut member = self.member.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.manifest.generator.is_some() {
+                // What is here by now: training never waits for a generator.
+                let in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                member.receive(in_force.as_deref())?;
+            }
             member.install(state)?;
             member.evaluate()?
         };
@@ -127,7 +135,7 @@ impl Job {
         if cancel.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let (header, wire) = payload::make(&self.manifest, base, &update.delta, update.samples)?;
+        let (header, wire) = payload::make(&self.manifest, base, &update)?;
         self.blobs.insert(wire, round)?;
         Ok(Some(header))
     }

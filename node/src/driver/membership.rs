@@ -39,6 +39,15 @@ pub enum Request {
     Rotate(Box<SecretKey>),
 }
 
+/// What the owner of a running node asks of it.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// To become something.
+    Become(Request),
+    /// To say its vote on another member.
+    Cast(Operation),
+}
+
 /// Messages that come too early, and questions that were asked.
 #[derive(Debug, Default)]
 pub(super) struct Chain {

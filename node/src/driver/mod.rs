@@ -1,8 +1,11 @@
 //! The driver: one task per node that feeds the round machine and carries out its effects, in order.
 
 mod adopt;
+mod artefacts;
+mod ballots;
 mod config;
 mod effects;
+mod hosting;
 mod incoming;
 mod learning;
 mod membership;
@@ -17,22 +20,26 @@ use std::time::Instant;
 
 use fedswarm_learning::methods::Member;
 use fedswarm_network::{BlobId, EventReceiver, Network, NodeId};
+use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::envelope::Verifier;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
-use fedswarm_protocol::membership::Committee;
-use fedswarm_protocol::message::Committed;
+use fedswarm_protocol::membership::{Committee, Operation};
+use fedswarm_protocol::message::{Artefact, Committed};
 use fedswarm_protocol::record::Record;
-use fedswarm_protocol::round::{Effect, Event, Input, Rules, State, Timer, Timestamp};
+use fedswarm_protocol::round::{ArtefactVerdict, Effect, Event, Input, Rules, State, Timer, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 pub use self::config::{CrashPoint, HoldPoint, Keep, NodeConfig, Storage};
+pub use self::hosting::Hosting;
+use self::membership::Asked;
 pub use self::membership::Request;
 use self::pace::Pace;
 use crate::archive::Archive;
 use crate::audit::layout;
 use crate::blobs::{Blobs, Interner};
+use crate::roster::Roster;
 use crate::status::{self, NodeStatus, PeerStatus};
 use crate::store::Store;
 use crate::trainers::Trainers;
@@ -52,7 +59,8 @@ pub struct NodeHandle {
     store: Arc<Store>,
     blobs: Arc<Blobs>,
     member: SharedMember,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Asked>,
+    motions: watch::Receiver<Vec<Operation>>,
     stop: Arc<watch::Sender<bool>>,
 }
 
@@ -110,6 +118,24 @@ impl NodeHandle {
         })
     }
 
+    /// Who belongs to the network and what is voted on, as this node knows it.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn roster(&self, manifest: &Manifest) -> Result<Roster, Error> {
+        let (committee, round) = self.membership(manifest)?;
+        Ok(Roster::new(&manifest.network_id()?, round, &committee, &self.motions.borrow()))
+    }
+
+    /// The committee of the round in progress, and the last certified round.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn membership(&self, manifest: &Manifest) -> Result<(Committee, u64), Error> {
+        let committee = self.store.committee()?.unwrap_or_else(|| Committee::founding(manifest));
+        Ok((committee, self.store.head()?.map_or(0, |head| head.record.round)))
+    }
+
     /// Certified records, read from this node's own store.
     ///
     /// # Errors
@@ -135,7 +161,20 @@ impl NodeHandle {
     /// # Errors
     /// [`Error::Config`] if the node has stopped.
     pub async fn request(&self, request: Request) -> Result<(), Error> {
-        self.requests.send(request).await.map_err(|_| Error::Config("the node has stopped".to_owned()))
+        self.ask(Asked::Become(request)).await
+    }
+
+    /// Casts a vote on another member, signed with this node's key; it is said until it is decided or lapses.
+    /// [`Event::Motion`] tells how votes stand.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the node has stopped.
+    pub async fn cast(&self, vote: Operation) -> Result<(), Error> {
+        self.ask(Asked::Cast(vote)).await
+    }
+
+    async fn ask(&self, asked: Asked) -> Result<(), Error> {
+        self.requests.send(asked).await.map_err(|_| Error::Config("the node has stopped".to_owned()))
     }
 
     /// Ends the node: nothing more is said, connections close.
@@ -183,9 +222,11 @@ pub async fn start(
     let committee = Arc::new(store.committee()?.unwrap_or_else(|| Committee::founding(&manifest)));
     let key = config.secret.public();
     if committee.place(&key).is_none() && !matches!(config.request, Some(Request::Join(_))) {
+        let why = if committee.evicted.contains(&key) { "was evicted from" } else { "is not a member of" };
         let text = format!(
-            "key {key} is not a member of network {:?}; ask a member for an invitation (fedswarm network invite)",
-            manifest.name
+            "key {key} {why} network {:?}; ask a member for an invitation (fedswarm network invite){}",
+            manifest.name,
+            if committee.evicted.contains(&key) { ", for a new key" } else { "" }
         );
         return Err(Error::Config(text));
     }
@@ -196,6 +237,9 @@ pub async fn start(
         }
         _ => None,
     };
+    if let Some(hosting) = &config.hosting {
+        hosting.check(&manifest, &key)?;
+    }
     let members = membership::node_ids(&committee);
     let mut network_config = fedswarm_network::Config::new(config.secret.to_bytes(), network_id, config.transport);
     network_config.listen = config.listen;
@@ -215,6 +259,7 @@ pub async fn start(
     let (events, event_queue) = mpsc::channel(EVENTS);
     let (reports, report_queue) = mpsc::channel(REPORTS);
     let (requests, request_queue) = mpsc::channel(1);
+    let (motions, open) = watch::channel(Vec::new());
     let (stop, stopped) = watch::channel(false);
     let member: SharedMember = Arc::new(MemberCell(Mutex::new(member)));
     let handle = NodeHandle {
@@ -223,6 +268,7 @@ pub async fn start(
         blobs: Arc::clone(&blobs),
         member: Arc::clone(&member),
         requests,
+        motions: open,
         stop: Arc::new(stop),
     };
     let verifier = Verifier::new(network_id, committee);
@@ -232,6 +278,8 @@ pub async fn start(
         state,
         folder,
         request: config.request,
+        ballots: Vec::new(),
+        motions,
         chain: membership::Chain::default(),
         peers: BTreeSet::new(),
         secret: config.secret,
@@ -264,6 +312,9 @@ pub async fn start(
         kept: Vec::new(),
         mark,
         pace: Pace::new(),
+        artefacts: artefacts::Artefacts::default(),
+        hosting: config.hosting,
+        turns: hosting::Turns::default(),
         adaptive_timers: config.adaptive_timers,
     };
     tokio::spawn(driver.run(network_events, report_queue, request_queue, stopped));
@@ -274,6 +325,20 @@ pub async fn start(
 enum Report {
     Input(Input),
     Event(NodeEvent),
+    /// An artefact was checked, with what is wrong with it.
+    Artefact {
+        reference: ArtefactRef,
+        verdict: ArtefactVerdict,
+        reason: String,
+    },
+    /// Hosts that come before this one have had their time since this round.
+    HostTurn(u64),
+    /// This node has made an artefact, with its alignment loss by epoch, or says why not.
+    Generated {
+        job_round: u64,
+        millis: u64,
+        outcome: Result<(Artefact, Vec<f32>), String>,
+    },
     /// Something that the node cannot go on without failed.
     Fatal(Error),
 }
@@ -285,6 +350,10 @@ struct Driver {
     folder: Option<PathBuf>,
     /// What this node wants to become.
     request: Option<Request>,
+    /// The operator's votes on other members that are not decided yet.
+    ballots: Vec<Operation>,
+    /// What the machine has open to be voted on.
+    motions: watch::Sender<Vec<Operation>>,
     chain: membership::Chain,
     /// Everybody who is connected, members or not.
     peers: BTreeSet<NodeId>,
@@ -325,6 +394,9 @@ struct Driver {
     /// What the key remembers of its vote log.
     mark: Option<VoteMark>,
     pace: Pace,
+    artefacts: artefacts::Artefacts,
+    hosting: Option<Hosting>,
+    turns: hosting::Turns,
     adaptive_timers: bool,
 }
 
@@ -333,12 +405,14 @@ impl Driver {
         mut self,
         mut network: EventReceiver,
         mut reports: mpsc::Receiver<Report>,
-        mut requests: mpsc::Receiver<Request>,
+        mut requests: mpsc::Receiver<Asked>,
         mut stopped: watch::Receiver<bool>,
     ) {
         if let Err(error) = self.restore() {
             self.fail(&error).await;
         }
+        let (head, in_force) = (self.state.head().clone(), self.state.artefact().copied());
+        self.on_head(&head, in_force, &[]);
         let mut in_lobby = true;
         while !self.failed {
             if in_lobby && (self.connected.len() >= self.lobby || self.state.head().round > 0) {
@@ -354,10 +428,13 @@ impl Driver {
                 biased;
                 _ = stopped.changed() => break,
                 Some(report) = reports.recv() => self.on_report(report).await,
-                Some(request) = requests.recv() => {
-                    self.request = Some(request);
-                    self.submit(None);
-                }
+                Some(request) = requests.recv() => match request {
+                    Asked::Cast(vote) => self.cast(vote),
+                    Asked::Become(request) => {
+                        self.request = Some(request);
+                        self.submit(None);
+                    }
+                },
                 event = network.recv() => match event {
                     Some(event) => self.on_network(event).await,
                     None => break,
@@ -370,6 +447,7 @@ impl Driver {
             }
         }
         self.training.store(true, Ordering::Relaxed);
+        self.stop_hosting();
         // A node that only looks alive would keep others waiting for it.
         self.network.shutdown().await;
     }
@@ -392,6 +470,7 @@ impl Driver {
         }
         let now = Timestamp(self.began.elapsed().as_millis() as u64);
         let effects = self.state.handle(input, now);
+        self.publish_motions(&effects);
         self.round
             .send_if_modified(|round| std::mem::replace(round, self.state.position().0) != self.state.position().0);
         for effect in effects {
@@ -422,6 +501,11 @@ impl Driver {
                 self.inputs.push_back(input);
             }
             Report::Event(event) => self.tell(event).await,
+            Report::Artefact { reference, verdict, reason } => {
+                self.on_artefact_checked(reference, verdict, reason).await;
+            }
+            Report::HostTurn(since) => self.on_host_turn(since),
+            Report::Generated { job_round, millis, outcome } => self.on_generated(job_round, millis, outcome).await,
             Report::Fatal(error) => self.fail(&error).await,
         }
     }

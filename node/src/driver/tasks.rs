@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use fedswarm_network::{BlobId, Network, NodeId};
 use fedswarm_protocol::envelope::Verified;
 use fedswarm_protocol::hash::{Digest, hash};
-use fedswarm_protocol::merge::WeightedMean;
+use fedswarm_protocol::merge::{Merge, Merged};
 use fedswarm_protocol::message::UpdateHeader;
+use fedswarm_protocol::payload as wire_payload;
 use fedswarm_protocol::round::{Input, MergeInput};
 use fedswarm_protocol::tensor::FixedVector;
 use tokio::sync::watch;
@@ -54,7 +55,7 @@ impl Seen {
 }
 
 impl Driver {
-    fn node_ids(&self, members: &[u16]) -> Vec<NodeId> {
+    pub(super) fn node_ids(&self, members: &[u16]) -> Vec<NodeId> {
         members.iter().filter_map(|m| self.members.get(usize::from(*m))).copied().collect()
     }
 
@@ -81,8 +82,8 @@ impl Driver {
                 },
             };
             let checked = tokio::task::spawn_blocking(move || {
-                let checked = payload::check(&manifest, &header, &wire);
-                checked.map(|_| blobs.insert(wire, mine))
+                payload::check(&manifest, &header, &wire)?;
+                Ok::<_, payload::Mismatch>(blobs.insert(wire, mine))
             });
             let valid = match checked.await {
                 Ok(Ok(Ok(_))) => true,
@@ -107,8 +108,10 @@ impl Driver {
         inputs: &[MergeInput],
     ) -> Result<(), Error> {
         // The job holds its blobs itself: what is pruned while it waits for a thread does not concern it.
-        let wires: Option<Vec<_>> =
-            inputs.iter().map(|i| self.blobs.get(&BlobId(i.wire_root)).map(|wire| (wire, i.weight))).collect();
+        let wires: Option<Vec<_>> = inputs
+            .iter()
+            .map(|i| self.blobs.get(&BlobId(i.wire_root)).map(|wire| (wire, i.author, i.weight)))
+            .collect();
         let Some(wires) = wires else {
             // The machine may have gone on in the same breath; nobody waits for this merge then.
             let over = self.state.position().0 > mine;
@@ -125,26 +128,28 @@ impl Driver {
                 Err(error) => return drop(reports.send(Report::Fatal(error)).await),
             };
             let began = Instant::now();
-            let merged = tokio::task::spawn_blocking(move || -> Result<Option<Digest>, Error> {
+            let merged = tokio::task::spawn_blocking(move || -> Result<Option<Merged>, Error> {
                 let schema = &manifest.schema;
                 let broken = |e: &dyn std::fmt::Display| Error::Corrupt(e.to_string());
                 let base = FixedVector::from_bytes(&base.bytes, schema).map_err(|e| broken(&e))?;
-                let mut sum = WeightedMean::new(schema.len());
-                for (wire, weight) in wires {
-                    let delta = manifest.codec.decode(&wire.bytes, schema).map_err(|e| broken(&e))?;
-                    if sum.add(&delta, weight).is_err() {
+                let mut merge = Merge::new(&manifest);
+                for (wire, author, weight) in wires {
+                    let payload = wire_payload::decode(&manifest, &wire.bytes).map_err(|e| broken(&e))?;
+                    if merge.add(author, &payload, weight).is_err() {
                         return Ok(None);
                     }
                 }
-                match sum.finish(&base) {
-                    Ok(model) => Ok(Some(blobs.insert(model.to_bytes(), mine)?.0)),
-                    Err(_) => Ok(None),
+                let Ok(result) = merge.finish(&base) else { return Ok(None) };
+                let merged = result.named(blobs.insert(result.model.to_bytes(), mine)?.0);
+                if merged.prototypes.count > 0 {
+                    blobs.insert(result.prototypes, mine)?;
                 }
+                Ok(Some(merged))
             });
             match merged.await {
-                Ok(Ok(model_root)) => {
+                Ok(Ok(merged)) => {
                     stopwatch.merge(began.elapsed());
-                    drop(reports.send(Report::Input(Input::Merged { inputs_root, model_root })).await);
+                    drop(reports.send(Report::Input(Input::Merged { inputs_root, merged })).await);
                 }
                 Ok(Err(error)) => drop(reports.send(Report::Fatal(error)).await),
                 Err(error) => tracing::error!(%error, "a merge failed"),
@@ -170,6 +175,23 @@ pub(super) async fn obtain(
     let Some(bytes) = fetch_until(network, blobs, id, len, holders, round).await else { return Ok(None) };
     blobs.insert(bytes, mine)?;
     Ok(blobs.get(&id))
+}
+
+/// Fetches until it succeeds or nobody else has this list of holders any more. Nothing but background work may use this: it
+/// outlives rounds.
+pub(super) async fn fetch_while_wanted(network: &Network, id: BlobId, len: u64, holders: &Holders) -> Option<Vec<u8>> {
+    let mut pause = FIRST_PAUSE;
+    let mut blob = Partial::new(id, len);
+    while Arc::strong_count(holders) > 1 {
+        let list = holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match network.fetch_rest(&mut blob, list).await {
+            Ok(()) => return blob.into_bytes(),
+            Err(error) => tracing::debug!(%error, "fetch failed"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(MAX_PAUSE);
+    }
+    None
 }
 
 /// Fetches until it succeeds or the round is over.

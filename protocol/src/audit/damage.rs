@@ -1,7 +1,7 @@
 //! A record that is not the one that was signed: which of its fields was altered?
 
 use super::finding::{Show as _, first_difference};
-use super::{Auditor, Finding, Place};
+use super::{Auditor, Finding, Place, named};
 use crate::hash::Digest;
 use crate::message::Committed;
 use crate::record::RecordKind;
@@ -26,18 +26,20 @@ impl Auditor {
             found: found.show(),
         };
         let Some(position) = self.position() else { return unnamed };
-        let mut models =
-            vec![(record.kind == RecordKind::Normal).then_some(record.model_root), Some(record.model_root), None];
+        let own = named(record);
+        let mut states = vec![(record.kind == RecordKind::Normal).then_some(own), Some(own), None];
         // What is wrong with the inputs is of no interest here: the record is wrong already.
         if let Some(Ok(Some(merged))) = bundle.map(|bundle| self.merge(&position, body, bundle, blob)) {
-            models.push(merged.map(|(_, root)| root));
+            states.push(merged.map(|(_, merged)| merged));
         }
         // A record is first proposed in a view in which every earlier aggregator was passed over, each at most once.
         let views = 0..=certificate.view.min(self.voters.len() as u32);
         let mut first = None;
         for view in std::iter::once(record.origin_view).chain(views) {
-            for model in &models {
-                let Ok((signed, _)) = position.record(body, *model, position.leader(view), view) else { continue };
+            for state in &states {
+                let Ok((signed, _)) = position.record(body, state.as_ref(), position.leader(view), view) else {
+                    continue;
+                };
                 let difference = first_difference(&signed, record);
                 if signed.hash().as_ref() == Ok(&certificate.record) {
                     return difference.map_or(unnamed, |difference| difference.at(round));

@@ -121,7 +121,7 @@ macro_rules! compare {
 pub(super) fn first_difference(expected: &Record, found: &Record) -> Option<Difference> {
     compare!(expected, found, {
         version, network, epoch, round, quorum, parent, origin_view, proposer, kind, rule, members_root, receipts_root,
-        inputs_root, inputs, model_root, protos_root, state_root, artefact_root, ops_root, next_members_root, seed,
+        inputs_root, inputs, prototypes, model_root, protos_root, state_root, artefact_root, ops_root, next_members_root, seed,
         seed_following, seed_fold, skipped_leaders, misses, closes_epoch,
     })
 }

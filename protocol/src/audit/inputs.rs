@@ -2,18 +2,19 @@
 
 use super::finding::Show as _;
 use super::{Auditor, Finding, Place, find};
+use crate::artefact::ArtefactRef;
 use crate::blob;
 use crate::bundle::{Packed, unpack};
-use crate::derive::{Position, evicted_places, forced_inputs};
+use crate::derive::{Position, evicted_keys, evicted_places, forced_inputs};
 use crate::envelope::{EnvelopeError, Kind, Verified};
 use crate::hash::Digest;
-use crate::merge::WeightedMean;
+use crate::merge::{Merge, Merged as Named};
 use crate::message::{Message, Receipt, RecordBody, UpdateHeader, UpdateRef};
-use crate::payload::{self, PayloadFault};
+use crate::payload::{self, Payload, PayloadFault};
 use crate::tensor::FixedVector;
 
-/// A model with its root; nothing if the round merged nothing.
-pub(super) type Merged = Option<(FixedVector, Digest)>;
+/// A model, and what a record says of it and of the prototypes; nothing if the round merged nothing.
+pub(super) type Merged = Option<(FixedVector, Named)>;
 
 const MISSING: &str = "nothing: it is missing";
 
@@ -46,6 +47,14 @@ pub(super) fn show_list(list: &[UpdateRef]) -> String {
     format!("[{}]", items.join(", "))
 }
 
+/// The artefact in force.
+pub(super) fn show_artefact(artefact: Option<&ArtefactRef>) -> String {
+    artefact.map_or_else(
+        || "none".to_owned(),
+        |a| format!("{} of host {} for round {}", a.statement.short(), a.host.short(), a.job_round),
+    )
+}
+
 impl Auditor {
     /// Checks the signed inputs of a body and merges them. Nothing if all is well but the base is not here.
     pub(super) fn merge(
@@ -69,7 +78,7 @@ impl Auditor {
                 receipts.push(receipt.clone());
             }
         }
-        self.check_forced(&at, &receipts, body)?;
+        self.check_forced(&at, position, &receipts, body)?;
         let mut headers = Vec::with_capacity(body.inputs.len());
         for key in &body.inputs {
             let message = self.open(position, &messages, Kind::Update, key)?;
@@ -123,14 +132,25 @@ impl Auditor {
         Ok(message)
     }
 
-    fn check_forced(&self, at: &At, receipts: &[Receipt], body: &RecordBody) -> Result<(), Finding> {
+    fn check_forced(
+        &self,
+        at: &At,
+        position: &Position<'_>,
+        receipts: &[Receipt],
+        body: &RecordBody,
+    ) -> Result<(), Finding> {
         let evicted = evicted_places(body, &self.committee);
         let forced = forced_inputs(receipts.iter(), &self.committee.quorum(), &evicted);
-        if forced == body.inputs {
-            return Ok(());
+        if forced != body.inputs {
+            let expected = format!("{}, which the receipts force", show_list(&forced));
+            return at.wrong(Place::Record, "body.inputs", expected, show_list(&body.inputs));
         }
-        let expected = format!("{}, which the receipts force", show_list(&forced));
-        at.wrong(Place::Record, "body.inputs", expected, show_list(&body.inputs))
+        let forced = position.forced_artefact(receipts.iter(), &evicted_keys(body));
+        if forced != body.artefact {
+            let expected = format!("{}, which the receipts force", show_artefact(forced.as_ref()));
+            return at.wrong(Place::Record, "body.artefact", expected, show_artefact(body.artefact.as_ref()));
+        }
+        Ok(())
     }
 
     fn check_header(
@@ -151,8 +171,13 @@ impl Auditor {
         if header.codec != self.expected.codec {
             return at.wrong(place, "codec", self.expected.codec.to_string(), header.codec.to_string());
         }
-        if header.wire_len != self.expected.wire_len {
-            return at.wrong(place, "wire_len", self.expected.wire_len.show(), header.wire_len.show());
+        let lengths = self.expected.wire_len;
+        if !lengths.allows(header.wire_len) {
+            let expected = match u64::from(lengths.least()) {
+                only if only == lengths.most() => only.show(),
+                least => format!("{least} to {}, in steps of a prototype", lengths.most()),
+            };
+            return at.wrong(place, "wire_len", expected, header.wire_len.show());
         }
         Ok(())
     }
@@ -165,12 +190,16 @@ impl Auditor {
         blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
     ) -> Result<Option<Merged>, Finding> {
         let enough = self.constants.is_enough(headers.len(), &self.committee);
-        let mut sum = WeightedMean::new(self.schema.len());
+        let mut merge = Merge::new(&self.manifest);
         let mut in_range = true;
         for (author, header) in headers {
-            let delta = self.payload(at, *author, header, blob)?;
+            // A method that shares nothing has empty payloads; nobody keeps those.
+            let place = Place::Payload { author: *author, root: header.wire_root };
+            let wire = if header.wire_len == 0 { Some(Vec::new()) } else { blob(&header.wire_root) };
+            let Some(wire) = wire else { return at.wrong(place, "file", header.wire_root.show(), MISSING) };
+            let payload = self.payload(at, place, header, &wire)?;
             // As for a voter: weights that leave the range carry the state over.
-            in_range &= enough && sum.add(&delta, self.constants.weight(header.samples)).is_ok();
+            in_range &= enough && merge.add(*author, &payload, self.constants.weight(header.samples)).is_ok();
         }
         if !enough || !in_range {
             return Ok(Some(None));
@@ -184,27 +213,26 @@ impl Auditor {
                 &read
             }
         };
-        Ok(Some(sum.finish(base).ok().map(|model| {
-            let root = blob::root(&model.to_bytes());
-            (model, root)
+        Ok(Some(merge.finish(base).ok().map(|result| {
+            let named = result.named(blob::root(&result.model.to_bytes()));
+            (result.model, named)
         })))
     }
 
-    fn payload(
+    fn payload<'a>(
         &self,
         at: &At,
-        author: u16,
+        place: Place,
         header: &UpdateHeader,
-        blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
-    ) -> Result<FixedVector, Finding> {
-        let place = Place::Payload { author, root: header.wire_root };
-        // A method that shares nothing has empty payloads; nobody keeps those.
-        let wire = if header.wire_len == 0 { Some(Vec::new()) } else { blob(&header.wire_root) };
-        let Some(wire) = wire else { return at.wrong(place, "file", header.wire_root.show(), MISSING) };
-        match payload::check(header, &self.schema, &wire) {
-            Ok(delta) => Ok(delta),
+        wire: &'a [u8],
+    ) -> Result<Payload<'a>, Finding> {
+        match payload::check(header, &self.manifest, wire) {
+            Ok(payload) => Ok(payload),
             Err(PayloadFault::Wire { found }) => at.wrong(place, "wire_root", header.wire_root.show(), found.show()),
             Err(PayloadFault::Codec(error)) => at.wrong(place, "encoding", header.codec.to_string(), error.to_string()),
+            Err(PayloadFault::Prototypes(error)) => {
+                at.wrong(place, "prototypes", "prototypes of the manifest's form", error.to_string())
+            }
             Err(PayloadFault::Decoded { found }) => {
                 at.wrong(place, "payload_root", header.payload_root.show(), found.show())
             }
@@ -219,13 +247,13 @@ impl Auditor {
         root: &Digest,
         blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
     ) -> Result<Option<FixedVector>, Finding> {
-        let bytes = if self.schema.is_empty() { Some(Vec::new()) } else { blob(root) };
+        let bytes = if self.manifest.schema.is_empty() { Some(Vec::new()) } else { blob(root) };
         let Some(bytes) = bytes else { return Ok(None) };
         let found = blob::root(&bytes);
         if found != *root {
             return at.wrong(Place::Base(*root), "bytes", root.show(), found.show());
         }
-        match FixedVector::from_bytes(&bytes, &self.schema) {
+        match FixedVector::from_bytes(&bytes, &self.manifest.schema) {
             Ok(model) => Ok(Some(model)),
             Err(error) => {
                 at.wrong(Place::Base(*root), "encoding", "a model of the manifest's schema", error.to_string())

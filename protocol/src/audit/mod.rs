@@ -22,16 +22,20 @@ pub use finding::{Finding, Place};
 
 use std::sync::Arc;
 
+use crate::artefact::{ArtefactRef, artefact_root};
 use crate::bundle::Packed;
 use crate::derive::{Constants, Position};
 use crate::envelope::Verifier;
 use crate::hash::Digest;
 use crate::keys::{Ed25519, PublicKey};
 use crate::manifest::{Manifest, ManifestError};
-use crate::membership::{Closing, Committee, OperationError};
+use crate::membership::{Committee, OperationError};
+use crate::merge::Merged;
 use crate::message::{Committed, UpdateRef};
+use crate::payload::WireLen;
+use crate::prototypes::ListName;
 use crate::record::{Record, RecordKind, list_root, operations_root};
-use crate::tensor::{FixedVector, Schema};
+use crate::tensor::FixedVector;
 use crate::update::UpdateCodec;
 use finding::{Show as _, first_difference};
 
@@ -65,6 +69,7 @@ pub struct RoundReport {
 struct Head {
     record: Record,
     hash: Digest,
+    artefact: Option<ArtefactRef>,
     order: Vec<u16>,
 }
 
@@ -73,7 +78,7 @@ struct Head {
 struct Expected {
     schema: Digest,
     codec: UpdateCodec,
-    wire_len: u32,
+    wire_len: WireLen,
 }
 
 /// Checks the records of one network, in order.
@@ -81,7 +86,7 @@ struct Expected {
 pub struct Auditor {
     constants: Constants,
     expected: Expected,
-    schema: Schema,
+    manifest: Manifest,
     committee: Arc<Committee>,
     voters: Vec<PublicKey>,
     verifier: Verifier,
@@ -100,15 +105,13 @@ impl Auditor {
         let constants = Constants::new(manifest)?;
         let committee = Arc::new(Committee::founding(manifest));
         let record = Record::genesis(manifest, constants.network);
-        let head = Head { order: order_after(&record, &committee), hash: record.hash()?, record };
-        let expected = Expected {
-            schema: manifest.schema.digest(),
-            codec: manifest.codec,
-            wire_len: manifest.codec.encoded_len(&manifest.schema) as u32,
-        };
+        let order = order_after(&record, &committee);
+        let head = Head { order, hash: record.hash()?, artefact: None, record };
+        let expected =
+            Expected { schema: manifest.schema.digest(), codec: manifest.codec, wire_len: WireLen::of(manifest) };
         Ok(Self {
             expected,
-            schema: manifest.schema.clone(),
+            manifest: manifest.clone(),
             voters: committee.voter_keys(),
             verifier: Verifier::new(constants.network, Arc::clone(&committee)),
             committee,
@@ -158,7 +161,8 @@ impl Auditor {
         let carried = self.head.take().is_some_and(|head| head.record.model_root == record.model_root);
         if certified && self.follow(committed) {
             let order = order_after(record, &self.committee);
-            self.head = Some(Head { order, hash: committed.certificate.record, record: record.clone() });
+            let (hash, artefact) = (committed.certificate.record, committed.body.artefact);
+            self.head = Some(Head { order, hash, artefact, record: record.clone() });
         }
         self.model = model.or(self.model.take().filter(|_| carried));
         let depth = match &checked {
@@ -181,7 +185,7 @@ impl Auditor {
         if !record.closes_epoch {
             return true;
         }
-        let closing = Closing { round: record.round, misses: &record.misses, sponsor_cap: self.constants.sponsor_cap };
+        let closing = self.constants.closing(record.round, &record.misses);
         let next = self.committee.next(&closing, &committed.body.operations);
         let Some(next) = next.ok().filter(|next| next.root() == record.next_members_root) else { return false };
         self.voters = next.voter_keys();
@@ -237,6 +241,11 @@ impl Auditor {
             }
             self.check_list(round, field, list)?;
         }
+        let found = artefact_root(body.artefact.as_ref());
+        if found != record.artefact_root {
+            let expected = format!("an artefact with the hash {}", record.artefact_root);
+            return Err(at(Place::Record, "body.artefact", expected, found.show()));
+        }
         let found = operations_root(&body.operations);
         if found != record.ops_root {
             let expected = format!("operations with the root {}", record.ops_root);
@@ -256,14 +265,18 @@ impl Auditor {
                 false => Err(at(Place::Record, "round", round.show(), record.round.show())),
             };
         };
-        let own_model = (record.kind == RecordKind::Normal).then_some(record.model_root);
+        let own = (record.kind == RecordKind::Normal).then(|| named(record));
         let unfit = |e: OperationError| {
             at(Place::Record, "body.operations", "operations that fit the membership".to_owned(), e.to_string())
         };
         let leader = position.leader(record.origin_view);
-        let (expected, _) = position.record(body, own_model, leader, record.origin_view).map_err(unfit)?;
+        let (expected, _) = position.record(body, own.as_ref(), leader, record.origin_view).map_err(unfit)?;
         if let Some(difference) = first_difference(&expected, record) {
             return Err(difference.at(round));
+        }
+        if !position.may_follow(body.artefact.as_ref()) {
+            let expected = "that of the record before, or one of a later job that is not too old".to_owned();
+            return Err(at(Place::Record, "body.artefact", expected, inputs::show_artefact(body.artefact.as_ref())));
         }
         let quorum = self.committee.quorum().quorum;
         if body.receipts.len() != quorum {
@@ -272,8 +285,8 @@ impl Auditor {
         }
         let Some(bundle) = bundle else { return Ok((Depth::Chained, None)) };
         let Some(merged) = self.merge(&position, body, bundle, blob)? else { return Ok((Depth::Chained, None)) };
-        let model = merged.as_ref().map(|(_, root)| *root);
-        let (expected, _) = position.record(body, model, record.proposer, record.origin_view).map_err(unfit)?;
+        let state = merged.as_ref().map(|(_, named)| named);
+        let (expected, _) = position.record(body, state, record.proposer, record.origin_view).map_err(unfit)?;
         match first_difference(&expected, record) {
             Some(difference) => Err(difference.at(round)),
             None => Ok((Depth::Recomputed, merged.map(|(model, _)| model))),
@@ -286,6 +299,7 @@ impl Auditor {
             constants: &self.constants,
             head: &head.record,
             head_hash: head.hash,
+            artefact: head.artefact.as_ref(),
             committee: &self.committee,
             order: &head.order,
         })
@@ -300,6 +314,12 @@ impl Auditor {
         let (expected, found) = ("members by ascending place, each once".to_owned(), inputs::show_list(list));
         Err(Finding { round, place: Place::Record, field: field.to_owned(), expected, found })
     }
+}
+
+/// The state that a record names.
+const fn named(record: &Record) -> Merged {
+    let prototypes = ListName { root: record.protos_root, count: record.prototypes };
+    Merged { model_root: record.model_root, prototypes }
 }
 
 /// The order in which voters aggregate in the round after a record.

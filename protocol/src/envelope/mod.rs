@@ -56,7 +56,7 @@ pub enum Kind {
     Nullify = 5,
     /// A vote that makes a notarized record final.
     Finalize = 6,
-    /// A request to join; inside an operation, as are the next two.
+    /// A request to join; inside an operation, as are the next three.
     Join = 7,
     /// A request to leave.
     Leave = 8,
@@ -66,6 +66,8 @@ pub enum Kind {
     Invite = 10,
     /// A change of the membership; proves itself.
     Operation = 11,
+    /// What a host says of the artefact that it made.
+    Artefact = 12,
     /// Where a member stands.
     Status = 14,
     /// A quorum of votes.
@@ -74,6 +76,10 @@ pub enum Kind {
     Committed = 16,
     /// A voter's wish to end a view before its time.
     Complaint = 17,
+    /// A voter's approval of a join; inside an operation, as is the next one.
+    Approve = 18,
+    /// A voter's vote to send a member away.
+    EvictVote = 19,
 }
 
 impl Kind {
@@ -86,6 +92,7 @@ impl Kind {
             5 => Self::Nullify,
             6 => Self::Finalize,
             11 => Self::Operation,
+            12 => Self::Artefact,
             14 => Self::Status,
             15 => Self::Certificate,
             16 => Self::Committed,
@@ -129,6 +136,7 @@ impl Kind {
         match self {
             Self::Update => "update",
             Self::Receipt => "receipt",
+            Self::Artefact => "artefact",
             Self::Proposal => "proposal",
             Self::Notarize => "notarize",
             Self::Nullify => "nullify",
@@ -139,6 +147,8 @@ impl Kind {
             Self::Invite => "invite",
             Self::Operation => "operation",
             Self::Complaint => "complaint",
+            Self::Approve => "approve",
+            Self::EvictVote => "evict_vote",
             Self::Status => "status",
             Self::Certificate => "certificate",
             Self::Committed => "committed",

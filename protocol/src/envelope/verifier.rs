@@ -5,13 +5,17 @@ use std::sync::Arc;
 use super::{
     EnvelopeError, HEADER_BYTES, Kind, MAX_MESSAGE_BYTES, NOBODY, Slot, UNSIGNED, body_hash, frame, signed_bytes, split,
 };
+use crate::artefact::{ArtefactRef, MAX_ARTEFACT_LAG, MAX_ARTEFACTS, artefact_root};
+use crate::blob::MAX_BLOB_BYTES;
 use crate::certificate::Certificate;
 use crate::codec::{self, CodecError};
 use crate::hash::{Digest, hash};
 use crate::keys::{Ed25519, PublicKey, Scheme, Signature};
 use crate::manifest::MAX_VOTERS;
 use crate::membership::{Committee, MAX_INPUTS, Operation};
-use crate::message::{MAX_OPERATIONS, Message, Receipt, Status, UpdateHeader, UpdateRef};
+use crate::message::{
+    MAX_OPERATIONS, MAX_OPERATIONS_BYTES, MAX_VOTES_PER_MESSAGE, Message, Receipt, Status, UpdateHeader, UpdateRef,
+};
 use crate::record::{list_root, operations_root};
 
 /// A message whose signature, or proof, has been checked. Only this module builds one. Cheap to clone.
@@ -184,7 +188,7 @@ impl Verifier {
             (author, signature) == (NOBODY, UNSIGNED)
         } else {
             let speaks = match slot.kind {
-                Kind::Update | Kind::Status => committee.key(author),
+                Kind::Update | Kind::Artefact | Kind::Status => committee.key(author),
                 _ => committee.voter(author),
             };
             let key = speaks.ok_or(EnvelopeError::Author(author))?;
@@ -228,8 +232,10 @@ impl Verifier {
             Kind::Receipt => {
                 let receipt: Receipt = codec::decode(body, limit).map_err(wrong)?;
                 self.check_inputs(slot, &receipt.items)?;
+                self.check_artefacts(slot, &receipt.artefacts)?;
                 Message::Receipt(receipt)
             }
+            Kind::Artefact => Message::Artefact(codec::decode(body, limit).map_err(wrong)?),
             Kind::Proposal => {
                 let proposal: Box<crate::message::Proposal> = codec::decode(body, limit).map_err(wrong)?;
                 self.check_body(slot, &proposal.body)?;
@@ -255,19 +261,21 @@ impl Verifier {
             }
             Kind::Committed => {
                 let committed: Box<crate::message::Committed> = codec::decode(body, limit).map_err(wrong)?;
-                self.check_body(slot, &committed.body)?;
+                // The certificate first: it is known how many signatures that is.
                 self.check_committed(slot, &committed)?;
+                self.check_body(slot, &committed.body)?;
                 Message::Committed(committed)
             }
             Kind::Operation => {
                 let operation: Operation = codec::decode(body, limit).map_err(wrong)?;
-                if !operation.holds(&self.network, self.scheme.as_ref()) {
+                let few = operation.ballots().len() <= MAX_VOTES_PER_MESSAGE;
+                if !few || !operation.holds(&self.network, self.scheme.as_ref()) {
                     return Err(EnvelopeError::Operation(name));
                 }
                 Message::Operation(operation)
             }
             // These are signed inside operations and are no messages.
-            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite => {
+            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite | Kind::Approve | Kind::EvictVote => {
                 return Err(EnvelopeError::Kind(slot.kind as u8));
             }
         };
@@ -291,6 +299,7 @@ impl Verifier {
             && (slot.epoch, slot.round) == (record.epoch, record.round)
             && record.receipts_root == list_root("receipts", &body.receipts)
             && record.inputs_root == list_root("inputs", &body.inputs)
+            && record.artefact_root == artefact_root(body.artefact.as_ref())
             && record.ops_root == operations_root(&body.operations);
         if consistent && self.certifies(certificate)? { Ok(()) } else { Err(EnvelopeError::Signature(name)) }
     }
@@ -305,12 +314,23 @@ impl Verifier {
         }
         self.check_inputs(slot, &body.inputs)?;
         let sorted = body.operations.is_sorted_by(|a, b| a.subject() < b.subject());
+        let few = body.operations.len() <= MAX_OPERATIONS
+            && codec::encode(&body.operations).is_ok_and(|bytes| bytes.len() <= MAX_OPERATIONS_BYTES);
         let hold = || body.operations.iter().all(|op| op.holds(&self.network, self.scheme.as_ref()));
-        if body.operations.len() <= MAX_OPERATIONS && sorted && hold() {
-            Ok(())
-        } else {
-            Err(EnvelopeError::Operation(name))
-        }
+        if few && sorted && hold() { Ok(()) } else { Err(EnvelopeError::Operation(name)) }
+    }
+
+    /// Few, in order, by hosts that are members, and of jobs that can still be certified.
+    fn check_artefacts(&self, slot: &Slot, list: &[ArtefactRef]) -> Result<(), EnvelopeError> {
+        let (committee, _) = self.of_epoch(slot.epoch)?;
+        let fits = |artefact: &ArtefactRef| {
+            artefact.job_round < slot.round
+                && artefact.job_round.saturating_add(MAX_ARTEFACT_LAG) >= slot.round
+                && u64::from(artefact.blob_len) <= MAX_BLOB_BYTES
+                && committee.place(&artefact.host).is_some()
+        };
+        let ok = list.len() <= MAX_ARTEFACTS && list.is_sorted_by(|a, b| a < b) && list.iter().all(fits);
+        if ok { Ok(()) } else { Err(EnvelopeError::List(slot.kind.name())) }
     }
 
     fn check_inputs(&self, slot: &Slot, list: &[UpdateRef]) -> Result<(), EnvelopeError> {
@@ -435,7 +455,14 @@ mod tests {
         let slot = Slot { kind: Kind::Receipt, ..SLOT };
         let d = Digest([1; 32]);
         for items in [vec![(1, d), (0, d)], vec![(1, d), (1, d)], vec![(9, d)]] {
-            let bytes = seal(&secrets[0], &verifier.network, &slot, 0, &Message::Receipt(Receipt { items })).unwrap();
+            let bytes = seal(
+                &secrets[0],
+                &verifier.network,
+                &slot,
+                0,
+                &Message::Receipt(Receipt { items, artefacts: Vec::new() }),
+            )
+            .unwrap();
             assert_eq!(verifier.open(&bytes), Err(EnvelopeError::List("receipt")));
         }
         let slot = Slot { kind: Kind::Nullify, ..SLOT };

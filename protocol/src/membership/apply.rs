@@ -1,8 +1,8 @@
 //! From one committee to the next.
 
 use super::{
-    Committee, Join, MAX_EVICTED, MAX_MEMBER_NAME_BYTES, MAX_MEMBERS, MAX_STRIKES, MISSES_BEFORE_SUSPENSION, Member,
-    Operation, Role,
+    Admission, Ballot, Committee, Join, MAX_EVICTED, MAX_MEMBER_NAME_BYTES, MAX_MEMBERS, MAX_STRIKES,
+    MISSES_BEFORE_SUSPENSION, Member, Operation, Role,
 };
 use crate::keys::PublicKey;
 use crate::manifest::MAX_VOTERS;
@@ -29,7 +29,7 @@ pub enum OperationError {
     #[error("the key is not a member, or the operation is about an earlier membership")]
     NotMember,
     /// The key was evicted.
-    #[error("the key was evicted for saying two things")]
+    #[error("the key was evicted, and stays out")]
     Evicted,
     /// The name is too long.
     #[error("the name is longer than 64 bytes")]
@@ -43,6 +43,16 @@ pub enum OperationError {
     /// More joins than one epoch takes.
     #[error("more members join at once than an epoch takes")]
     TooManyJoins,
+    /// Too few votes, or votes beside those that it takes.
+    #[error("{counting} of its {found} votes are good votes of voters; it takes exactly {needed}")]
+    Votes {
+        /// Votes of present voters that have not lapsed.
+        counting: usize,
+        /// All votes in it.
+        found: usize,
+        /// The quorum, or none for what is not voted on.
+        needed: usize,
+    },
     /// Two operations about one key, or not in ascending order.
     #[error("operations are not in ascending order of the keys that they are about")]
     Order,
@@ -57,6 +67,8 @@ pub struct Closing<'a> {
     pub misses: &'a [u8],
     /// Invited members that one sponsor may have at a time.
     pub sponsor_cap: u16,
+    /// Who decides on newcomers.
+    pub admission: Admission,
 }
 
 impl Committee {
@@ -67,7 +79,8 @@ impl Committee {
         (self.voters() / 3).max(4)
     }
 
-    /// Whether an operation could be taken in by a record of this round. Its signatures are checked elsewhere.
+    /// Whether an operation could be taken in by a record of this round, if it has the votes that it takes
+    /// ([`Committee::check_votes`]). Its signatures are checked elsewhere.
     ///
     /// # Errors
     /// [`OperationError`], the first thing that is in its way.
@@ -83,7 +96,30 @@ impl Committee {
                 self.check_new(&rotate.new)
             }
             Operation::Evict(proof) => self.check_goes(&proof.author, None),
+            Operation::EvictVote(vote) => self.check_goes(&vote.key, Some(vote.since)),
         }
+    }
+
+    /// Whether an operation has the votes that a record of this round must bring with it: a quorum of them and no more, all
+    /// of present voters; none where nothing is voted on.
+    ///
+    /// # Errors
+    /// [`OperationError::Votes`].
+    pub fn check_votes(&self, operation: &Operation, round: u64, admission: Admission) -> Result<(), OperationError> {
+        let ballots = operation.ballots();
+        let needed = if operation.needs_votes(admission) { self.quorum().quorum } else { 0 };
+        let counting = ballots.iter().filter(|ballot| self.counts(ballot, round)).count();
+        if (counting, ballots.len()) == (needed, needed) {
+            Ok(())
+        } else {
+            Err(OperationError::Votes { counting, found: ballots.len(), needed })
+        }
+    }
+
+    /// Whether a vote counts in a round: its key is a voter's, and it has not lapsed.
+    #[must_use]
+    pub fn counts(&self, ballot: &Ballot, round: u64) -> bool {
+        ballot.until >= round && self.find(&ballot.voter).is_some_and(|member| member.role == Role::Voter)
     }
 
     fn check_join(&self, join: &Join, round: u64, sponsor_cap: u16) -> Result<(), OperationError> {
@@ -136,7 +172,8 @@ impl Committee {
     ) -> Vec<Operation> {
         let (mut next, mut joins, mut chosen) = (self.clone(), 0, Vec::new());
         for operation in operations {
-            if next.take(operation, closing, &mut joins, self.most_joins()).is_ok() {
+            let voted = self.check_votes(operation, closing.round, closing.admission);
+            if voted.and_then(|()| next.take(operation, closing, &mut joins, self.most_joins())).is_ok() {
                 chosen.push(operation.clone());
             }
         }
@@ -157,6 +194,8 @@ impl Committee {
         }
         let mut joins = 0;
         for operation in operations {
+            // By the voters of the epoch that ends, whoever goes with it.
+            self.check_votes(operation, closing.round, closing.admission)?;
             next.take(operation, closing, &mut joins, self.most_joins())?;
         }
         next.epoch = self.epoch.saturating_add(1);
@@ -199,9 +238,10 @@ impl Committee {
                     }
                 }
             }
-            Operation::Evict(proof) => {
-                self.members.retain(|m| m.key != proof.author);
-                self.evicted.push(proof.author);
+            Operation::Evict(_) | Operation::EvictVote(_) => {
+                let key = operation.subject();
+                self.members.retain(|m| m.key != key);
+                self.evicted.push(key);
             }
         }
         Ok(())

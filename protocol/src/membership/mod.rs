@@ -5,14 +5,18 @@
 //! everybody derives it, and a quorum certifies its root before it takes effect.
 
 mod apply;
+mod ballot;
 mod operation;
 
+#[cfg(test)]
+mod ballot_tests;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
 pub use apply::{Closing, OperationError};
+pub use ballot::{Admission, Ballot, EvictVote};
 pub use operation::{Invite, Join, Leave, MAX_MEMBER_NAME_BYTES, Operation, Rotate};
 
 use crate::certificate::Quorum;
@@ -90,7 +94,7 @@ pub struct Committee {
     /// One-time tickets of invitations that were used and have not expired, with the last round in which they could be used;
     /// ascending.
     pub spent: Vec<(PublicKey, u64)>,
-    /// Keys that were caught lying, in the order of their eviction.
+    /// Keys that were caught lying or voted out, in the order of their eviction.
     pub evicted: Vec<PublicKey>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Role;
+use super::{Ballot, EvictVote, Role, ballot};
 use crate::codec;
 use crate::envelope::{Kind, Slot, signed_bytes};
 use crate::evidence::EquivocationProof;
@@ -73,6 +73,9 @@ pub struct Join {
     pub ticket_signature: Signature,
     /// The joining key's signature over the same: nobody is joined against its will.
     pub signature: Signature,
+    /// Approvals of voters, by ascending key, where admission takes a vote; none elsewhere.
+    #[serde(deserialize_with = "ballot::read")]
+    pub approvals: Vec<Ballot>,
 }
 
 impl Join {
@@ -94,7 +97,7 @@ impl Join {
     ) -> Self {
         let signed = statement(network, Kind::Join, invite.expires, &(key.public(), &name));
         let (ticket_signature, signature) = (scheme.sign(ticket, &signed), scheme.sign(key, &signed));
-        Self { invite, key: key.public(), name, ticket_signature, signature }
+        Self { invite, key: key.public(), name, ticket_signature, signature, approvals: Vec::new() }
     }
 }
 
@@ -171,6 +174,8 @@ pub enum Operation {
     Rotate(Box<Rotate>),
     /// A member was caught saying two things: it goes, and stays out.
     Evict(Box<EquivocationProof>),
+    /// Voters send a member away: it goes, and its key stays out.
+    EvictVote(EvictVote),
 }
 
 impl Operation {
@@ -182,6 +187,7 @@ impl Operation {
             Self::Leave(leave) => leave.key,
             Self::Rotate(rotate) => rotate.old,
             Self::Evict(proof) => proof.author,
+            Self::EvictVote(vote) => vote.key,
         }
     }
 
@@ -192,7 +198,7 @@ impl Operation {
     }
 
     /// True if every signature in it holds for this network. Whether it fits the membership is
-    /// [`super::Committee::check`]'s question.
+    /// [`super::Committee::check`]'s question, and whether its votes are enough [`super::Committee::check_votes`]'s.
     #[must_use]
     pub fn holds(&self, network: &Digest, scheme: &dyn Scheme) -> bool {
         match self {
@@ -202,6 +208,7 @@ impl Operation {
                     && join.invite.holds(network, scheme)
                     && scheme.verifies(&join.invite.ticket, &signed, &join.ticket_signature)
                     && scheme.verifies(&join.key, &signed, &join.signature)
+                    && ballot::hold(&join.approvals, network, &join.question(), scheme)
             }
             Self::Leave(leave) => {
                 scheme.verifies(&leave.key, &statement(network, Kind::Leave, leave.since, &()), &leave.signature)
@@ -213,12 +220,13 @@ impl Operation {
                     && scheme.verifies(&rotate.new, &signed, &rotate.new_signature)
             }
             Self::Evict(proof) => proof.check_with(network, scheme).is_ok(),
+            Self::EvictVote(vote) => ballot::hold(&vote.votes, network, &vote.question(), scheme),
         }
     }
 }
 
 /// The signed bytes of a statement about the membership: the round's place holds the one number that it is bound to.
-fn statement<T: Serialize>(network: &Digest, kind: Kind, round: u64, body: &T) -> Vec<u8> {
+pub(super) fn statement<T: Serialize>(network: &Digest, kind: Kind, round: u64, body: &T) -> Vec<u8> {
     // The only failure of the encoder is a type that serde cannot express; these are not.
     let body = codec::encode(body).unwrap_or_default();
     signed_bytes(network, &Slot { kind, epoch: 0, round, view: 0 }, &body).to_vec()

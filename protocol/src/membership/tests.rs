@@ -18,7 +18,7 @@ fn committee(n: u8) -> Committee {
 }
 
 fn closing(round: u64, misses: &[u8]) -> Closing<'_> {
-    Closing { round, misses, sponsor_cap: CAP }
+    Closing { round, misses, sponsor_cap: CAP, admission: Admission::Sponsor }
 }
 
 fn join(sponsor: u8, ticket: u8, who: u8, role: Role) -> Operation {

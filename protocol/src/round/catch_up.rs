@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Effect, Event, LATER_PER_AUTHOR, Out, Payload, Recipient, State};
 use crate::envelope::{Kind, Slot, Verified};
 use crate::keys::PublicKey;
-use crate::membership::{Closing, Committee};
+use crate::membership::Committee;
 use crate::message::{Committed, Message, RecordBody, Status, UpdateRef};
 
 /// Views whose certificates one answer carries. Too low and a member that is many views behind asks more often.
@@ -70,8 +70,7 @@ impl State {
         if !record.closes_epoch {
             return Ok(None);
         }
-        let sponsor_cap = self.rules.constants.sponsor_cap;
-        let closing = Closing { round: record.round, misses: &record.misses, sponsor_cap };
+        let closing = self.rules.constants.closing(record.round, &record.misses);
         let next = self.committee.next(&closing, &committed.body.operations);
         match next {
             Ok(next) if next.root() == record.next_members_root => Ok(Some(Arc::new(next))),
@@ -102,11 +101,16 @@ impl State {
             record: committed.certificate.record,
         });
         self.announce(&committed, out);
+        if let Some(new) = committed.body.artefact.filter(|new| self.artefact() != Some(new)) {
+            let (round, job_round, host) = (record.round, new.job_round, new.host);
+            out.emit(Event::ArtefactCertified { round, job_round, host });
+        }
         let voters = committed.certificate.votes.iter();
         self.holders = voters.filter_map(|(place, _)| self.committee.key(*place).copied()).collect();
         self.head = record.clone();
         self.head_hash = committed.certificate.record;
         self.proof = Some(committed);
+        let new_epoch = next.is_some();
         if let Some(next) = next {
             // Places have changed: what was kept of later rounds was signed for the old ones.
             self.later.clear();
@@ -123,8 +127,10 @@ impl State {
             messages.retain(|m| m.slot().round > self.head.round);
             !messages.is_empty()
         });
-        self.sweep_pool();
         self.set_up_round();
+        self.sweep_pool();
+        self.sweep_motions();
+        self.move_artefacts(new_epoch, out);
         if self.started {
             self.begin_round(out);
         }

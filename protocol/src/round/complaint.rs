@@ -11,7 +11,7 @@ use crate::message::{Complaint, Message};
 /// Views of a round in which complaints count; in later ones there are only timers, which double. Too low and a round with
 /// many dead aggregators waits for each of them; without it, liars together with one member's bad link could end every view
 /// of an honest aggregator for ever.
-const VIEWS_WITH_COMPLAINTS: u32 = 16;
+pub(super) const VIEWS_WITH_COMPLAINTS: u32 = 16;
 
 impl State {
     /// The last connection to a member is gone.

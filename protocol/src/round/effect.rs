@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::input::{Timer, Timestamp};
+use crate::artefact::ArtefactRef;
 use crate::envelope::{Slot, Verified};
 use crate::evidence::EquivocationProof;
 use crate::hash::Digest;
 use crate::keys::PublicKey;
 use crate::membership::Committee;
-use crate::message::{Committed, Message, UpdateHeader};
+use crate::message::{Artefact, Committed, Message, UpdateHeader};
 
 /// Who a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +113,24 @@ pub enum Event {
         /// Hash of its record.
         record: Digest,
     },
+    /// A record has taken in an artefact.
+    ArtefactCertified {
+        /// The record's round.
+        round: u64,
+        /// The round whose prototypes it was made of.
+        job_round: u64,
+        /// Who made it.
+        host: PublicKey,
+    },
+    /// An artefact was refused.
+    ArtefactRefused {
+        /// The round that it claims to be made for.
+        job_round: u64,
+        /// Who made it.
+        host: PublicKey,
+        /// Why.
+        reason: &'static str,
+    },
     /// This member was behind and took over a certified record.
     CaughtUp {
         /// From this round.
@@ -129,6 +148,17 @@ pub enum Event {
         members: usize,
         /// This member's place, if it has one.
         me: Option<u16>,
+    },
+    /// Something to be voted on: it came up, or votes came for it.
+    Motion {
+        /// Round.
+        round: u64,
+        /// Who would join or go.
+        subject: PublicKey,
+        /// Votes for it that are here.
+        votes: usize,
+        /// Votes that decide.
+        needed: usize,
     },
     /// A member was caught saying two things.
     Equivocated {
@@ -185,7 +215,18 @@ pub enum Effect {
         /// Members that say they hold it.
         holders: Vec<u16>,
     },
-    /// Merge stored payloads onto the base, store the result, and report [`super::Input::Merged`].
+    /// Get an artefact's blob from one of the holders, check it ([`crate::artefact::Contents`]), and report
+    /// [`super::Input::Artefact`]. Repeated with more holders as they become known, and in each round as long as the artefact can
+    /// be certified. Nothing waits for it.
+    FetchArtefact {
+        /// Which.
+        reference: ArtefactRef,
+        /// What its host says of it.
+        artefact: Artefact,
+        /// Members that say they hold it.
+        holders: Vec<u16>,
+    },
+    /// Merge stored payloads onto the base, store the results (model and list of prototypes), and report [`super::Input::Merged`].
     Merge {
         /// Round.
         round: u64,

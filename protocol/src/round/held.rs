@@ -1,5 +1,8 @@
 //! What a member keeps of the round in progress, counted.
 
+use super::artefacts::ARTEFACTS_PER_HOST;
+use super::complaint::VIEWS_WITH_COMPLAINTS;
+use super::motions::{MAX_OPEN_VOTES, MAX_WAITING_JOINS};
 use super::operations::MAX_POOL;
 use super::{LATER_PER_AUTHOR, STATEMENTS_PER_SLOT, State, VIEWS_AHEAD};
 use crate::membership::{Committee, MAX_INPUTS};
@@ -23,8 +26,16 @@ pub struct Held {
     pub answered: usize,
     /// Messages of the next round.
     pub later: usize,
+    /// Complaints of voters.
+    pub complaints: usize,
     /// Operations that wait for a record.
     pub operations: usize,
+    /// Operations that wait for votes.
+    pub motions: usize,
+    /// Votes for them.
+    pub ballots: usize,
+    /// Artefacts that can still be certified.
+    pub artefacts: usize,
 }
 
 impl Held {
@@ -46,7 +57,11 @@ impl Held {
             // One more place is nobody's: that of messages that prove themselves.
             answered: members + 1,
             later: (members + 1) * LATER_PER_AUTHOR,
+            complaints: voters * VIEWS_WITH_COMPLAINTS as usize,
             operations: MAX_POOL,
+            motions: MAX_WAITING_JOINS + voters * MAX_OPEN_VOTES,
+            ballots: MAX_WAITING_JOINS * voters + voters * MAX_OPEN_VOTES,
+            artefacts: members * ARTEFACTS_PER_HOST,
         }
     }
 
@@ -61,7 +76,11 @@ impl Held {
             && self.merges <= most.merges
             && self.answered <= most.answered
             && self.later <= most.later
+            && self.complaints <= most.complaints
             && self.operations <= most.operations
+            && self.motions <= most.motions
+            && self.ballots <= most.ballots
+            && self.artefacts <= most.artefacts
     }
 }
 
@@ -79,7 +98,11 @@ impl State {
             merges: round.merges.len(),
             answered: round.answered.len(),
             later: self.later.values().map(Vec::len).sum(),
+            complaints: round.complaints.values().map(std::collections::BTreeMap::len).sum(),
             operations: self.pool.len(),
+            motions: self.motions.len(),
+            ballots: self.motions().map(|motion| motion.ballots().len()).sum(),
+            artefacts: self.artefacts.len(),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! What can happen to a round machine.
 
+use super::ArtefactVerdict;
+use crate::artefact::ArtefactRef;
 use crate::envelope::Verified;
 use crate::hash::Digest;
 use crate::keys::PublicKey;
-use crate::message::UpdateHeader;
+use crate::merge::Merged;
+use crate::message::{Artefact, UpdateHeader};
 
 /// Milliseconds since any fixed moment; only stamped onto events, never kept in the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,8 +96,22 @@ pub enum Input {
     Merged {
         /// Which inputs were merged.
         inputs_root: Digest,
-        /// Root of the result; nothing if the result leaves its range.
-        model_root: Option<Digest>,
+        /// The result; nothing if it leaves its range.
+        merged: Option<Merged>,
+    },
+    /// This member has made an artefact, and stored its blob.
+    Generated {
+        /// The round whose prototypes it was made of.
+        job_round: u64,
+        /// What to publish.
+        artefact: Artefact,
+    },
+    /// An artefact's blob was fetched and checked.
+    Artefact {
+        /// Which.
+        reference: ArtefactRef,
+        /// With what result.
+        verdict: ArtefactVerdict,
     },
     /// A timer fired.
     Timer(Timer),

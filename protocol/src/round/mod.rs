@@ -16,12 +16,14 @@
 //! The aggregator chooses almost nothing: a quorum of receipts forces the inputs, and every voter recomputes the merge
 //! before it votes.
 
+mod artefacts;
 mod catch_up;
 mod complaint;
 mod effect;
 mod equivocation;
 mod held;
 mod input;
+mod motions;
 mod operations;
 mod proposal;
 mod receipts;
@@ -37,10 +39,11 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use artefacts::ArtefactVerdict;
 pub use effect::{Effect, Event, Fault, MergeInput, Recipient};
 pub use held::Held;
 pub use input::{Input, Tempo, Timer, Timestamp};
-pub use rules::Rules;
+pub use rules::{GeneratorRules, Rules};
 
 use crate::certificate::{Certificate, Quorum};
 use crate::derive::Position;
@@ -48,6 +51,7 @@ use crate::envelope::{Kind, Slot, Verified};
 use crate::hash::Digest;
 use crate::keys::PublicKey;
 use crate::membership::{Committee, Operation};
+use crate::merge::Merged;
 use crate::message::{Committed, Complaint, Message, RecordBody, UpdateHeader, UpdateRef};
 use crate::record::Record;
 
@@ -82,7 +86,7 @@ struct KnownUpdate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Merge {
     Running,
-    Done(Option<Digest>),
+    Done(Option<Merged>),
 }
 
 /// What this member has voted in a view.
@@ -155,6 +159,9 @@ pub struct State {
     pool: BTreeMap<PublicKey, Operation>,
     /// Voters that were connected and no longer are.
     lost: BTreeSet<PublicKey>,
+    /// Operations that wait for votes, with those that are here, by subject.
+    motions: BTreeMap<PublicKey, Operation>,
+    artefacts: artefacts::Artefacts,
     tempo: Tempo,
     started: bool,
     halted: bool,
@@ -184,12 +191,15 @@ impl State {
             later: BTreeMap::new(),
             pool: BTreeMap::new(),
             lost: BTreeSet::new(),
+            motions: BTreeMap::new(),
+            artefacts: artefacts::Artefacts::default(),
             tempo: Tempo::default(),
             started: false,
             halted: false,
         };
         state.set_up_epoch();
         state.set_up_round();
+        state.remember_job();
         state
     }
 
@@ -246,7 +256,9 @@ impl State {
             Input::Message(message) => self.on_message(message, &mut out),
             Input::Trained { round, header } => self.on_trained(round, header, &mut out),
             Input::Payload { author, statement, valid } => self.on_payload((author, statement), valid, &mut out),
-            Input::Merged { inputs_root, model_root } => self.on_merged(inputs_root, model_root, &mut out),
+            Input::Merged { inputs_root, merged } => self.on_merged(inputs_root, merged, &mut out),
+            Input::Generated { job_round, artefact } => self.on_generated(job_round, artefact, &mut out),
+            Input::Artefact { reference, verdict } => self.on_artefact_checked(&reference, verdict, &mut out),
             Input::Timer(timer) => self.on_timer(timer, &mut out),
             Input::Connected { key } => self.on_connected(&key, &mut out),
             Input::Disconnected { key } => self.on_disconnected(key, &mut out),
@@ -268,6 +280,10 @@ impl State {
             Message::Operation(operation) => return self.on_operation(operation.clone(), out),
             _ => {}
         }
+        // An artefact's round is that of its job.
+        if slot.kind == Kind::Artefact && slot.epoch == self.committee.epoch {
+            return self.on_artefact(message, out);
+        }
         // Places of another epoch's committee mean nothing here.
         if slot.round < self.round.number || slot.epoch != self.committee.epoch {
             return;
@@ -285,7 +301,7 @@ impl State {
             Message::Vote(_) => self.on_vote(message, out),
             Message::Complaint(_) => self.on_complaint(&message, out),
             Message::Certificate(certificate) => self.on_certificate(certificate.clone(), out),
-            Message::Status(_) | Message::Committed(_) | Message::Operation(_) => {}
+            Message::Artefact(_) | Message::Status(_) | Message::Committed(_) | Message::Operation(_) => {}
         }
     }
 
@@ -293,7 +309,19 @@ impl State {
         if !self.started {
             self.started = true;
             self.begin_round(out);
+            self.take_stock(out);
         }
+    }
+
+    /// What the log brought back may call for something already.
+    fn take_stock(&mut self, out: &mut Out) {
+        let notarized: Vec<(u32, Digest)> = self.round.notarized.iter().map(|(view, c)| (*view, c.record)).collect();
+        for (view, record) in notarized {
+            self.finalize(view, record, out);
+        }
+        self.after_update(out);
+        self.try_complain(out);
+        self.try_expire(out);
     }
 
     /// Works out what holds for a whole epoch.
@@ -333,9 +361,10 @@ impl State {
         }
     }
 
-    /// This member's place, if it votes.
+    /// This member's place, if it votes. Nobody votes before it has heard all that it said in an earlier life: what comes later
+    /// in its log may forbid what comes first.
     fn voter(&self) -> Option<u16> {
-        self.me.filter(|me| usize::from(*me) < self.quorum.voters)
+        self.me.filter(|me| self.started && usize::from(*me) < self.quorum.voters)
     }
 
     /// Whether this member's update is wanted in this round.
@@ -362,6 +391,7 @@ impl State {
             constants: &self.rules.constants,
             head: &self.head,
             head_hash: self.head_hash,
+            artefact: self.artefact(),
             committee: &self.committee,
             order: &self.order,
         }

@@ -1,9 +1,12 @@
-//! Changes of the membership: kept until a record takes them in.
+//! Changes of the membership: kept until a record takes them in. Those that are voted on are kept in [`super::motions`].
+
+use std::collections::BTreeMap;
 
 use super::{Effect, Out, Recipient, State};
+use crate::codec;
 use crate::envelope::{Kind, Slot};
 use crate::membership::Operation;
-use crate::message::{MAX_OPERATIONS, Message};
+use crate::message::{MAX_OPERATIONS, MAX_OPERATIONS_BYTES, Message};
 
 /// Operations that wait for a record. Too low and newcomers have to ask again; the sponsors' caps keep it small in an honest
 /// network.
@@ -16,6 +19,12 @@ impl State {
     /// Keeps an operation that fits the membership, and passes it on once. For one subject an eviction goes before anything
     /// else; otherwise the first holds.
     pub(super) fn on_operation(&mut self, operation: Operation, out: &mut Out) {
+        if self.is_motion(&operation) {
+            return self.on_motion(&operation, out);
+        }
+        if !operation.ballots().is_empty() {
+            return;
+        }
         let subject = operation.subject();
         let evicts = |op: &Operation| matches!(op, Operation::Evict(_));
         let known = self.pool.get(&subject);
@@ -39,16 +48,28 @@ impl State {
         self.pool.insert(subject, operation);
     }
 
-    fn fits(&self, operation: &Operation) -> bool {
+    pub(super) fn fits(&self, operation: &Operation) -> bool {
         self.committee.check(operation, self.round.number, self.rules.constants.sponsor_cap).is_ok()
     }
 
-    /// What this member would have the next record take in: evictions first, then the others, as many as fit.
+    /// What this member would have the next record take in, as much as fits: proofs first, then what was voted for, then the
+    /// others; one for each subject.
     pub(super) fn chosen_operations(&self) -> Vec<Operation> {
         let evicts = |op: &&Operation| matches!(op, Operation::Evict(_));
-        let first = self.pool.values().filter(evicts).chain(self.pool.values().filter(|op| !evicts(op)));
-        let mut chosen: Vec<Operation> = first.take(MAX_OPERATIONS).cloned().collect();
-        chosen.sort_by_key(Operation::subject);
+        let proofs = self.pool.values().filter(evicts).cloned();
+        let others = self.pool.values().filter(|op| !evicts(op)).cloned();
+        let mut chosen = BTreeMap::new();
+        // The list's length comes before it.
+        let mut bytes = size_of::<u64>();
+        for operation in proofs.chain(self.carried_motions()).chain(others) {
+            let size = codec::encode(&operation).map_or(MAX_OPERATIONS_BYTES, |encoded| encoded.len());
+            let room = chosen.len() < MAX_OPERATIONS && bytes + size <= MAX_OPERATIONS_BYTES;
+            if room && !chosen.contains_key(&operation.subject()) {
+                bytes += size;
+                chosen.insert(operation.subject(), operation);
+            }
+        }
+        let chosen: Vec<Operation> = chosen.into_values().collect();
         self.position_in_chain().fitting(&chosen)
     }
 

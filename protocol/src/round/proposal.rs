@@ -3,6 +3,7 @@
 use super::{Effect, Event, Fault, Known, Merge, MergeInput, Out, Payload, State};
 use crate::envelope::{Kind, Verified};
 use crate::hash::Digest;
+use crate::merge::Merged;
 use crate::message::{Complaint, Message, Proposal, RecordBody, UpdateRef};
 use crate::record::{Record, list_root};
 
@@ -12,8 +13,8 @@ enum Outcome {
     Wait,
     /// Nothing to merge, or a result that leaves its range.
     Carry,
-    /// The root of the merged model.
-    Model(Digest),
+    /// What the inputs merge to.
+    Merged(Merged),
     /// An input is known to be no valid update.
     Impossible,
 }
@@ -58,12 +59,12 @@ impl State {
         let me = self.voter()?;
         if self.round.chosen.is_none() {
             let (receipts, operations) = (self.chosen_receipts()?, self.chosen_operations());
-            let mut body = RecordBody { receipts, inputs: Vec::new(), operations };
-            body.inputs = self.forced_inputs(&body)?;
+            let mut body = RecordBody { receipts, inputs: Vec::new(), artefact: None, operations };
+            (body.inputs, body.artefact) = self.forced(&body)?;
             self.round.chosen = Some(body);
         }
         let body = self.round.chosen.clone()?;
-        let model = match self.merged(&body.inputs, out) {
+        let merged = match self.merged(&body.inputs, out) {
             Outcome::Wait => return None,
             // An input turned out not to be what its author signed for, whoever vouched for it: choose again.
             Outcome::Impossible => {
@@ -71,9 +72,9 @@ impl State {
                 return None;
             }
             Outcome::Carry => None,
-            Outcome::Model(root) => Some(root),
+            Outcome::Merged(merged) => Some(merged),
         };
-        match self.position_in_chain().record(&body, model, me, view) {
+        match self.position_in_chain().record(&body, merged.as_ref(), me, view) {
             Ok((record, _)) => Some(Proposal { record, body, notarized_in: None }),
             Err(_) => {
                 self.round.chosen = None;
@@ -157,21 +158,24 @@ impl State {
             return Verdict::Refuse("it does not rest on a quorum of receipts");
         }
         if !known.forced {
-            let Some(inputs) = self.forced_inputs(body) else { return Verdict::Wait };
+            let Some((inputs, artefact)) = self.forced(body) else { return Verdict::Wait };
             if inputs != body.inputs {
                 return Verdict::Refuse("its inputs are not those that the receipts force");
+            }
+            if artefact != body.artefact {
+                return Verdict::Refuse("its artefact is not the one that the receipts force");
             }
             if let Some(known) = self.round.proposals.get_mut(&view) {
                 known.forced = true;
             }
         }
-        let model = match self.merged(&body.inputs, out) {
+        let merged = match self.merged(&body.inputs, out) {
             Outcome::Wait => return Verdict::Wait,
             Outcome::Impossible => return Verdict::Refuse("an input is not a valid update"),
             Outcome::Carry => None,
-            Outcome::Model(root) => Some(root),
+            Outcome::Merged(merged) => Some(merged),
         };
-        match self.position_in_chain().record(body, model, known.message.author(), view) {
+        match self.position_in_chain().record(body, merged.as_ref(), known.message.author(), view) {
             Ok((record, _)) if record == proposal.record => Verdict::Accept(hash),
             Ok(_) => Verdict::Refuse("the record is not what its inputs give"),
             Err(_) => Verdict::Refuse("its operations do not fit the membership"),
@@ -205,7 +209,7 @@ impl State {
         match self.round.merges.get(&inputs_root) {
             Some(Merge::Running) => Outcome::Wait,
             Some(Merge::Done(None)) => Outcome::Carry,
-            Some(Merge::Done(Some(root))) => Outcome::Model(*root),
+            Some(Merge::Done(Some(merged))) => Outcome::Merged(*merged),
             None => {
                 self.round.merges.insert(inputs_root, Merge::Running);
                 let (round, base) = (self.round.number, self.head.model_root);
@@ -216,10 +220,10 @@ impl State {
     }
 
     /// A merge is done.
-    pub(super) fn on_merged(&mut self, inputs_root: Digest, model_root: Option<Digest>, out: &mut Out) {
+    pub(super) fn on_merged(&mut self, inputs_root: Digest, merged: Option<Merged>, out: &mut Out) {
         let Some(merge) = self.round.merges.get_mut(&inputs_root) else { return };
         if *merge == Merge::Running {
-            *merge = Merge::Done(model_root);
+            *merge = Merge::Done(merged);
             self.try_propose(out);
             self.try_judge(out);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Event, Out, Payload, STATEMENTS_PER_SLOT, State, Timer};
+use crate::artefact::ArtefactRef;
 use crate::derive;
 use crate::envelope::Verified;
 use crate::hash::Digest;
@@ -29,12 +30,15 @@ impl State {
             self.round.receipt_sent = true;
         }
         let Message::Receipt(receipt) = message.message() else { return };
-        let items = receipt.items.clone();
+        let (items, artefacts) = (receipt.items.clone(), receipt.artefacts.len());
         self.round.receipts.insert(key, message);
         for item in items {
             if self.round.updates.get(&item).is_some_and(|u| u.payload == Payload::Wanted) {
                 self.fetch(item, out);
             }
+        }
+        if artefacts > 0 {
+            self.fetch_artefacts(out);
         }
         if !self.round.quorum_seen && self.receipt_signers() >= self.quorum.quorum {
             self.round.quorum_seen = true;
@@ -58,13 +62,13 @@ impl State {
     /// The quorum of receipts that an aggregator proposes with: those that list the most, so that late receipts of slow
     /// members exclude nobody. One per signer, in ascending order.
     pub(super) fn chosen_receipts(&self) -> Option<Vec<UpdateRef>> {
-        let mut by_signer: BTreeMap<u16, (usize, UpdateRef)> = BTreeMap::new();
+        let mut by_signer: BTreeMap<u16, ((usize, usize), UpdateRef)> = BTreeMap::new();
         for (key, receipt) in &self.round.receipts {
             let Message::Receipt(body) = receipt.message() else { continue };
-            by_signer.entry(key.0).or_insert((body.items.len(), *key));
+            by_signer.entry(key.0).or_insert(((body.items.len(), body.artefacts.len()), *key));
         }
-        let mut all: Vec<(usize, UpdateRef)> = by_signer.into_values().collect();
-        all.sort_by_key(|(items, key)| (std::cmp::Reverse(*items), key.0));
+        let mut all: Vec<((usize, usize), UpdateRef)> = by_signer.into_values().collect();
+        all.sort_by_key(|(lists, key)| (std::cmp::Reverse(*lists), key.0));
         all.truncate(self.quorum.quorum);
         if all.len() < self.quorum.quorum {
             return None;
@@ -74,14 +78,17 @@ impl State {
         Some(chosen)
     }
 
-    /// [`derive::forced_inputs`] of a body's receipts; nothing if one of them is not known here.
-    pub(super) fn forced_inputs(&self, body: &RecordBody) -> Option<Vec<UpdateRef>> {
+    /// What a body's receipts force: [`derive::forced_inputs`] and [`derive::Position::forced_artefact`]; nothing if one of them
+    /// is not known here.
+    pub(super) fn forced(&self, body: &RecordBody) -> Option<(Vec<UpdateRef>, Option<ArtefactRef>)> {
         let mut receipts = Vec::with_capacity(body.receipts.len());
         for key in &body.receipts {
             let Message::Receipt(receipt) = self.round.receipts.get(key)?.message() else { return None };
             receipts.push(receipt);
         }
-        let evicted = derive::evicted_places(body, &self.committee);
-        Some(derive::forced_inputs(receipts.into_iter(), &self.quorum, &evicted))
+        let places = derive::evicted_places(body, &self.committee);
+        let inputs = derive::forced_inputs(receipts.iter().copied(), &self.quorum, &places);
+        let keys = derive::evicted_keys(body);
+        Some((inputs, self.position_in_chain().forced_artefact(receipts.into_iter(), &keys)))
     }
 }

@@ -1,11 +1,22 @@
 //! What a machine knows from the manifest, in the form in which it uses it.
 
+use crate::artefact::{ArtefactShape, GeneratorSpec};
 use crate::derive::Constants;
 use crate::hash::Digest;
 use crate::keys::PublicKey;
 use crate::manifest::{Manifest, ManifestError, Timers};
+use crate::payload::WireLen;
 use crate::record::Record;
 use crate::update::UpdateCodec;
+
+/// What is known of a network's generator.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GeneratorRules {
+    /// What the manifest says.
+    pub spec: GeneratorSpec,
+    /// What artefacts look like.
+    pub shape: ArtefactShape,
+}
 
 /// The constants of a network, and who this member is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +34,9 @@ pub struct Rules {
     /// How payloads travel.
     pub codec: UpdateCodec,
     /// Bytes of a payload as it travels.
-    pub wire_len: u32,
+    pub wire_len: WireLen,
+    /// The generator; nothing if the network has none.
+    pub generator: Option<GeneratorRules>,
     /// Last round; 0 means none.
     pub rounds: u64,
     /// Durations.
@@ -47,7 +60,12 @@ impl Rules {
             genesis,
             schema: manifest.schema.digest(),
             codec: manifest.codec,
-            wire_len: manifest.codec.encoded_len(&manifest.schema) as u32,
+            wire_len: WireLen::of(manifest),
+            generator: manifest
+                .generator
+                .clone()
+                .zip(ArtefactShape::of(manifest))
+                .map(|(spec, shape)| GeneratorRules { spec, shape }),
             rounds: manifest.rounds,
             timers: manifest.timers.clone(),
             checkpoint: None,

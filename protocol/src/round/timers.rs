@@ -68,6 +68,7 @@ impl State {
         if self.round.receipt_sent || contributed {
             self.repeat_own(out);
         }
+        self.repeat_artefact(out);
         if self.round.published || self.round.receipt_sent || !self.contributes() {
             self.ask(Recipient::All, out);
         }

@@ -23,8 +23,8 @@ impl State {
         if self.round.updates.contains_key(&key) || self.bit_of(author).is_none() {
             return;
         }
-        let expected = (self.head_hash, self.rules.schema, self.rules.codec, self.rules.wire_len);
-        if (header.base, header.schema, header.codec, header.wire_len) != expected {
+        let expected = (self.head_hash, self.rules.schema, self.rules.codec);
+        if (header.base, header.schema, header.codec) != expected || !self.rules.wire_len.allows(header.wire_len) {
             self.penalise(author, Fault::Invalid, out);
             return;
         }
@@ -70,7 +70,7 @@ impl State {
 
     /// Signs a receipt at once when every update is here that the round takes; starts the wait for stragglers when as large
     /// a part of them is here as a quorum is of the voters.
-    fn after_update(&mut self, out: &mut Out) {
+    pub(super) fn after_update(&mut self, out: &mut Out) {
         let (held, expected) = (self.round.held, self.expected());
         if held >= expected {
             self.send_receipt(out);
@@ -94,7 +94,8 @@ impl State {
         let headers = others.filter_map(|key| self.round.updates.get(key)).map(|update| update.message.clone());
         out.keep(self.round.number, headers.collect());
         out.emit(Event::ReceiptPublished { round: self.round.number, updates: items.len() });
-        out.push(Effect::Sign { slot: self.slot(Kind::Receipt, 0), message: Message::Receipt(Receipt { items }) });
+        let receipt = Receipt { items, artefacts: self.listed_artefacts() };
+        out.push(Effect::Sign { slot: self.slot(Kind::Receipt, 0), message: Message::Receipt(receipt) });
     }
 
     /// Asks for a payload from its author and from every signer of a receipt that lists it.

@@ -36,7 +36,7 @@ impl State {
     }
 
     /// Rule (b), the other way round: no finalize vote in a view with a nullify vote.
-    fn finalize(&mut self, view: u32, record: Digest, out: &mut Out) {
+    pub(super) fn finalize(&mut self, view: u32, record: Digest, out: &mut Out) {
         let votes = self.voter().is_some();
         let own = self.round.own.entry(view).or_default();
         if own.finalize.is_none() && !own.nullify && votes {

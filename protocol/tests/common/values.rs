@@ -1,21 +1,23 @@
 //! Seeded values of every type on the wire. The same seed gives the same value on every machine and in every build.
 
+use fedswarm_protocol::artefact::{ArtefactRef, GeneratorSpec};
 use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::envelope::{Kind, Slot};
 use fedswarm_protocol::evidence::{EquivocationProof, SignedStatement};
 use fedswarm_protocol::hash::{Digest, Stream};
 use fedswarm_protocol::keys::{PublicKey, Signature};
 use fedswarm_protocol::manifest::{Founder, Manifest, TaskSpec, Timers};
-use fedswarm_protocol::membership::{Invite, Join, Leave, Operation, Role, Rotate};
+use fedswarm_protocol::membership::{Admission, Ballot, EvictVote, Invite, Join, Leave, Operation, Role, Rotate};
 use fedswarm_protocol::message::{
-    Committed, Complaint, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef,
+    Artefact, Committed, Complaint, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef,
 };
+use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::{Record, RecordKind, Rule};
 use fedswarm_protocol::tensor::{FixedVector, MAX_COORDINATE, Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
 /// Every kind of message.
-pub const KINDS: [Kind; 11] = [
+pub const KINDS: [Kind; 12] = [
     Kind::Update,
     Kind::Receipt,
     Kind::Proposal,
@@ -27,6 +29,7 @@ pub const KINDS: [Kind; 11] = [
     Kind::Committed,
     Kind::Operation,
     Kind::Complaint,
+    Kind::Artefact,
 ];
 
 /// Every payload encoding.
@@ -133,7 +136,8 @@ impl Draw {
 
     pub fn body(&mut self) -> RecordBody {
         let operations = (0..self.below(3)).map(|_| self.operation()).collect();
-        RecordBody { receipts: self.list(6), inputs: self.list(6), operations }
+        let artefact = self.coin().then(|| self.artefact_ref());
+        RecordBody { receipts: self.list(6), inputs: self.list(6), artefact, operations }
     }
 
     pub fn record(&mut self) -> Record {
@@ -152,6 +156,7 @@ impl Draw {
             receipts_root: self.digest(),
             inputs_root: self.digest(),
             inputs: self.u16(),
+            prototypes: self.u32(),
             model_root: self.digest(),
             protos_root: self.digest(),
             state_root: self.digest(),
@@ -171,8 +176,14 @@ impl Draw {
         PublicKey(self.digest().0)
     }
 
+    /// Votes, often none.
+    pub fn ballots(&mut self) -> Vec<Ballot> {
+        let ballot = |draw: &mut Self| Ballot { voter: draw.key(), until: draw.u64(), signature: draw.signature() };
+        (0..self.below(5).saturating_sub(1)).map(|_| ballot(self)).collect()
+    }
+
     pub fn operation(&mut self) -> Operation {
-        match self.below(4) {
+        match self.below(5) {
             0 => {
                 let invite = Invite {
                     sponsor: self.key(),
@@ -187,6 +198,7 @@ impl Draw {
                     name: self.text(),
                     ticket_signature: self.signature(),
                     signature: self.signature(),
+                    approvals: self.ballots(),
                 }))
             }
             1 => Operation::Leave(Leave { key: self.key(), since: self.u64(), signature: self.signature() }),
@@ -197,6 +209,7 @@ impl Draw {
                 old_signature: self.signature(),
                 new_signature: self.signature(),
             })),
+            3 => Operation::EvictVote(EvictVote { key: self.key(), since: self.u64(), votes: self.ballots() }),
             _ => {
                 let statement = |draw: &mut Self| SignedStatement {
                     kind: draw.kind(),
@@ -238,6 +251,31 @@ impl Draw {
         }
     }
 
+    pub fn receipt(&mut self) -> Receipt {
+        let items = self.list(8);
+        Receipt { items, artefacts: (0..self.below(4)).map(|_| self.artefact_ref()).collect() }
+    }
+
+    pub fn artefact(&mut self) -> Artefact {
+        Artefact {
+            protos_root: self.digest(),
+            generator: self.digest(),
+            previous: self.digest(),
+            blob_root: self.digest(),
+            blob_len: self.u32(),
+        }
+    }
+
+    pub fn artefact_ref(&mut self) -> ArtefactRef {
+        ArtefactRef {
+            job_round: self.u64(),
+            host: self.key(),
+            statement: self.digest(),
+            blob_root: self.digest(),
+            blob_len: self.u32(),
+        }
+    }
+
     pub fn proposal(&mut self) -> Proposal {
         let notarized_in = self.coin().then(|| self.u32());
         Proposal { record: self.record(), body: self.body(), notarized_in }
@@ -251,7 +289,8 @@ impl Draw {
     pub fn message(&mut self, kind: Kind) -> Message {
         match kind {
             Kind::Update => Message::Update(self.header()),
-            Kind::Receipt => Message::Receipt(Receipt { items: self.list(8) }),
+            Kind::Receipt => Message::Receipt(self.receipt()),
+            Kind::Artefact => Message::Artefact(self.artefact()),
             Kind::Proposal => Message::Proposal(Box::new(self.proposal())),
             Kind::Nullify => Message::Vote(Digest::ZERO),
             Kind::Notarize | Kind::Finalize => Message::Vote(self.digest()),
@@ -260,7 +299,9 @@ impl Draw {
             Kind::Certificate => Message::Certificate(self.certificate()),
             Kind::Committed => Message::Committed(Box::new(self.committed())),
             Kind::Operation => Message::Operation(self.operation()),
-            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite => panic!("{kind:?} is no message"),
+            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite | Kind::Approve | Kind::EvictVote => {
+                panic!("{kind:?} is no message")
+            }
         }
     }
 
@@ -325,6 +366,7 @@ impl Draw {
             max_weight: self.u32(),
             min_inputs: self.u16(),
             sponsor_cap: self.u16(),
+            admission: self.one_of(&[Admission::Sponsor, Admission::Vote]),
             rounds: self.u64(),
             timers: Timers {
                 collect_ms: self.u64(),
@@ -332,6 +374,15 @@ impl Draw {
                 leader_ms: self.u64(),
                 resend_ms: self.u64(),
             },
+            prototypes: self.coin().then(|| PrototypeSpec { len: self.u16(), scale_bits: self.u8() }),
+            generator: self.coin().then(|| GeneratorSpec {
+                id: self.digest(),
+                latent: self.u32(),
+                transformer: self.u32(),
+                per_class: self.u16(),
+                hosts: (0..self.below(3)).map(|_| self.key()).collect(),
+                wait_ms: self.u64(),
+            }),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fedswarm_protocol::artefact::{ArtefactRef, ArtefactShape, GeneratorSpec, artefact_root};
 use fedswarm_protocol::certificate::{Certificate, Quorum};
 use fedswarm_protocol::codec;
 use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal, signed_bytes};
@@ -9,10 +10,11 @@ use fedswarm_protocol::evidence::{EquivocationProof, EvidenceFile};
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
-use fedswarm_protocol::membership::{Committee, Invite, Join, Operation, Role};
+use fedswarm_protocol::membership::{Committee, EvictVote, Invite, Join, Operation, Role};
 use fedswarm_protocol::message::{
-    Committed, Complaint, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef,
+    Artefact, Committed, Complaint, Message, Proposal, Receipt, RecordBody, Status, UpdateHeader, UpdateRef,
 };
+use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::{Record, RecordKind, list_root};
 use fedswarm_protocol::round::{Rules, State};
 use fedswarm_protocol::tensor::TensorSpec;
@@ -30,7 +32,11 @@ impl World {
     /// `voters` members; the same keys every time.
     pub fn new(voters: u8) -> Self {
         let tensors = vec![TensorSpec::new("w", &[4, 3], 4), TensorSpec::new("b", &[4], 4)];
-        let (manifest, secrets) = testing::network(voters, tensors);
+        let (mut manifest, secrets) = testing::network(voters, tensors);
+        manifest.prototypes = Some(PrototypeSpec { len: 2, scale_bits: 24 });
+        let (id, hosts) = (Digest([6; 32]), Vec::new());
+        manifest.generator = Some(GeneratorSpec { id, latent: 2, transformer: 3, per_class: 1, hosts, wait_ms: 1000 });
+        manifest.check().unwrap();
         let network = manifest.network_id().unwrap();
         let verifier = Verifier::new(network, Arc::new(Committee::founding(&manifest)));
         Self { manifest, secrets, verifier }
@@ -73,6 +79,25 @@ impl World {
         }
     }
 
+    /// What a host says of an artefact that it made of this record's prototypes, with two pairs.
+    pub fn artefact(&self, job: &Record) -> Artefact {
+        let shape = ArtefactShape::of(&self.manifest).unwrap();
+        Artefact {
+            protos_root: job.protos_root,
+            generator: self.manifest.generator.as_ref().unwrap().id,
+            previous: job.artefact_root,
+            blob_root: hash("artefact blob", &job.round.to_le_bytes()),
+            blob_len: shape.len(2) as u32,
+        }
+    }
+
+    /// An artefact of member 1, as receipts and records name it.
+    pub fn artefact_ref(&self, job_round: u64) -> ArtefactRef {
+        let host = self.secrets[1 % self.secrets.len()].public();
+        let statement = hash("statement of an artefact", &job_round.to_le_bytes());
+        ArtefactRef { job_round, host, statement, blob_root: hash("artefact blob", &[]), blob_len: 76 }
+    }
+
     /// A quorum's certificate.
     pub fn certificate(&self, kind: Kind, epoch: u32, round: u64, view: u32, record: Digest) -> Certificate {
         let slot = Slot { kind, epoch, round, view };
@@ -89,13 +114,15 @@ impl World {
 
     /// A record with a body that its roots name; not what an honest machine would derive.
     pub fn record(&self, round: u64) -> (Record, RecordBody) {
-        let body = RecordBody { receipts: self.list(), inputs: self.list(), operations: Vec::new() };
+        let artefact = Some(self.artefact_ref(round.saturating_sub(1)));
+        let body = RecordBody { receipts: self.list(), inputs: self.list(), artefact, operations: Vec::new() };
         let record = Record {
             round,
             kind: RecordKind::Normal,
             receipts_root: list_root("receipts", &body.receipts),
             inputs_root: list_root("inputs", &body.inputs),
             inputs: self.voters(),
+            artefact_root: artefact_root(body.artefact.as_ref()),
             ..self.genesis()
         };
         (record, body)
@@ -115,6 +142,23 @@ impl World {
         Operation::Join(Box::new(Join::new(&self.network(), invite, &ticket, &key, "newcomer".into())))
     }
 
+    /// The same with the approvals of these members.
+    pub fn approved_join(&self, voters: &[u16]) -> Operation {
+        let Operation::Join(join) = self.join() else { panic!("a join") };
+        let approve = |v: &u16| join.approve(&self.network(), &self.secrets[usize::from(*v)], 100);
+        let ballots = voters.iter().map(approve).collect();
+        Operation::Join(join).with_ballots(ballots)
+    }
+
+    /// These members vote to send the last one away.
+    pub fn evict_vote(&self, voters: &[u16]) -> Operation {
+        let key = self.secrets[self.secrets.len() - 1].public();
+        let vote = |v: &u16| EvictVote::new(&self.network(), key, 0, &self.secrets[usize::from(*v)], 100);
+        let votes: Vec<EvictVote> = voters.iter().map(vote).collect();
+        let ballots = votes.iter().flat_map(|vote| vote.votes.clone()).collect();
+        Operation::EvictVote(votes[0].clone()).with_ballots(ballots)
+    }
+
     /// Member 1 voted for two records.
     pub fn evidence(&self) -> EvidenceFile {
         let slot = Slot { kind: Kind::Finalize, epoch: 0, round: 1, view: 0 };
@@ -129,7 +173,8 @@ impl World {
         let hash = record.hash().unwrap();
         let message = match kind {
             Kind::Update => Message::Update(self.header(1)),
-            Kind::Receipt => Message::Receipt(Receipt { items: self.list() }),
+            Kind::Receipt => Message::Receipt(Receipt { items: self.list(), artefacts: vec![self.artefact_ref(0)] }),
+            Kind::Artefact => Message::Artefact(self.artefact(&record)),
             Kind::Proposal => Message::Proposal(Box::new(Proposal { record, body, notarized_in: None })),
             Kind::Notarize | Kind::Finalize => Message::Vote(hash),
             Kind::Nullify => Message::Vote(Digest::ZERO),
@@ -138,7 +183,9 @@ impl World {
             Kind::Certificate => Message::Certificate(self.certificate(Kind::Notarize, 0, 1, 0, hash)),
             Kind::Committed => Message::Committed(Box::new(self.committed(1))),
             Kind::Operation => Message::Operation(self.join()),
-            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite => panic!("{kind:?} is no message"),
+            Kind::Join | Kind::Leave | Kind::Rotate | Kind::Invite | Kind::Approve | Kind::EvictVote => {
+                panic!("{kind:?} is no message")
+            }
         };
         let round = if kind == Kind::Operation { 0 } else { 1 };
         (Slot { kind, epoch: 0, round, view: 0 }, message)

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use fedswarm_protocol::artefact::{ArtefactRef, ArtefactShape, Contents, artefact_root, generator_seed, host_rank};
 use fedswarm_protocol::blob;
 use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::codec;
 use fedswarm_protocol::election;
 use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal, signed_bytes};
 use fedswarm_protocol::hash::Digest;
-use fedswarm_protocol::keys::{SecretKey, Signature};
-use fedswarm_protocol::membership::Committee;
+use fedswarm_protocol::keys::{Ed25519, PublicKey, SecretKey, Signature};
+use fedswarm_protocol::membership::{Ballot, Committee, EvictVote, Invite, Join, Operation, Role};
 use fedswarm_protocol::merge::WeightedMean;
-use fedswarm_protocol::message::{Message, Receipt, Status, UpdateHeader};
+use fedswarm_protocol::message::{Artefact, Message, Receipt, Status, UpdateHeader};
+use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::{Record, RecordKind, Rule, list_root};
 use fedswarm_protocol::tensor::{FixedVector, Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
@@ -25,6 +27,35 @@ struct Golden {
     genesis: Vec<GenesisCase>,
     elections: Vec<ElectionCase>,
     encodings: Encodings,
+    artefacts: Vec<ArtefactCase>,
+    prototypes: PrototypesCase,
+}
+
+#[derive(Deserialize)]
+struct ArtefactCase {
+    /// Classes, pairs of a class, and values of an image, a latent vector and the transformer.
+    shape: [u32; 5],
+    classes: Vec<u16>,
+    images: Vec<f32>,
+    latents: Vec<f32>,
+    transformer: Vec<f32>,
+    blob: String,
+    root: String,
+    /// Classes with prototypes.
+    certified: Vec<u16>,
+    acceptable: bool,
+}
+
+/// A class, and its prototype.
+type OfClass = (u16, Vec<f32>);
+
+#[derive(Deserialize)]
+struct PrototypesCase {
+    /// Of each author, by place: its classes and their values.
+    authors: Vec<(u16, Vec<OfClass>)>,
+    sections: Vec<String>,
+    list: String,
+    root: String,
 }
 
 #[derive(Deserialize)]
@@ -80,10 +111,18 @@ struct Encodings {
     update: String,
     receipt: String,
     receipt_root: String,
+    artefact: String,
+    artefact_root: String,
+    host_rank: String,
+    generator_seed: String,
     status: String,
     certificate: String,
     signed_bytes: String,
     statement: String,
+    join: String,
+    approval_signed: String,
+    evict_vote: String,
+    evict_vote_signed: String,
 }
 
 fn golden() -> Golden {
@@ -182,6 +221,7 @@ fn the_record_is_encoded_field_by_field() {
         receipts_root: root(),
         inputs_root: root(),
         inputs: 4,
+        prototypes: 1234,
         model_root: root(),
         protos_root: root(),
         state_root: root(),
@@ -201,6 +241,39 @@ fn the_record_is_encoded_field_by_field() {
 }
 
 #[test]
+fn artefacts_are_encoded_and_judged_as_by_the_oracle() {
+    let cases = golden().artefacts;
+    assert!(cases.iter().any(|case| case.acceptable) && cases.iter().any(|case| !case.acceptable));
+    for (i, case) in cases.iter().enumerate() {
+        let [classes, per_class, image, latent, transformer] = case.shape;
+        let (classes, per_class) = (classes as u16, per_class as u16);
+        let shape = ArtefactShape { classes, per_class, image, latent, transformer };
+        let made =
+            Contents::from_floats(&shape, &case.classes, &case.images, &case.latents, &case.transformer).unwrap();
+        let blob = made.to_bytes();
+        assert_eq!(to_hex(&blob), case.blob, "artefact {i}");
+        assert_eq!(blob::root(&blob).to_string(), case.root, "artefact {i}");
+        let read = Contents::from_bytes(&shape, &blob).unwrap();
+        assert_eq!(read, made, "artefact {i}");
+        assert_eq!(read.check(&case.certified.iter().copied().collect()).is_ok(), case.acceptable, "artefact {i}");
+    }
+}
+
+#[test]
+fn prototypes_are_encoded_and_listed_as_by_the_oracle() {
+    let case = golden().prototypes;
+    let spec = PrototypeSpec { len: 3, scale_bits: 20 };
+    let mut list = Vec::new();
+    for ((author, prototypes), want) in case.authors.iter().zip(&case.sections) {
+        let section = spec.encode(prototypes.iter().map(|(class, values)| (*class, values.as_slice())), 10).unwrap();
+        assert_eq!(to_hex(&section), *want, "author {author}");
+        spec.append(&mut list, *author, &section);
+    }
+    assert_eq!(to_hex(&list), case.list);
+    assert_eq!(spec.name(&list).root.to_string(), case.root);
+}
+
+#[test]
 fn messages_are_encoded_field_by_field() {
     let want = golden().encodings;
     let encoded = |bytes: Result<Vec<u8>, codec::CodecError>| to_hex(&bytes.unwrap());
@@ -216,8 +289,15 @@ fn messages_are_encoded_field_by_field() {
         norm2_q: 7,
     };
     assert_eq!(encoded(codec::encode(&update)), want.update);
-    let receipt = Receipt { items: vec![(0, d(1)), (3, d(2))] };
+    let reference =
+        ArtefactRef { job_round: 16, host: PublicKey([5; 32]), statement: d(6), blob_root: d(7), blob_len: 70_000 };
+    let receipt = Receipt { items: vec![(0, d(1)), (3, d(2))], artefacts: vec![reference] };
     assert_eq!(encoded(codec::encode(&receipt)), want.receipt);
+    assert_eq!(artefact_root(Some(&reference)).to_string(), want.artefact_root);
+    let artefact = Artefact { protos_root: d(1), generator: d(2), previous: d(3), blob_root: d(4), blob_len: 70_000 };
+    assert_eq!(encoded(codec::encode(&artefact)), want.artefact);
+    assert_eq!(host_rank(&d(1), &PublicKey([2; 32])).to_string(), want.host_rank);
+    assert_eq!(generator_seed(&d(1), 17).to_string(), want.generator_seed);
     assert_eq!(list_root("receipts", &receipt.items).to_string(), want.receipt_root);
     let status = Status {
         finalized: 9,
@@ -243,4 +323,31 @@ fn messages_are_encoded_field_by_field() {
     let sealed = seal(&key, &d(5), &slot, 2, &Message::Update(update)).unwrap();
     let verifier = Verifier::new(d(5), Arc::new(Committee::of_keys(1, [key.public(); 3])));
     assert_eq!(verifier.open(&sealed).unwrap().statement().to_string(), want.statement);
+}
+
+#[test]
+fn votes_are_encoded_and_signed_as_the_oracle_says() {
+    let want = golden().encodings;
+    let (key, signature) = (|k| PublicKey([k; 32]), |k| Signature([k; 64]));
+    let ballot = Ballot { voter: key(6), until: 40, signature: signature(7) };
+    let invite =
+        Invite { sponsor: key(1), ticket: key(2), role: Role::Contributor, expires: 50, signature: signature(3) };
+    let join = Join {
+        invite,
+        key: key(4),
+        name: "ana".into(),
+        ticket_signature: signature(5),
+        signature: signature(8),
+        approvals: vec![ballot],
+    };
+    assert_eq!(to_hex(&codec::encode(&Operation::Join(Box::new(join.clone()))).unwrap()), want.join);
+    let vote = EvictVote { key: key(4), since: 9, votes: vec![ballot] };
+    assert_eq!(to_hex(&codec::encode(&Operation::EvictVote(vote)).unwrap()), want.evict_vote);
+
+    let (network, voter) = (Digest([5; 32]), SecretKey::from_bytes(&[1; 32]));
+    let signs = |ballot: &Ballot, said: &str| voter.public().verifies(&from_hex(said), &ballot.signature);
+    assert!(signs(&join.approve(&network, &voter, 40), &want.approval_signed));
+    let vote = EvictVote::new(&network, key(4), 9, &voter, 40);
+    assert!(signs(&vote.votes[0], &want.evict_vote_signed));
+    assert!(Operation::EvictVote(vote).holds(&network, &Ed25519));
 }

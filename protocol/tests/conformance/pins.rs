@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
+use fedswarm_protocol::artefact::{artefact_root, generator_seed, host_rank};
 use fedswarm_protocol::blob;
 use fedswarm_protocol::codec;
 use fedswarm_protocol::election;
@@ -66,7 +67,8 @@ where
 fn messages(pins: &mut BTreeMap<String, Digest>) {
     let mut pin = |name: &str, digest| pins.insert(format!("body.{name}"), digest);
     pin("update", structure("update", Draw::header));
-    pin("receipt", structure("receipt", |d| fedswarm_protocol::message::Receipt { items: d.list(8) }));
+    pin("receipt", structure("receipt", Draw::receipt));
+    pin("artefact", structure("artefact", Draw::artefact));
     pin("proposal", structure("proposal", Draw::proposal));
     pin("vote", structure("vote", Draw::digest));
     pin("status", structure("status", Draw::status));
@@ -118,6 +120,14 @@ fn names(pins: &mut BTreeMap<String, Digest>) {
         fold("manifest", |draw, out| {
             let (manifest, network) = (draw.manifest(), draw.digest());
             out.extend(Record::genesis(&manifest, network).hash().unwrap().0);
+        }),
+    );
+    pin("artefact", fold("artefact ref", |draw, out| out.extend(artefact_root(Some(&draw.artefact_ref())).0)));
+    pin(
+        "host_rank_and_generator_seed",
+        fold("host", |draw, out| {
+            out.extend(host_rank(&draw.digest(), &draw.key()).0);
+            out.extend(generator_seed(&draw.digest(), draw.u64()).0);
         }),
     );
     for context in ["receipts", "inputs"] {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use fedswarm_protocol::artefact::Contents;
 use fedswarm_protocol::codec;
 use fedswarm_protocol::envelope::Kind;
 use fedswarm_protocol::hash::Digest;
@@ -10,7 +11,7 @@ use fedswarm_protocol::tensor::TensorSpec;
 
 use crate::common::values::{CODECS, Draw, KINDS};
 use crate::common::world::World;
-use crate::decoders::{COORDINATES, TARGETS, payload_schema};
+use crate::decoders::{COORDINATES, PROTOTYPES, SHAPE, TARGETS, payload_schema};
 use crate::harness::kept;
 
 /// Random values beside the valid ones, for each body.
@@ -38,10 +39,27 @@ fn payloads() -> Vec<Vec<u8>> {
     CODECS.iter().map(|codec| codec.encode(&delta, &schema, &Digest::ZERO)).collect()
 }
 
+fn artefact(classes: &[u16]) -> Vec<u8> {
+    let mut draw = Draw::new("corpus", classes.len() as u64);
+    let mut floats = |count: usize, scale: f32| -> Vec<f32> {
+        (0..count).map(|_| scale * (draw.below(2001) as f32 / 1000.0 - 1.0)).collect()
+    };
+    let (images, latents) = (floats(classes.len() * 9, 1.0), floats(classes.len() * 5, 3.0));
+    Contents::from_floats(&SHAPE, classes, &images, &latents, &floats(7, 100.0)).unwrap().to_bytes()
+}
+
+fn prototypes(classes: &[u16]) -> Vec<u8> {
+    let values = [0.25, -7.5, 1000.0];
+    PROTOTYPES.encode(classes.iter().map(|class| (*class, values.as_slice())), 10).unwrap()
+}
+
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     match target {
         "update" => bodies(Kind::Update),
         "receipt" => bodies(Kind::Receipt),
+        "artefact" => bodies(Kind::Artefact),
+        "artefact_contents" => vec![artefact(&[0, 1, 3]), artefact(&[2, 2])],
+        "prototypes" => vec![prototypes(&[0, 3, 9]), prototypes(&[4])],
         "proposal" => bodies(Kind::Proposal),
         "vote" => bodies(Kind::Notarize),
         "status" => bodies(Kind::Status),
@@ -52,9 +70,10 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
         "manifest_and_schema" => manifests(),
         "payloads" => payloads(),
         "operation" => {
-            let join = codec::encode(&World::new(4).join()).unwrap();
-            let drawn = (0..4).map(|seed| codec::encode(&Draw::new("corpus", seed).operation()).unwrap());
-            std::iter::once(join).chain(drawn).collect()
+            let world = World::new(4);
+            let valid = [world.join(), world.approved_join(&[0, 1, 3]), world.evict_vote(&[0, 1, 2])];
+            let drawn = (0..4).map(|seed| Draw::new("corpus", seed).operation());
+            valid.into_iter().chain(drawn).map(|operation| codec::encode(&operation).unwrap()).collect()
         }
         "committee" => vec![codec::encode(&Committee::founding(&World::new(4).manifest)).unwrap()],
         "evidence_file" => vec![World::new(4).evidence().to_bytes().unwrap()],

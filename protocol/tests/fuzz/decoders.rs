@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use fedswarm_protocol::artefact::{ArtefactShape, Contents};
 use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::codec;
 use fedswarm_protocol::envelope::{MAX_COMMITTED_BYTES, NOBODY, Verifier, seal};
@@ -9,7 +10,8 @@ use fedswarm_protocol::evidence::{EvidenceFile, MAX_EVIDENCE_BYTES};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use fedswarm_protocol::membership::{Committee, Operation};
-use fedswarm_protocol::message::{Committed, Proposal, Receipt, Status, UpdateHeader};
+use fedswarm_protocol::message::{Artefact, Committed, Proposal, Receipt, Status, UpdateHeader};
+use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::tensor::{FixedVector, Schema, TensorSpec};
 use serde::Serialize;
@@ -126,6 +128,41 @@ fn payload(bytes: &[u8]) {
     }
 }
 
+/// What artefacts look like here.
+pub(crate) const SHAPE: ArtefactShape = ArtefactShape { classes: 4, per_class: 2, image: 9, latent: 5, transformer: 7 };
+
+/// What reading an artefact may allocate: its values once more, and some for the check and the error.
+pub(crate) const ARTEFACT_LIMIT: u64 = 2048;
+
+/// The blob of an artefact: what is accepted is spelt in one way, in range, and of classes in order.
+fn artefact_blob(bytes: &[u8]) {
+    let Ok(contents) = within(ARTEFACT_LIMIT, || Contents::from_bytes(&SHAPE, bytes)) else { return };
+    assert_eq!(contents.to_bytes(), bytes);
+    assert!(contents.classes.is_sorted() && contents.classes.iter().all(|class| *class < SHAPE.classes));
+    let floats = [contents.float_images(), contents.float_latents(), contents.float_transformer()].concat();
+    assert!(floats.iter().all(|x| x.abs() <= 1024.0));
+    assert!(contents.float_images().iter().all(|x| x.abs() <= 1.0));
+    let _ = within(ARTEFACT_LIMIT, || contents.check(&(0..SHAPE.classes).collect()));
+    let n = contents.classes.len();
+    let again =
+        Contents::from_floats(&SHAPE, &contents.classes, &floats[..n * 9], &floats[n * 9..n * 14], &floats[n * 14..]);
+    // Latent values of more than 24 bits lose some as floats.
+    assert!(again.is_ok_and(|again| again.images == contents.images));
+}
+
+/// Prototypes as a payload carries them.
+pub(crate) const PROTOTYPES: PrototypeSpec = PrototypeSpec { len: 3, scale_bits: 20 };
+
+fn section(bytes: &[u8]) {
+    if within(256, || PROTOTYPES.check(bytes, 10)).is_err() {
+        return;
+    }
+    let mut list = Vec::new();
+    PROTOTYPES.append(&mut list, 7, bytes);
+    let read: Vec<_> = PROTOTYPES.read(&list).map(|(author, p)| (author, p.class)).collect();
+    assert!(read.is_sorted_by(|a, b| a < b) && read.len() * PROTOTYPES.entry_len() == bytes.len());
+}
+
 /// A proof of equivocation, as it is kept in a file.
 fn evidence(bytes: &[u8]) {
     if let Ok(file) = within(EVIDENCE_LIMIT, || EvidenceFile::from_bytes(bytes)) {
@@ -159,6 +196,9 @@ macro_rules! targets {
 targets! {
     update => structure::<UpdateHeader>;
     receipt => structure::<Receipt>;
+    artefact => structure::<Artefact>;
+    artefact_contents => artefact_blob;
+    prototypes => section;
     proposal => structure::<Box<Proposal>>;
     vote => structure::<Digest>;
     status => structure::<Status>;

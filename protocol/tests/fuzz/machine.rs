@@ -8,9 +8,10 @@ use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::envelope::{Kind, Slot};
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::membership::Operation;
+use fedswarm_protocol::merge::Merged;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::record::list_root;
-use fedswarm_protocol::round::{Input, Timer};
+use fedswarm_protocol::round::{ArtefactVerdict, Input, Timer};
 
 use crate::common::values::{Draw, KINDS};
 use crate::common::world::World;
@@ -80,9 +81,19 @@ fn report(draw: &mut Draw, swarm: &Swarm<'_>, round: u64) -> Input {
         _ => None,
     };
     let (author, digest) = known.unwrap_or((member, draw.digest()));
-    match draw.below(4) {
+    match draw.below(6) {
+        4 => {
+            let listed = swarm.overheard.iter().find_map(|(_, message)| match message {
+                Message::Receipt(receipt) => receipt.artefacts.first().copied(),
+                _ => None,
+            });
+            let reference = listed.unwrap_or_else(|| draw.artefact_ref());
+            let verdicts = [ArtefactVerdict::Valid, ArtefactVerdict::Invalid, ArtefactVerdict::Doubtful];
+            Input::Artefact { reference, verdict: draw.one_of(&verdicts) }
+        }
+        5 => Input::Generated { job_round: near(draw, round), artefact: draw.artefact() },
         0 => Input::Payload { author, statement: digest, valid: draw.coin() },
-        1 => Input::Merged { inputs_root: digest, model_root: draw.coin().then(|| draw.digest()) },
+        1 => Input::Merged { inputs_root: digest, merged: draw.coin().then(|| Merged::model(draw.digest())) },
         2 => {
             let key = if draw.coin() {
                 swarm.world.secrets[draw.below(swarm.world.secrets.len())].public()
@@ -124,7 +135,19 @@ fn forge(draw: &mut Draw, swarm: &Swarm<'_>, liar: Option<u16>) -> Option<Vec<u8
         Message::Receipt(receipt) => {
             let keep = draw.below(receipt.items.len() + 1);
             receipt.items.truncate(keep);
+            match draw.below(4) {
+                0 => receipt.artefacts.clear(),
+                1 => receipt.artefacts = vec![world.artefact_ref(slot.round.saturating_sub(1))],
+                _ => {}
+            }
         }
+        Message::Artefact(artefact) => match draw.below(5) {
+            0 => artefact.protos_root = draw.digest(),
+            1 => artefact.blob_len = draw.u32(),
+            2 => artefact.previous = draw.digest(),
+            3 => artefact.blob_root = draw.digest(),
+            _ => artefact.generator = draw.digest(),
+        },
         Message::Proposal(proposal) => match draw.below(5) {
             0 => proposal.record.model_root = draw.digest(),
             1 => proposal.notarized_in = Some(near_view(draw, slot.view)),
@@ -155,7 +178,14 @@ fn forge(draw: &mut Draw, swarm: &Swarm<'_>, liar: Option<u16>) -> Option<Vec<u8
         Message::Operation(operation) => {
             (slot.epoch, slot.round) = (0, 0);
             let evict = Operation::Evict(Box::new(world.evidence().proof));
-            *operation = if draw.coin() { world.join() } else { evict };
+            // A liar has no vote but its own.
+            let voter = liar.unwrap_or_else(|| draw.below(world.secrets.len()) as u16);
+            *operation = match draw.below(4) {
+                0 => world.join(),
+                1 => world.approved_join(&[voter]),
+                2 => world.evict_vote(&[voter]),
+                _ => evict,
+            };
         }
         Message::Certificate(_) | Message::Committed(_) => {}
     }

@@ -5,7 +5,9 @@ use fedswarm_protocol::certificate::Certificate;
 use fedswarm_protocol::codec;
 use fedswarm_protocol::envelope::{Kind, Slot, Verifier};
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::keys::Ed25519;
 use fedswarm_protocol::manifest::Manifest;
+use fedswarm_protocol::membership::Operation;
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::tensor::Schema;
@@ -87,6 +89,18 @@ fn certificate(kind: Kind) -> Subject {
     }
 }
 
+/// An operation with the votes of a quorum, as a record carries it. Its digest is not its name, so that a mutant must not hold.
+fn voted(name: &str, operation: impl Fn(&World) -> Operation) -> Subject {
+    let world = World::new(4);
+    let valid = operation(&world);
+    let bytes = codec::encode(&valid).unwrap();
+    let judge = move |mutant: &[u8]| {
+        let found = codec::decode::<Operation>(mutant, codec::MAX_STRUCT_BYTES).ok();
+        fate(found.filter(|op| op.holds(&world.network(), &Ed25519)), &valid)
+    };
+    Subject { name: name.into(), bytes, judge: Box::new(judge), weight: 2, same_allowed: false }
+}
+
 /// A record is known by its hash.
 fn record() -> Subject {
     let (valid, _) = World::new(4).record(9);
@@ -157,6 +171,8 @@ fn a_hundred_thousand_mutants_are_refused_or_mean_the_same() {
     let mut subjects: Vec<Subject> = KINDS.iter().map(|kind| message(*kind, 4)).collect();
     subjects.push(message(Kind::Committed, 64));
     subjects.extend([Kind::Notarize, Kind::Nullify, Kind::Finalize].map(certificate));
+    subjects.push(voted("a join with approvals", |world| world.approved_join(&[0, 1, 2])));
+    subjects.push(voted("an eviction by vote", |world| world.evict_vote(&[0, 1, 2])));
     subjects.extend([record(), manifest()]);
     subjects.extend(CODECS.iter().flat_map(|codec| payload_and_header(*codec)));
     for subject in &subjects {

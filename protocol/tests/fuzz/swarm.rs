@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use fedswarm_protocol::envelope::{NOBODY, Slot, Verifier, seal};
 use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::merge::Merged;
 use fedswarm_protocol::message::Message;
-use fedswarm_protocol::round::{Effect, Held, Input, Recipient, State, Timer, Timestamp};
+use fedswarm_protocol::prototypes::ListName;
+use fedswarm_protocol::round::{ArtefactVerdict, Effect, Held, Input, Recipient, State, Timer, Timestamp};
 
 use crate::common::world::World;
 
@@ -85,9 +87,13 @@ impl<'a> Swarm<'a> {
                 self.send(i, Input::Trained { round, header });
             }
             Effect::Fetch { author, statement, .. } => self.send(i, Input::Payload { author, statement, valid: true }),
+            Effect::FetchArtefact { reference, .. } => {
+                self.send(i, Input::Artefact { reference, verdict: ArtefactVerdict::Valid });
+            }
             Effect::Merge { inputs_root, .. } => {
-                let model_root = Some(hash("model", &inputs_root.0));
-                self.send(i, Input::Merged { inputs_root, model_root });
+                let prototypes = ListName { root: hash("prototypes", &inputs_root.0), count: 2 };
+                let merged = Some(Merged { prototypes, ..Merged::model(hash("model", &inputs_root.0)) });
+                self.send(i, Input::Merged { inputs_root, merged });
             }
             Effect::Sign { slot, message } => {
                 let bytes = self.seal(i, &slot, &message);
@@ -110,6 +116,11 @@ impl<'a> Swarm<'a> {
                 self.committed.push((committed.record.round, committed.certificate.record));
                 if let Some(next) = next {
                     self.verifiers[i].advance(next);
+                }
+                // Two of them host.
+                if i < 2 && committed.record.prototypes > 0 {
+                    let (job_round, artefact) = (committed.record.round, self.world.artefact(&committed.record));
+                    self.send(i, Input::Generated { job_round, artefact });
                 }
             }
             Effect::Evidence(proof) => proof.check(&self.world.network()).expect("a proof holds"),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use fedswarm_protocol::envelope::{Kind, Verified};
 use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::merge::Merged;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Input, State, Timestamp};
 
@@ -101,8 +102,8 @@ impl Member {
                         }
                     }
                     Effect::Merge { inputs_root, .. } => {
-                        let model_root = Some(hash("merged", inputs_root.as_bytes()));
-                        inputs.push_back(Input::Merged { inputs_root, model_root });
+                        let merged = Some(Merged::model(hash("merged", inputs_root.as_bytes())));
+                        inputs.push_back(Input::Merged { inputs_root, merged });
                     }
                     Effect::Fetch { author, statement, .. } => {
                         inputs.push_back(Input::Payload { author, statement, valid: true });
@@ -121,6 +122,7 @@ impl Member {
                     | Effect::Forward { .. }
                     | Effect::Train { .. }
                     | Effect::AskChain
+                    | Effect::FetchArtefact { .. }
                     | Effect::CancelTraining { .. }
                     | Effect::Emit { .. }
                     | Effect::Finished => {}

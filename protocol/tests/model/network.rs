@@ -192,7 +192,7 @@ impl Network {
             schema: rules.schema,
             payload_root: root,
             wire_root: root,
-            wire_len: rules.wire_len,
+            wire_len: rules.wire_len.least(),
             codec: rules.codec,
             samples,
             norm2_q: 0,
@@ -206,6 +206,6 @@ impl Network {
     /// A receipt for the update of every voter.
     pub(crate) fn receipt(&self, author: u16) -> Verified {
         let items = self.voters().map(|v| (v, self.update(v).statement())).collect();
-        self.sign(author, &self.slot(Kind::Receipt, 0), &Message::Receipt(Receipt { items }))
+        self.sign(author, &self.slot(Kind::Receipt, 0), &Message::Receipt(Receipt { items, artefacts: Vec::new() }))
     }
 }

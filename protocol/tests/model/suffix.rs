@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use fedswarm_protocol::envelope::{Kind, Slot, Verified};
 use fedswarm_protocol::hash::hash;
+use fedswarm_protocol::merge::Merged;
 use fedswarm_protocol::message::{Message, UpdateRef};
 use fedswarm_protocol::round::{Effect, Input, Recipient, State, Timer, Timestamp};
 
@@ -97,8 +98,8 @@ impl<'a> Calm<'a> {
                 Effect::Say { to, slot, message } => self.say(place, index, to, &slot, &message),
                 Effect::Forward { to, message } => self.send(place, to, &message),
                 Effect::Merge { inputs_root, .. } => {
-                    let model_root = Some(hash("merged", inputs_root.as_bytes()));
-                    self.queue.push_back((place, Input::Merged { inputs_root, model_root }));
+                    let merged = Some(Merged::model(hash("merged", inputs_root.as_bytes())));
+                    self.queue.push_back((place, Input::Merged { inputs_root, merged }));
                 }
                 Effect::Fetch { author, statement, holders, .. } => {
                     let update = (author, statement);

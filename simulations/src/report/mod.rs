@@ -6,6 +6,7 @@
 
 mod accuracy;
 mod chart;
+mod generator;
 mod headline;
 mod labels;
 mod peers;
@@ -35,6 +36,14 @@ pub fn html(results: &Results) -> String {
     );
     page.push_str(&headline::section(results));
     page.push_str(&section("accuracy", "Accuracy by round", ACCURACY, &accuracy::chart(results)));
+    if let Some(generated) = &results.generated {
+        let body = generator::notes(results, generated) + &generator::pictures(results, generated);
+        page.push_str(&section("generator", "What the generator made", GENERATOR, &body));
+        if !generated.prototypes.is_empty() {
+            let body = generator::prototypes(results, generated);
+            page.push_str(&section("prototypes", "Where the prototypes are", PROTOTYPES, &body));
+        }
+    }
     page.push_str(&section("rounds", "Who aggregated, and how long it took", PHASES, &phases::chart(results)));
     page.push_str(&section("traffic", "What the bytes were for", TRAFFIC, &traffic::chart(results)));
     page.push_str(&section("labels", "Who holds which images", LABELS, &labels::chart(results)));
@@ -46,6 +55,11 @@ pub fn html(results: &Results) -> String {
 
 const ACCURACY: &str = "Each peer is tested on its own test images after every round. The bold line counts all peers' \
     right answers together, so a peer with more images counts for more. Round 0 is untrained.";
+const GENERATOR: &str = "A peer hosts a pretrained generator. It aligns the prototypes that the round certified with the \
+    generator's latent space and makes one picture of each class; the others learn to find the latent vector in the \
+    picture. The pictures need not look like the class: what counts is that they keep the classes apart.";
+const PROTOTYPES: &str = "A dot is one peer's mean feature of one class. Each plane shows the two directions in which \
+    its dots differ most, so the two planes have no axis in common.";
 const PHASES: &str = "A round lasts until its record is certified. The peer under each bar was elected to propose the \
     merge; every other peer recomputed it before it voted. A triangle marks a round in which the first in line was \
     passed over.";
@@ -78,6 +92,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::results::fixture;
 
@@ -102,6 +117,30 @@ mod tests {
         assert!(page.contains(&results.command));
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
         assert!(!page.contains("NaN") && !page.contains("inf"));
+    }
+
+    #[test]
+    fn a_run_with_a_generator_shows_its_pictures_beside_real_ones_and_what_was_refused() {
+        let results = fixture::with_generator();
+        let page = html(&results);
+        assert_eq!(page.matches("<image").count(), 9 * 10, "eight rounds and the real ones, ten classes");
+        assert!(page.contains("6 peers refused what peer-2 made: its pictures are not numbers"));
+        assert!(page.contains("7 peers got the last one"));
+        assert_eq!(page.matches("<circle class=\"prototype\"").count(), 80);
+        for outside in ["http:", "https:", "<script", "src="] {
+            assert!(!page.contains(outside), "the page contains {outside}");
+        }
+        assert!(!html(&fixture::fedmoe()).contains("generator"), "no word of it where there is none");
+    }
+
+    #[test]
+    fn a_picture_from_a_forged_file_is_left_out() {
+        let mut results = fixture::with_generator();
+        let generated = results.generated.as_mut().unwrap();
+        generated.samples[0].png = "\"/><script>".to_owned();
+        generated.samples[1].class = 900;
+        let page = html(&results);
+        assert!(!page.contains("<script") && page.matches("<image").count() == 88);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! A made-up run that looks like a real one, for tests.
 
-use super::{Accuracy, Bytes, FORMAT, Peer, Phases, Results, Round, Score, Seconds, Summary};
+use super::{
+    Accuracy, Artefact, Bytes, FORMAT, Generated, Peer, Phases, Picture, Projected, Refused, Results, Round, Score,
+    Seconds, Summary,
+};
 use crate::scenario::{Cap, Scenario};
 
 const CLASSES: [&str; 10] =
@@ -132,5 +135,26 @@ pub(crate) fn run(nodes: usize, rounds: u64, seed: u64) -> Results {
         classes: CLASSES.map(str::to_owned).to_vec(),
         peers,
         rounds: rounds_list,
+        generated: None,
     }
+}
+
+/// The same with a generator peer.
+pub(crate) fn with_generator() -> Results {
+    let mut results = fedmoe();
+    // A single grey pixel.
+    let png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==";
+    let each = || (0..CLASSES.len() as u16).map(|class| Picture { class, png: png.to_owned() }).collect::<Vec<_>>();
+    let artefact = |round| Artefact { round, job_round: round - 1, host: 3, received: 7, pictures: each() };
+    let mut noise = Noise(5);
+    let mut point = || [2.0 * noise.next() - 1.0, 2.0 * noise.next() - 1.0];
+    let place = |i: u16| Projected { class: i % 10, before: point(), after: point() };
+    results.generated = Some(Generated {
+        generator: "digits 0f3a".to_owned(),
+        artefacts: (2..=9).map(artefact).collect(),
+        refused: vec![Refused { round: 4, host: 2, by: 6, reason: "its pictures are not numbers".to_owned() }],
+        samples: each(),
+        prototypes: (0..40).map(place).collect(),
+    });
+    results
 }

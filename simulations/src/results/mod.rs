@@ -4,6 +4,8 @@ mod accuracy;
 mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod generator;
+mod projection;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use accuracy::{Accuracy, Score};
 pub use files::{RESULTS_FILE, write_atomically};
+pub use generator::{Artefact, Generated, MOST_PICTURED, Picture, Projected, Refused, spread};
+pub use projection::plane;
 
 use crate::scenario::Scenario;
 
@@ -89,6 +93,9 @@ pub struct Results {
     pub peers: Vec<Peer>,
     /// The certified rounds, in order; round 0, the untrained models, is only in [`Accuracy::by_round`].
     pub rounds: Vec<Round>,
+    /// What a generator peer made; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Generated>,
 }
 
 /// One peer.

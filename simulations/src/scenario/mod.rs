@@ -47,6 +47,12 @@ pub struct Scenario {
     pub rounds: u64,
     /// The learning method's name.
     pub method: String,
+    /// The generator that peers learn from: `digits`, `fashion`, a file, or `none`. Absent: `digits`, if the method has a use for
+    /// one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator: Option<String>,
+    /// Peers that host it, the first ones, at least 1.
+    pub hosts: usize,
     /// Architectures; peer `i` takes number `i mod len`. Empty: the method's default for the data's shape.
     pub models: Vec<String>,
     /// Where the images come from.
@@ -96,6 +102,8 @@ impl Default for Scenario {
             nodes: None,
             rounds: 10,
             method: "fedmoe".to_owned(),
+            generator: None,
+            hosts: 1,
             models: Vec::new(),
             data: Data::default(),
             partition: Partition::default(),

@@ -11,6 +11,8 @@ pub struct Overrides {
     pub nodes: Option<usize>,
     pub rounds: Option<u64>,
     pub method: Option<String>,
+    pub generator: Option<String>,
+    pub hosts: Option<usize>,
     pub models: Option<Vec<String>>,
     pub data: Option<Data>,
     pub partition: Option<Partition>,
@@ -38,6 +40,8 @@ impl Scenario {
             nodes,
             rounds,
             method,
+            generator,
+            hosts,
             models,
             data,
             partition,
@@ -61,9 +65,9 @@ impl Scenario {
         macro_rules! set_option {
             ($($field:ident),+) => { $(if $field.is_some() { self.$field = $field; })+ };
         }
-        set!(rounds, method, models, data, partition, batch, lr, epochs, seed, shuffle, local_baseline);
+        set!(rounds, method, hosts, models, data, partition, batch, lr, epochs, seed, shuffle, local_baseline);
         set!(transport, codec, device);
-        set_option!(nodes, cap, cap_per_class, threads, out);
+        set_option!(nodes, generator, cap, cap_per_class, threads, out);
         self
     }
 
@@ -90,6 +94,8 @@ impl Scenario {
         }
         given!(nodes => "--nodes");
         changed!(rounds => "--rounds", method => "--method");
+        given!(generator => "--generator");
+        changed!(hosts => "--hosts");
         if !self.models.is_empty() {
             add("--models", Some(self.models.join(",")));
         }

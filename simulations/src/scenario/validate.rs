@@ -21,6 +21,8 @@ impl Scenario {
         let rounds = self.rounds;
         require((1..=MAX_ROUNDS).contains(&rounds), "rounds", "--rounds", rounds, format!("1 to {MAX_ROUNDS}"))?;
         require(!self.method.is_empty(), "method", "--method", "empty", "a method's name, such as fedmoe")?;
+        let most = self.nodes.unwrap_or(MAX_NODES);
+        require((1..=most).contains(&self.hosts), "hosts", "--hosts", self.hosts, format!("1 to {most}"))?;
         if let Some(empty) = self.models.iter().position(String::is_empty) {
             let is = format!("empty at place {}", empty + 1);
             require(false, "models", "--models", is, "names of architectures, separated by commas")?;

@@ -1,7 +1,9 @@
 //! A swarm of real nodes in one process: each with its own key, store and sockets, found through a bootstrap node by
 //! Kademlia, not wired by hand.
 
+mod artefacts;
 mod baseline;
+mod hosting;
 mod inputs;
 mod observe;
 mod prepare;
@@ -182,6 +184,10 @@ async fn start(
     let mut nodes = Vec::new();
     for (i, setup) in prepared.setups.iter().enumerate() {
         let member = prepared.method.member(setup.clone()).map_err(Error::learning)?;
+        let hosting = match &prepared.generator {
+            Some(chosen) if i < prepared.scenario.hosts => chosen.hosting(prepared.method.as_ref(), setup)?,
+            _ => None,
+        };
         let config = NodeConfig {
             secret: prepared.secrets[i].clone(),
             key_file: None,
@@ -202,6 +208,7 @@ async fn start(
             keep: Keep::LastRounds,
             archive: kept.map(Inputs::archive),
             adaptive_timers: false,
+            hosting,
             crash_before: None,
             hold: None,
         };
@@ -275,7 +282,14 @@ fn collect(
 ) -> Result<Results, Error> {
     let bytes = traffic(&swarm.nodes, earlier);
     let stores: Result<Vec<_>, _> = swarm.nodes.iter().map(NodeHandle::records).collect();
-    Ok(seen.results(prepared, &stores?, bytes, rss::peak_rss_bytes(), &options.command))
+    let stores = stores?;
+    let projected = match (&prepared.generator, swarm.nodes.first(), prepared.setups.first(), stores.first()) {
+        (Some(chosen), Some(node), Some(setup), Some(records)) => {
+            chosen.projected(prepared.method.as_ref(), setup, &prepared.manifest, node, records)?
+        }
+        _ => Vec::new(),
+    };
+    Ok(seen.results(prepared, &stores, bytes, rss::peak_rss_bytes(), &options.command, projected))
 }
 
 /// What the nodes sent and received, with what they did before the run was stopped.

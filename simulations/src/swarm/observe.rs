@@ -10,9 +10,10 @@ use fedswarm_protocol::round::Event;
 use serde::{Deserialize, Serialize};
 
 use super::Prepared;
+use super::artefacts::Artefacts;
 use super::prepare::peer_name;
 use crate::progress::RoundSummary;
-use crate::results::{Accuracy, Bytes, FORMAT, Peer, Phases, Results, Round, Score, Seconds, Summary};
+use crate::results::{Accuracy, Bytes, FORMAT, Peer, Phases, Projected, Results, Round, Score, Seconds, Summary};
 use crate::stats;
 
 /// One round as it is seen so far. Moments are seconds since the run began.
@@ -54,6 +55,7 @@ pub(super) struct Observer {
     finished: BTreeSet<usize>,
     alone: Option<Vec<Vec<Score>>>,
     proposers: BTreeMap<u64, u16>,
+    artefacts: Artefacts,
 }
 
 impl Observer {
@@ -72,6 +74,7 @@ impl Observer {
             finished: BTreeSet::new(),
             alone,
             proposers: BTreeMap::new(),
+            artefacts: Artefacts::default(),
         }
     }
 
@@ -165,11 +168,20 @@ impl Observer {
                 }
                 true
             }
+            NodeEvent::ArtefactReceived { job_round, pairs, .. } => {
+                self.artefacts.received(node, job_round, pairs);
+                false
+            }
+            NodeEvent::ArtefactRefused { job_round, host, reason } => {
+                self.artefacts.refused(node, job_round, host, reason);
+                false
+            }
             NodeEvent::Finished { .. } => self.finished.insert(node),
             NodeEvent::Round { event, .. } => self.take_round(event, now),
             NodeEvent::Failed { .. }
             | NodeEvent::RequestDone { .. }
             | NodeEvent::Evidence { .. }
+            | NodeEvent::Generated { .. }
             | NodeEvent::Held { .. }
             | NodeEvent::Path { .. } => false,
         }
@@ -283,6 +295,7 @@ impl Observer {
         bytes: Bytes,
         peak_rss_bytes: Option<u64>,
         command: &str,
+        projected: Vec<Projected>,
     ) -> Results {
         let empty = Vec::new();
         let first = stores.first().unwrap_or(&empty);
@@ -301,6 +314,7 @@ impl Observer {
         let last_hashes: BTreeSet<_> = stores.iter().map(|s| s.last().map(|c| c.certificate.record)).collect();
         let durations: Vec<f64> = rounds.iter().map(|r| r.phases_ms.total() / 1e3).collect();
         let scenario = &prepared.scenario;
+        let generated = self.artefacts.generated(prepared, first, projected);
         let peers = (0..self.nodes).map(|i| self.peer(i, prepared, &accuracy, local.as_ref())).collect();
         Results {
             format: FORMAT,
@@ -329,6 +343,7 @@ impl Observer {
             classes: prepared.class_names.clone(),
             peers,
             rounds,
+            generated,
         }
     }
 

@@ -9,10 +9,13 @@ use fedswarm_learning::methods::{MemberSetup, Method, Task, init_digest, method}
 use fedswarm_learning::partition::{Partition, Scheme};
 use fedswarm_learning::training::TrainConfig;
 use fedswarm_node::founding::{Plan, found};
+use fedswarm_protocol::artefact::GeneratorSpec;
 use fedswarm_protocol::hash::Stream;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, Timers};
+use fedswarm_protocol::membership::Admission;
 
+use super::hosting::{self, Chosen};
 use crate::Error;
 use crate::scenario::{self, Cap, Data, PartitionFacts, Scenario};
 
@@ -32,6 +35,8 @@ pub struct Prepared {
     pub label_counts: Vec<Vec<u32>>,
     /// Names of the classes.
     pub class_names: Vec<String>,
+    /// The generator that some of them host.
+    pub(super) generator: Option<Chosen>,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -87,10 +92,14 @@ impl Prepared {
         for setup in setups.iter().take(names.len()) {
             method.member(setup.clone()).map_err(Error::learning)?;
         }
-        let (manifest, secrets) = network(&scenario, method.as_ref(), &task, &dataset.class_names, nodes)?;
+        let common = init_digest(scenario.seed);
+        let generator = hosting::choose(&scenario, method.as_ref(), &task, &common, nodes)?;
+        let spec = generator.as_ref().map(|chosen| chosen.spec.clone());
+        let (manifest, secrets) = network(&scenario, method.as_ref(), &task, &dataset.class_names, nodes, spec)?;
         Ok(Self {
             label_counts: partition.label_counts(&dataset),
             class_names: dataset.class_names,
+            generator,
             manifest: Arc::new(manifest),
             scenario,
             method,
@@ -139,6 +148,7 @@ fn network(
     task: &Task,
     classes: &[String],
     nodes: usize,
+    generator: Option<GeneratorSpec>,
 ) -> Result<(Manifest, Vec<SecretKey>), Error> {
     let mut stream = Stream::new("simulated keys", &[&scenario.seed.to_le_bytes()]);
     let mut secrets: Vec<SecretKey> = (0..nodes)
@@ -159,6 +169,7 @@ fn network(
         genesis_seed: init_digest(scenario.seed),
         rounds: scenario.rounds,
         sponsor_cap: fedswarm_node::founding::SPONSOR_CAP,
+        admission: Admission::Sponsor,
         min_inputs: scenario.virtual_time.as_ref().map_or(0, |world| world.min_inputs),
         timers: Timers {
             collect_ms: timers.t_collect_ms,
@@ -166,6 +177,7 @@ fn network(
             leader_ms: timers.t_propose_ms,
             resend_ms: timers.t_resend_ms,
         },
+        generator,
     };
     Ok((found(plan, method, task, founders)?, secrets))
 }

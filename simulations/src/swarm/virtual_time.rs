@@ -14,8 +14,9 @@ use fedswarm_protocol::blob;
 use fedswarm_protocol::codec;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::Manifest;
-use fedswarm_protocol::merge::WeightedMean;
+use fedswarm_protocol::merge::{Merge, Merged};
 use fedswarm_protocol::message::UpdateHeader;
+use fedswarm_protocol::payload as wire_payload;
 use fedswarm_protocol::round::MergeInput;
 use fedswarm_protocol::tensor::FixedVector;
 
@@ -63,7 +64,7 @@ impl Work for Learner {
         self.take_in(round - 1, model)?;
         let update = self.member.as_mut()?.train(&AtomicBool::new(false)).ok()?;
         self.tell(NodeEvent::Trained { round, loss: update.loss, millis: 0 });
-        let (header, wire) = payload::make(&self.manifest, base, &update.delta, update.samples).ok()?;
+        let (header, wire) = payload::make(&self.manifest, base, &update).ok()?;
         Some((header, wire.into()))
     }
 
@@ -71,15 +72,17 @@ impl Work for Learner {
         payload::check(&self.manifest, header, wire).is_ok()
     }
 
-    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Digest, Blob)> {
+    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Merged, Vec<(Digest, Blob)>)> {
         let schema = &self.manifest.schema;
         let base = FixedVector::from_bytes(base.1, schema).ok()?;
-        let mut sum = WeightedMean::new(schema.len());
+        let mut merge = Merge::new(&self.manifest);
         for (input, wire) in inputs {
-            sum.add(&self.manifest.codec.decode(wire, schema).ok()?, input.weight).ok()?;
+            merge.add(input.author, &wire_payload::decode(&self.manifest, wire).ok()?, input.weight).ok()?;
         }
-        let model = sum.finish(&base).ok()?.to_bytes();
-        Some((blob::root(&model), model.into()))
+        let result = merge.finish(&base).ok()?;
+        let model = result.model.to_bytes();
+        let merged = result.named(blob::root(&model));
+        Some((merged, vec![(merged.model_root, model.into()), (merged.prototypes.root, result.prototypes.into())]))
     }
 
     fn checkpoint(&self) -> Option<Blob> {
@@ -149,7 +152,7 @@ pub(super) fn run(
     let stores = world.core.records.clone();
     let mut bytes = Bytes { sent: world.core.traffic.1, received: world.core.traffic.1, ..Bytes::default() };
     bytes.by_kind.insert("messages".to_owned(), world.core.traffic.1);
-    let results = seen.results(prepared, &stores, bytes, rss::peak_rss_bytes(), &options.command);
+    let results = seen.results(prepared, &stores, bytes, rss::peak_rss_bytes(), &options.command, Vec::new());
     write(&results, &stores, prepared)?;
     Ok(results)
 }

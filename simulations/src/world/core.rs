@@ -266,7 +266,11 @@ impl Core {
         };
         let members = &self.keys.members(committee.epoch)[..voters];
         let invented = members.iter().filter(|member| member.is_none()).count();
-        let bad = members.iter().filter(|member| bad(member)).count() + self.inventions.saturating_sub(invented);
+        // Whoever lost its disk while it waits to be let in, or let in again, is a voter that is silent from the first.
+        let outside = (0..self.places.len() as u16).filter(|member| !members.contains(&Some(*member)));
+        let waiting = outside.filter(|member| !self.monitor.is_liar(*member) && bad(&Some(*member))).count();
+        let invented = self.inventions.saturating_sub(invented);
+        let bad = members.iter().filter(|member| bad(member)).count() + waiting + invented;
         Quorum::of(voters.saturating_sub(self.leaving)).faulty.saturating_sub(bad)
     }
 

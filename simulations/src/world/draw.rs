@@ -15,6 +15,9 @@ const SIZES: [(u16, u64); 9] = [(1, 20), (3, 120), (4, 380), (5, 180), (7, 190),
 /// Most nodes of a drawn world that are no members at its beginning.
 const MOST_STRANGERS: u64 = 3;
 
+/// Members of a drawn world that vote on newcomers and on each other, at most.
+const MOST_THAT_VOTE: u16 = 16;
+
 /// Rounds of a drawn world.
 pub const ROUNDS: u64 = 100;
 
@@ -50,14 +53,21 @@ pub fn options(seed: u64) -> Options {
         work: work(&mut rng),
         faults: faults(&mut rng),
         churn,
+        hosts: Vec::new(),
         vices: Vec::new(),
         lie_on: rng.chance(0.5),
+        vote: false,
     };
     options.vices = vices(&mut rng, members);
     sybils(&mut rng, &mut options);
     if options.strangers > 0 && rng.chance(0.3) {
         // The last stranger stays one, and does what it can about it.
         options.vices.push((members + options.strangers - 1, Vice::InviteForger));
+    }
+    options.vote = members <= MOST_THAT_VOTE && rng.chance(0.3);
+    if rng.chance(0.5) {
+        // Liars among them host, too, in their way.
+        options.hosts = (0..members).filter(|_| rng.chance(0.4)).collect();
     }
     options
 }
@@ -124,6 +134,7 @@ fn work(rng: &mut Rng) -> Work {
         stragglers: sometimes(rng, 0.4),
         slowdown: (1, 50),
         merge_us: (100, rng.between(1_000, 50_000)),
+        generate_us: (1_000, 2_000_000),
         payload_bytes: rng.between(1_000, 200_000),
     }
 }

@@ -24,6 +24,8 @@ pub enum What {
     Fetched(u64, usize),
     /// A merge is done.
     Merged(u64),
+    /// A host has made an artefact of this round.
+    Generated(u64),
     /// A member can be reached.
     Connected(u16),
     /// The connection to a member may be gone.
@@ -48,13 +50,19 @@ impl What {
             Self::Start => 8,
             Self::Tick => 9,
             Self::Disconnected(_) => 10,
+            Self::Generated(_) => 11,
         }
     }
 
     fn word(&self) -> u64 {
         match self {
             Self::Packet(packet, _) => packet.id(),
-            Self::Timer(x) | Self::Trained(x) | Self::Fetch(x) | Self::Fetched(x, _) | Self::Merged(x) => *x,
+            Self::Timer(x)
+            | Self::Trained(x)
+            | Self::Fetch(x)
+            | Self::Fetched(x, _)
+            | Self::Merged(x)
+            | Self::Generated(x) => *x,
             Self::Connected(member) | Self::Disconnected(member) => u64::from(*member),
             Self::Written | Self::Start | Self::Tick => 0,
         }

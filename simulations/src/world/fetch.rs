@@ -1,5 +1,6 @@
 //! Getting blobs from others, again and again until it works or the round is over.
 
+use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::{UpdateHeader, UpdateRef};
 use fedswarm_protocol::round::MergeInput;
@@ -24,6 +25,8 @@ pub enum Purpose {
     Merge(Box<MergeJob>),
     /// The last round's model, to be taken in.
     Finish(u64),
+    /// An artefact, to be checked.
+    Artefact(Box<ArtefactRef>),
 }
 
 /// A merge to be done.

@@ -4,10 +4,12 @@ use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::hash;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Founder, Manifest, ManifestError, PROTOCOL_VERSION, TaskSpec, Timers};
+use fedswarm_protocol::membership::Admission;
 use fedswarm_protocol::tensor::{Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
 use super::grown::growing_rounds;
+use super::hosting;
 use super::options::Options;
 use super::rng::Rng;
 
@@ -47,6 +49,7 @@ pub fn found(options: &Options) -> Result<(Vec<SecretKey>, Manifest), ManifestEr
         max_weight: 1_000,
         min_inputs: options.min_inputs,
         sponsor_cap: options.sponsor_cap(),
+        admission: if options.vote { Admission::Vote } else { Admission::Sponsor },
         rounds: options.rounds + growing_rounds(options),
         timers: Timers {
             collect_ms: waits.collect_ms,
@@ -54,6 +57,8 @@ pub fn found(options: &Options) -> Result<(Vec<SecretKey>, Manifest), ManifestEr
             leader_ms: waits.leader_ms,
             resend_ms: waits.resend_ms,
         },
+        prototypes: (!options.hosts.is_empty()).then_some(hosting::PROTOTYPES),
+        generator: (!options.hosts.is_empty()).then(hosting::generator),
     };
     manifest.check()?;
     Ok((secrets, manifest))

@@ -92,7 +92,16 @@ fn join(keys: &Keys, rules: &Rules, (sponsor, who): (u16, u16), ticket: &SecretK
     let (sponsor, key) = (keys.secret(sponsor)?, keys.secret(who)?);
     let invite = Invite::new_with(keys.scheme(), network, sponsor, ticket.public(), Role::Contributor, round);
     let join = Join::new_with(keys.scheme(), network, invite, ticket, key, key.public().short());
-    Some(Operation::Join(Box::new(join)))
+    let request = Operation::Join(Box::new(join.clone()));
+    if !request.needs_votes(rules.constants.admission) {
+        return Some(request);
+    }
+    let voters = keys.newest()?;
+    let approve = |place: u16| {
+        let voter = keys.secret(keys.member(voters.epoch, place)?)?;
+        Some(join.approve_with(keys.scheme(), network, voter, round))
+    };
+    Some(request.with_ballots((0..voters.quorum().quorum as u16).filter_map(approve).collect()))
 }
 
 /// The record after `head` with this body, decided by the first voters that are a quorum, and the committee that it makes.
@@ -104,7 +113,14 @@ fn record(
     body: RecordBody,
 ) -> Result<(Committed, Arc<Committee>), OperationError> {
     let order = committee.order(&head.0.next_seeds().0);
-    let position = Position { constants: &rules.constants, head: &head.0, head_hash: head.1, committee, order: &order };
+    let position = Position {
+        constants: &rules.constants,
+        head: &head.0,
+        head_hash: head.1,
+        artefact: None,
+        committee,
+        order: &order,
+    };
     let (record, next) = position.record(&body, None, position.leader(0), 0)?;
     let hash = record.hash().unwrap_or_default();
     let slot = Slot { kind: Kind::Finalize, epoch: record.epoch, round: record.round, view: 0 };

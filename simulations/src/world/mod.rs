@@ -21,6 +21,7 @@ pub mod faults;
 pub mod fetch;
 pub mod founding;
 pub mod grown;
+pub mod hosting;
 pub mod invariants;
 pub mod keys;
 pub mod link;

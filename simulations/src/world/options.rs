@@ -21,6 +21,9 @@ pub struct Options {
     pub strangers: u16,
     /// Members that one voter may have invited at a time; 0 for as few as the members at the beginning need, and at least 2.
     pub sponsor_cap: u16,
+    /// Whether newcomers need the approval of a quorum of the voters, and members are voted out. Not with more than 64 members:
+    /// few approvals of a large committee fit into a record.
+    pub vote: bool,
     /// Rounds to certify.
     pub rounds: u64,
     /// Of them, how many are left for after the healing.
@@ -45,6 +48,8 @@ pub struct Options {
     pub faults: Faults,
     /// How members come and go.
     pub churn: Churn,
+    /// Members that host a generator; without any there is none, and no prototypes.
+    pub hosts: Vec<u16>,
     /// Who goes wrong on purpose.
     pub vices: Vec<(u16, Vice)>,
     /// Whether liars go on lying after the healing, or fall silent.
@@ -58,6 +63,7 @@ impl Default for Options {
             members: 4,
             strangers: 0,
             sponsor_cap: 0,
+            vote: false,
             rounds: 10,
             rounds_after: 0,
             epoch_length: 16,
@@ -70,6 +76,7 @@ impl Default for Options {
             work: Work::default(),
             faults: Faults::default(),
             churn: Churn::default(),
+            hosts: Vec::new(),
             vices: Vec::new(),
             lie_on: false,
         }
@@ -191,6 +198,8 @@ pub struct Work {
     pub slowdown: (u64, u64),
     /// A merge takes so long.
     pub merge_us: (u64, u64),
+    /// A host makes an artefact in so long.
+    pub generate_us: (u64, u64),
     /// Bytes of a payload, for the time that its transfer takes.
     pub payload_bytes: u64,
 }
@@ -202,6 +211,7 @@ impl Default for Work {
             stragglers: 0.0,
             slowdown: (1, 50),
             merge_us: (500, 3_000),
+            generate_us: (10_000, 400_000),
             payload_bytes: 100_000,
         }
     }

@@ -2,10 +2,12 @@
 
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::merge::Merged;
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::round::{MergeInput, Rules};
 
 use super::blobs::Blob;
+use super::hosting;
 
 /// What a node's learner does. Called at the virtual moment at which the work is done.
 pub trait Work {
@@ -15,8 +17,9 @@ pub trait Work {
     /// Whether a payload is what its header says.
     fn check(&self, header: &UpdateHeader, payload: &Blob) -> bool;
 
-    /// Merges payloads onto a base: the root of the result and its bytes. Nothing if the result leaves its range.
-    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Digest, Blob)>;
+    /// Merges payloads onto a base: what a record says of the result, and the blobs that it names. Nothing if the result leaves
+    /// its range.
+    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Merged, Vec<(Digest, Blob)>)>;
 
     /// The private state behind the last training.
     fn checkpoint(&self) -> Option<Blob> {
@@ -56,13 +59,15 @@ pub struct Abstract {
     schema: Digest,
     codec: fedswarm_protocol::update::UpdateCodec,
     wire_len: u32,
+    prototypes: bool,
 }
 
 impl Abstract {
     /// For a member; two variants of one member train to different payloads.
     #[must_use]
     pub const fn new(rules: &Rules, me: u16, variant: u64) -> Self {
-        Self { me, variant, schema: rules.schema, codec: rules.codec, wire_len: rules.wire_len }
+        let (schema, codec, wire_len) = (rules.schema, rules.codec, rules.wire_len.least());
+        Self { me, variant, schema, codec, wire_len, prototypes: rules.generator.is_some() }
     }
 }
 
@@ -88,8 +93,16 @@ impl Work for Abstract {
         !is_bad(header)
     }
 
-    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Digest, Blob)> {
+    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Merged, Vec<(Digest, Blob)>)> {
         let parts = inputs.iter().map(|(input, _)| (input.author, input.payload_root, input.weight));
-        Some(abstract_model(base.0, parts))
+        let (root, model) = abstract_model(base.0, parts);
+        let mut merged = Merged::model(root);
+        let mut blobs = vec![(root, model)];
+        if self.prototypes {
+            let list = hosting::list(inputs.iter().map(|(input, _)| (input.author, input.payload_root)));
+            merged.prototypes = hosting::PROTOTYPES.name(&list);
+            blobs.push((merged.prototypes.root, list.into()));
+        }
+        Some((merged, blobs))
     }
 }

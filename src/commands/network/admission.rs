@@ -7,7 +7,7 @@ use fedswarm_node::invitation::Invitation;
 use fedswarm_node::run_config::RunConfig;
 use fedswarm_node::status::NodeStatus;
 use fedswarm_node::{founding, identity};
-use fedswarm_protocol::membership;
+use fedswarm_protocol::membership::{self, Admission};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -69,10 +69,21 @@ impl Invite {
         let invitation = Invitation::new(&manifest, &secret, role, expires, status.checkpoint(), addresses.clone())?;
         invitation.save(&self.out)?;
         if json {
-            println!("{}", json!({ "file": self.out, "expires_after_round": expires, "addresses": addresses }));
+            println!(
+                "{}",
+                json!({
+                    "file": self.out, "expires_after_round": expires, "addresses": addresses,
+                    "admission": super::admission_name(manifest.admission),
+                })
+            );
         } else {
             println!("{}: good for one newcomer to {:?}, until round {expires}", self.out.display(), manifest.name);
             println!("The newcomer runs: fedswarm network join {}", file_name(&self.out));
+            if manifest.admission == Admission::Vote {
+                println!(
+                    "Once its node runs, a quorum of the voters must approve it, you too: fedswarm network approve"
+                );
+            }
         }
         Ok(())
     }
@@ -111,7 +122,11 @@ impl Join {
         std::fs::write(&config, text).map_err(|e| Failure::input(format!("{}: {e}", config.display())))?;
         let t = &manifest.task;
         if json {
-            println!("{}", json!({ "config": config, "public_key": secret.public().to_string() }));
+            let admission = super::admission_name(manifest.admission);
+            println!(
+                "{}",
+                json!({ "config": config, "public_key": secret.public().to_string(), "admission": admission })
+            );
         } else {
             println!("{}: a configuration for {:?}", config.display(), manifest.name);
             println!(
@@ -122,6 +137,13 @@ impl Join {
                 t.classes.len(),
                 config.display()
             );
+            if manifest.admission == Admission::Vote {
+                println!(
+                    "The voters decide whether you come in: once your node runs it waits until a quorum of them has approved. \
+                     Each does so with: fedswarm network approve {}",
+                    secret.public()
+                );
+            }
         }
         Ok(())
     }

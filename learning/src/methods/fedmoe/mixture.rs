@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, activation};
 
+use super::head::Head;
 use super::{Mix, gate};
 use crate::Error;
 use crate::architectures::{Architecture, layers};
+use crate::methods::etf_classifier::embed;
+use crate::methods::moe_ktl::Branch;
 use crate::training::{Examined, Experts, Network, Parts, cross_entropy};
 
 /// Added to the count of every class before its share is taken: a class that a peer has not met gets a small share and
@@ -14,11 +17,12 @@ use crate::training::{Examined, Experts, Network, Parts, cross_entropy};
 const PSEUDO_COUNT: f32 = 0.1;
 
 /// Two experts, a gate and a private head; with a [`SharedHead`] also a second opinion.
-pub(super) struct Mixture {
+pub(in crate::methods) struct Mixture {
     pub(super) shared: Arc<dyn Architecture>,
     pub(super) local: Arc<dyn Architecture>,
     pub(super) mix: Mix,
     pub(super) shared_head: Option<SharedHead>,
+    pub(super) head: Head,
 }
 
 /// The shared expert's own classifier `h_s`, merged like the expert itself.
@@ -58,71 +62,96 @@ fn log_shares(labels: &[u16], classes: usize) -> Vec<f32> {
     counts.into_iter().map(|count| (count / total).ln()).collect()
 }
 
-/// What both experts say about a batch.
+/// What both experts see in a batch.
 struct Seen {
     weights: (Tensor<2>, Tensor<2>),
     r_g: Tensor<2>,
     r_f: Tensor<2>,
-    /// `h_k(R)`.
+    /// `R`.
     mixed: Tensor<2>,
-    /// Logits of the shared head, if there is one.
-    generic: Option<Tensor<2>>,
-}
-
-impl Seen {
-    /// The answer: `h_k(R)`, or with a shared head the geometric mean of both distributions, `ln p = (ln p_k + ln p_G) / 2`
-    /// up to a constant (a logarithmic opinion pool): whoever is unsure has little say.
-    fn answer(&self) -> Tensor<2> {
-        let mixed = self.mixed.clone();
-        match &self.generic {
-            None => mixed,
-            Some(generic) => (activation::log_softmax(mixed, 1) + activation::log_softmax(generic.clone(), 1)) * 0.5,
-        }
-    }
 }
 
 impl Mixture {
+    fn shared(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
+        self.shared.forward(&mut parts.part("shared", self.shared.name())?, images)
+    }
+
+    fn local(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
+        self.local.forward(&mut parts.part("local", self.local.name())?, images)
+    }
+
     fn see(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Seen, Error> {
-        let r_g = self.shared.forward(&mut parts.part("shared", self.shared.name())?, images.clone())?;
-        let r_f = self.local.forward(&mut parts.part("local", self.local.name())?, images.clone())?;
+        let r_g = self.shared(parts, images.clone())?;
+        let r_f = self.local(parts, images.clone())?;
         let weights = gate::weigh(&mut parts.part("gate", "gate")?, images)?;
-        let mixed = head(parts, self.mix.mix(weights.clone(), r_g.clone(), r_f.clone()))?;
-        let generic = self.shared_head.as_ref().map(|h| h.logits(parts, r_g.clone())).transpose()?;
-        Ok(Seen { weights, r_g, r_f, mixed, generic })
+        let mixed = self.mix.mix(weights.clone(), r_g.clone(), r_f.clone());
+        Ok(Seen { weights, r_g, r_f, mixed })
+    }
+
+    /// Logits of the shared head, if there is one.
+    fn generic(&self, parts: &Parts<'_>, r_g: Tensor<2>) -> Result<Option<Tensor<2>>, Error> {
+        self.shared_head.as_ref().map(|head| head.logits(parts, r_g)).transpose()
+    }
+
+    /// What the private head says of features.
+    fn private(&self, parts: &Parts<'_>, features: Tensor<2>) -> Result<Tensor<2>, Error> {
+        self.head.logits(parts, embed(parts, features)?)
     }
 }
 
-/// The private head `h_k`.
-fn head(parts: &Parts<'_>, features: Tensor<2>) -> Result<Tensor<2>, Error> {
-    layers::linear(&mut parts.part("head", "head")?, features)
+/// The answer: `h_k(R)`, or with a shared head the geometric mean of both distributions, `ln p = (ln p_k + ln p_G) / 2`
+/// up to a constant (a logarithmic opinion pool): whoever is unsure has little say.
+fn pool(private: Tensor<2>, generic: Option<Tensor<2>>) -> Tensor<2> {
+    match generic {
+        None => private,
+        Some(generic) => (activation::log_softmax(private, 1) + activation::log_softmax(generic, 1)) * 0.5,
+    }
 }
 
 impl Network for Mixture {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        Ok(self.see(parts, images)?.answer())
+        let seen = self.see(parts, images)?;
+        Ok(pool(self.private(parts, seen.mixed)?, self.generic(parts, seen.r_g)?))
     }
 
     /// `CE(h_k(R), y) + shared_loss CE(h_s(R_G) + ln pi, y)`: each classifier is trained on its own and not their mean, so
-    /// that neither can lean on what the other has learnt by heart.
+    /// that neither can lean on what the other has learnt by heart. With class vectors the first is `ArcFace`'s loss.
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         let seen = self.see(parts, images)?;
-        let loss = cross_entropy(seen.mixed, targets.clone());
-        Ok(match (&self.shared_head, seen.generic) {
+        let loss = self.head.loss(parts, embed(parts, seen.mixed)?, targets.clone())?;
+        Ok(match (&self.shared_head, self.generic(parts, seen.r_g)?) {
             (Some(shared), Some(generic)) => loss + cross_entropy(generic, targets) * shared.weight,
             _ => loss,
         })
     }
 
     fn examine(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Examined, Error> {
-        let seen = self.see(parts, images)?;
-        let logits = seen.answer();
+        let Seen { weights, r_g, r_f, mixed } = self.see(parts, images)?;
         let alone = self.mix.alone();
-        let shared_only = match seen.generic {
-            Some(generic) => generic,
-            None => head(parts, seen.r_g * alone)?,
+        let generic = self.generic(parts, r_g.clone())?;
+        let shared_only = match &generic {
+            Some(generic) => generic.clone(),
+            None => self.private(parts, r_g * alone)?,
         };
-        let experts = Experts { gate: seen.weights.0, shared_only, local_only: head(parts, seen.r_f * alone)? };
-        Ok(Examined { logits, experts: Some(experts) })
+        let local_only = self.private(parts, r_f * alone)?;
+        let logits = pool(self.private(parts, mixed)?, generic);
+        Ok(Examined { logits, experts: Some(Experts { gate: weights.0, shared_only, local_only }) })
+    }
+
+    fn transferred(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
+        match self.head {
+            Head::Linear => Ok(None),
+            Head::Etf { branch: Branch::Shared, .. } => self.shared(parts, images).map(Some),
+            Head::Etf { branch: Branch::Local, .. } => self.local(parts, images).map(Some),
+            Head::Etf { branch: Branch::Mixed, .. } => Ok(Some(self.see(parts, images)?.mixed)),
+        }
+    }
+
+    fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
+        match self.head {
+            Head::Linear => Ok(None),
+            Head::Etf { .. } => embed(parts, self.see(parts, images)?.mixed).map(Some),
+        }
     }
 }
 

@@ -34,6 +34,7 @@
 //! from collaboration.
 
 mod gate;
+mod head;
 mod mix;
 mod mixture;
 mod recipe;
@@ -49,8 +50,9 @@ use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, family, h
 use crate::Error;
 use crate::architectures::{self, Architecture, architecture};
 use crate::parameters::schema;
-use crate::training::{Learner, Lookahead};
+use crate::training::{Learner, Lookahead, Part};
 
+pub(super) use head::Head;
 pub use mix::Mix;
 pub use recipe::{Rates, Recipe};
 
@@ -110,11 +112,7 @@ impl Method for FedMoe {
     }
 
     fn spelling(&self) -> String {
-        let mut text = format!("{}:{}", self.info().name, self.recipe);
-        if let Some(shared) = &self.shared {
-            text.push_str(&format!(",shared={}", shared.name()));
-        }
-        text
+        format!("{}:{}", self.info().name, self.options())
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -133,27 +131,39 @@ impl Method for FedMoe {
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
+        let (network, parts) = self.assemble(self.info().name, Head::Linear, &setup)?;
+        Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?))
+    }
+}
+
+impl FedMoe {
+    /// The options of a recipe, and the shared extractor if it was named.
+    pub(super) fn options(&self) -> String {
+        let shared = self.shared.as_ref().map_or_else(String::new, |shared| format!(",shared={}", shared.name()));
+        format!("{}{shared}", self.recipe)
+    }
+
+    /// The model with this private head, for a method of this name.
+    pub(super) fn assemble(&self, name: &str, head: Head, setup: &MemberSetup) -> Result<(Mixture, Vec<Part>), Error> {
         check_task(&setup.task)?;
         let expert = self.shared(&setup.task)?;
         if expert.features() != setup.architecture.features() {
             return Err(Error::Setup(format!(
-                "{} mixes features of one width: the shared extractor {} has {}, this peer's {} has {}; choose another \
-                 architecture, or another shared one with {}:shared=NAME",
-                self.info().name,
+                "{name} mixes features of one width: the shared extractor {} has {}, this peer's {} has {}; choose another \
+                 architecture, or another shared one with {name}:shared=NAME",
                 expert.name(),
                 expert.features(),
                 setup.architecture.name(),
                 setup.architecture.features(),
-                self.info().name
             )));
         }
         let specs = architectures::check(expert.as_ref(), setup.task.input, &setup.device.open()?)?;
         let Recipe { mix, rates, shared_loss, shared_momentum, shared_clip, round_momentum } = self.recipe;
         // The law of the genesis: with the digest of a run's seed as its genesis seed, a network starts where `moe-local` does.
-        let mut parts = vec![part("shared", "shared", specs, self.merging, &setup, rates.shared)?];
-        let head = || head_specs(expert.features(), &setup.task);
+        let mut parts = vec![part("shared", "shared", specs, self.merging, setup, rates.shared)?];
+        let linear = || head_specs(expert.features(), &setup.task);
         if self.recipe.has_shared_head() {
-            parts.push(part("shared_head", "shared_head", head(), self.merging, &setup, rates.shared)?);
+            parts.push(part("shared_head", "shared_head", linear(), self.merging, setup, rates.shared)?);
         }
         for part in &mut parts {
             part.sgd.momentum = shared_momentum.unwrap_or(setup.train.momentum);
@@ -161,16 +171,16 @@ impl Method for FedMoe {
             part.fresh = true; // In `moe-local` too: the same work.
             part.lookahead = Lookahead::new(round_momentum);
         }
-        parts.push(own_extractor("local", &setup, rates.local)?);
-        parts.push(part("head", "head", head(), false, &setup, rates.head)?);
-        parts.push(part("gate", "gate", gate::specs(setup.task.input), false, &setup, rates.gate)?);
+        parts.push(own_extractor("local", setup, rates.local)?);
+        parts.push(part("head", "head", linear(), false, setup, rates.head)?);
+        parts.push(part("gate", "gate", gate::specs(setup.task.input), false, setup, rates.gate)?);
         let (labels, classes) = (&setup.data.train.labels, setup.task.classes);
         let shared_head = self
             .recipe
             .has_shared_head()
             .then(|| setup.device.open().map(|device| SharedHead::new(shared_loss, labels, classes, &device)))
             .transpose()?;
-        let network = Mixture { shared: Arc::clone(&expert), local: setup.architecture.clone(), mix, shared_head };
-        Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?))
+        let (shared, local) = (Arc::clone(&expert), setup.architecture.clone());
+        Ok((Mixture { shared, local, mix, shared_head, head }, parts))
     }
 }

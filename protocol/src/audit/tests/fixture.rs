@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{Auditor, RoundReport};
+use crate::artefact::{ArtefactRef, GeneratorSpec};
 use crate::blob;
 use crate::bundle::pack;
 use crate::certificate::{Certificate, Quorum};
@@ -12,10 +13,11 @@ use crate::envelope::{Kind, Slot, Verified, Verifier, seal, signed_bytes};
 use crate::hash::{Digest, Stream};
 use crate::keys::SecretKey;
 use crate::manifest::{MAX_WEIGHT, Manifest};
-use crate::membership::{Committee, Operation};
-use crate::merge::WeightedMean;
+use crate::membership::{Admission, Committee, Operation};
+use crate::merge::{Merge, Merged};
 use crate::message::{Committed, Message, Receipt, RecordBody, UpdateHeader, UpdateRef};
-use crate::payload::norm2_q;
+use crate::payload::{self, norm2_q};
+use crate::prototypes::{ListName, PrototypeSpec};
 use crate::record::Record;
 use crate::round::Rules;
 use crate::tensor::{FixedVector, TensorSpec};
@@ -40,6 +42,12 @@ pub(super) struct Lies {
     pub(super) norm: u64,
     /// Updates that are there.
     pub(super) updates: Option<u16>,
+    /// Another list of prototypes than the inputs give.
+    pub(super) prototypes: Option<ListName>,
+    /// What receipts list, and how many of them do.
+    pub(super) listed: Option<(ArtefactRef, usize)>,
+    /// Another artefact than the receipts force.
+    pub(super) artefact: Option<Option<ArtefactRef>>,
 }
 
 pub(super) struct Run {
@@ -58,7 +66,25 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(name: &str) -> Self {
         let (manifest, secrets) = testing::network(4, vec![TensorSpec::new("w", &[5], 4)]);
-        let manifest = Manifest { name: name.into(), max_weight: MAX_WEIGHT, ..manifest };
+        Self::of(Manifest { name: name.into(), max_weight: MAX_WEIGHT, ..manifest }, secrets)
+    }
+
+    /// In a network where newcomers are voted on.
+    pub(super) fn voting() -> Self {
+        let Self { manifest, secrets, .. } = Self::new("audit");
+        Self::of(Manifest { admission: Admission::Vote, ..manifest }, secrets)
+    }
+
+    /// A network with prototypes and a generator.
+    pub(super) fn with_prototypes() -> Self {
+        let (manifest, secrets) = testing::network(4, vec![TensorSpec::new("w", &[5], 4)]);
+        let (id, hosts) = (Digest([6; 32]), Vec::new());
+        let prototypes = Some(PrototypeSpec { len: 3, scale_bits: 24 });
+        let generator = Some(GeneratorSpec { id, latent: 2, transformer: 3, per_class: 1, hosts, wait_ms: 1 });
+        Self::of(Manifest { prototypes, generator, ..manifest }, secrets)
+    }
+
+    fn of(manifest: Manifest, secrets: Vec<SecretKey>) -> Self {
         let rules = Rules::new(&manifest, &secrets[0].public()).unwrap();
         let committee = Arc::new(Committee::founding(&manifest));
         let verifier = Verifier::new(rules.constants.network, Arc::clone(&committee));
@@ -74,9 +100,10 @@ impl Run {
         run
     }
 
-    fn head(&self) -> (Record, Digest) {
-        self.rounds.last().map_or((self.rules.genesis.clone(), self.rules.genesis_hash), |kept| {
-            (kept.committed.record.clone(), kept.committed.certificate.record)
+    fn head(&self) -> (Record, Digest, Option<ArtefactRef>) {
+        self.rounds.last().map_or((self.rules.genesis.clone(), self.rules.genesis_hash, None), |kept| {
+            let Committed { record, body, certificate } = &kept.committed;
+            (record.clone(), certificate.record, body.artefact)
         })
     }
 
@@ -96,10 +123,16 @@ impl Run {
         Certificate { kind, epoch, round, view, record: hash, votes }
     }
 
-    fn update(&mut self, author: u16, round: u64, base: Digest, lies: Lies) -> (Verified, FixedVector) {
+    fn update(&mut self, author: u16, round: u64, base: Digest, lies: Lies) -> (Verified, Vec<u8>) {
         let mut stream = Stream::new("delta", &[&[author as u8], &round.to_le_bytes()]);
         let delta = FixedVector((0..5).map(|_| stream.below(1 << 20) as i32 - (1 << 19)).collect());
-        let wire = delta.to_bytes();
+        let mut wire = delta.to_bytes();
+        if let Some(spec) = self.manifest.prototypes {
+            // The first author has both classes, the others the second.
+            let values = [f32::from(author), round as f32, -0.5];
+            let classes = u16::from(author > 0)..2;
+            wire.extend(spec.encode(classes.map(|class| (class, values.as_slice())), 2).unwrap());
+        }
         let root = blob::root(&wire);
         let header = UpdateHeader {
             base: lies.base.unwrap_or(base),
@@ -111,42 +144,57 @@ impl Run {
             samples: 10 + u32::from(author),
             norm2_q: norm2_q(&delta) + lies.norm,
         };
-        self.blobs.insert(root, wire);
-        (self.sign(Kind::Update, author, round, &Message::Update(header)), delta)
+        self.blobs.insert(root, wire.clone());
+        (self.sign(Kind::Update, author, round, &Message::Update(header)), wire)
     }
 
     /// One more round.
     pub(super) fn push(&mut self, lies: Lies) {
-        let (head, head_hash) = self.head();
+        let (head, head_hash, in_force) = self.head();
         let round = head.round + 1;
         let updates: Vec<_> = (0..lies.updates.unwrap_or(4)).map(|i| self.update(i, round, head_hash, lies)).collect();
         let items: Vec<UpdateRef> = updates.iter().map(|(m, _)| (m.author(), m.statement())).collect();
         let quorum = Quorum::of(4).quorum;
-        let receipts: Vec<_> = (0..lies.receipts.unwrap_or(quorum) as u16)
-            .map(|i| self.sign(Kind::Receipt, i, round, &Message::Receipt(Receipt { items: items.clone() })))
-            .collect();
+        let receipt = |i: u16| {
+            let listed = lies.listed.filter(|(_, by)| usize::from(i) < *by).map(|(artefact, _)| artefact);
+            let receipt = Receipt { items: items.clone(), artefacts: listed.into_iter().collect() };
+            self.sign(Kind::Receipt, i, round, &Message::Receipt(receipt))
+        };
+        let receipts: Vec<_> = (0..lies.receipts.unwrap_or(quorum) as u16).map(receipt).collect();
         let inputs: Vec<UpdateRef> = items.iter().skip(usize::from(lies.drop_input)).copied().collect();
         let operations = std::mem::take(&mut self.operations);
-        let body =
-            RecordBody { receipts: receipts.iter().map(|m| (m.author(), m.statement())).collect(), inputs, operations };
-        let mut sum = WeightedMean::new(5);
-        for (message, delta) in updates.iter().skip(usize::from(lies.drop_input)) {
+        let mut merge = Merge::new(&self.manifest);
+        for (message, wire) in updates.iter().skip(usize::from(lies.drop_input)) {
             let Message::Update(header) = message.message() else { unreachable!() };
-            sum.add(delta, header.samples).unwrap();
+            merge.add(message.author(), &payload::decode(&self.manifest, wire).unwrap(), header.samples).unwrap();
         }
-        let enough = self.rules.constants.is_enough(body.inputs.len(), &self.committee);
-        let model = enough.then(|| sum.finish(&self.model).unwrap());
+        let enough = self.rules.constants.is_enough(inputs.len(), &self.committee);
+        let result = enough.then(|| merge.finish(&self.model).unwrap());
         let committee = Arc::clone(&self.committee);
         let order = committee.order(&head.next_seeds().0);
         let constants = &self.rules.constants;
-        let here = Position { constants, head: &head, head_hash, committee: &committee, order: &order };
-        let root = lies.model.or(model.as_ref().map(|model| blob::root(&model.to_bytes())));
+        let artefact = in_force.as_ref();
+        let here = Position { constants, head: &head, head_hash, artefact, committee: &committee, order: &order };
+        let forced = receipts.iter().filter_map(|m| match m.message() {
+            Message::Receipt(receipt) => Some(receipt),
+            _ => None,
+        });
+        let artefact = lies.artefact.unwrap_or_else(|| here.forced_artefact(forced, &[]));
+        let named = receipts.iter().map(|m| (m.author(), m.statement())).collect();
+        let body = RecordBody { receipts: named, inputs, artefact, operations };
+        let mut merged = result.as_ref().map(|result| result.named(blob::root(&result.model.to_bytes())));
+        if let Some(root) = lies.model {
+            merged = Some(Merged { model_root: root, ..merged.unwrap_or(Merged::model(root)) });
+        }
+        if let (Some(merged), Some(prototypes)) = (&mut merged, lies.prototypes) {
+            merged.prototypes = prototypes;
+        }
         let proposer = lies.proposer.unwrap_or(here.leader(lies.view));
-        let (record, next) = here.record(&body, root, proposer, lies.view).unwrap();
+        let (record, next) = here.record(&body, merged.as_ref(), proposer, lies.view).unwrap();
         let certificate = self.certify(&record, lies.view);
-        if let Some(model) = model {
-            self.blobs.insert(blob::root(&model.to_bytes()), model.to_bytes());
-            self.model = model;
+        if let Some(result) = result {
+            self.blobs.insert(blob::root(&result.model.to_bytes()), result.model.to_bytes());
+            self.model = result.model;
         }
         let used = updates.into_iter().map(|(m, _)| m).skip(usize::from(lies.drop_input));
         let messages = used.chain(receipts).collect();

@@ -3,12 +3,14 @@
 mod fixture;
 
 use super::{Depth, Place};
+use crate::artefact::{ArtefactRef, artefact_root};
 use crate::codec;
 use crate::envelope::Kind;
 use crate::hash::{Digest, hash};
 use crate::keys::SecretKey;
-use crate::membership::{Invite, Join, Operation, Role};
+use crate::membership::{EvictVote, Invite, Join, Operation, Role};
 use crate::message::{Committed, Message, Receipt};
+use crate::prototypes::ListName;
 use crate::record::{Record, RecordKind};
 use fixture::{Lies, Run};
 
@@ -69,6 +71,7 @@ fn alterations() -> Vec<Alter> {
         ("receipts_root", |r| r.receipts_root.0[7] ^= 4),
         ("inputs_root", |r| r.inputs_root.0[7] ^= 4),
         ("inputs", |r| r.inputs ^= 4),
+        ("prototypes", |r| r.prototypes ^= 4),
         ("model_root", |r| r.model_root.0[7] ^= 4),
         ("protos_root", |r| r.protos_root.0[7] ^= 4),
         ("state_root", |r| r.state_root.0[7] ^= 4),
@@ -101,6 +104,7 @@ fn an_altered_field_of_a_record_is_named_whatever_its_certificate_says() {
                 "receipts_root" => vec!["body.receipts"],
                 "inputs_root" => vec!["body.inputs"],
                 "ops_root" => vec!["body.operations"],
+                "artefact_root" => vec!["body.artefact"],
                 // Not later than the view in which it was certified.
                 "origin_view" => vec!["origin_view"],
                 other => vec![other],
@@ -131,6 +135,71 @@ fn a_merge_or_a_choice_that_no_inputs_give_is_found_although_a_quorum_signed_it(
         run.push(Lies { proposer: Some(proposer), ..Lies::default() });
         assert!(["nothing", "2: record: proposer"].contains(&run.first().as_str()), "{}", run.first());
     }
+}
+
+#[test]
+fn prototypes_are_recomputed_and_an_artefact_must_be_the_one_that_receipts_force() {
+    let host = |run: &Run, i: usize| run.secrets[i].public();
+    let artefact = |job_round: u64, host| ArtefactRef {
+        job_round,
+        host,
+        statement: hash("statement", &job_round.to_le_bytes()),
+        blob_root: Digest([7; 32]),
+        blob_len: 76,
+    };
+    let honest = || {
+        let mut run = Run::with_prototypes();
+        run.push(Lies::default());
+        let made = artefact(1, host(&run, 2));
+        run.push(Lies { listed: Some((made, 2)), ..Lies::default() });
+        run.push(Lies::default());
+        (run, made)
+    };
+    let (run, made) = honest();
+    let reports = run.audit();
+    assert!(reports.iter().all(|r| r.finding.is_none() && r.depth == Depth::Recomputed), "{reports:#?}");
+    let record = |i: usize| &run.rounds[i].committed.record;
+    // Two classes of three authors, and one of the first.
+    assert_eq!((record(0).prototypes, record(0).protos_root != record(1).protos_root), (5, true));
+    assert_eq!(record(0).artefact_root, Digest::ZERO);
+    assert_eq!(record(2).artefact_root, artefact_root(Some(&made)), "it stays in force");
+    let reports = run.audit_with(|_, _| None);
+    assert!(reports.iter().all(|r| r.finding.is_none() && r.depth == Depth::Chained), "{reports:#?}");
+
+    let other = ListName { root: Digest([9; 32]), count: 5 };
+    let lies = [
+        (Lies { prototypes: Some(other), ..Lies::default() }, "record: protos_root"),
+        (Lies { artefact: Some(None), ..Lies::default() }, "record: body.artefact"),
+        (Lies { artefact: Some(Some(artefact(3, made.host))), ..Lies::default() }, "record: body.artefact"),
+        (Lies { listed: Some((artefact(2, made.host), 1)), ..Lies::default() }, "nothing"),
+    ];
+    for (lie, named) in lies {
+        let (mut run, _) = honest();
+        run.push(lie);
+        let found = run.first();
+        assert!(found == *named || found == format!("4: {named}"), "{found}, not {named}");
+    }
+    // Not of the future, and not older than the one in force, whatever is kept.
+    for (job_round, fine) in [(0, false), (2, true), (3, true), (4, false)] {
+        let (mut run, _) = honest();
+        let new = artefact(job_round, made.host);
+        run.push(Lies { artefact: Some(Some(new)), ..Lies::default() });
+        let findings = run.audit_with(|_, _| None).into_iter().filter_map(|r| r.finding).collect::<Vec<_>>();
+        assert_eq!(findings.is_empty(), fine, "{job_round}: {findings:?}");
+    }
+    // A damaged record names what was altered, its list of prototypes and the artefact beside it.
+    let (mut run, _) = honest();
+    run.rounds[1].committed.body.artefact = None;
+    assert_eq!(run.first(), "2: record: body.artefact");
+    let (mut run, _) = honest();
+    run.rounds[2].committed.record.protos_root.0[3] ^= 1;
+    assert_eq!(run.first(), "3: record: protos_root");
+    // A prototype in a payload.
+    let (mut run, _) = honest();
+    let Message::Update(header) = run.rounds[1].messages[2].message() else { panic!("updates come first") };
+    let root = header.wire_root;
+    *run.blobs.get_mut(&root).unwrap().last_mut().unwrap() ^= 1;
+    assert_eq!(run.first(), "2: payload of member 2: wire_root");
 }
 
 #[test]
@@ -177,13 +246,14 @@ fn a_dropped_swapped_or_forged_input_is_named() {
 
     // A receipt that its member signed as well, for fewer updates: a proof against the member, and not the one that counted.
     let mut run = Run::honest(2);
-    run.rounds[1].messages[5] = run.sign(Kind::Receipt, 1, 2, &Message::Receipt(Receipt { items: Vec::new() }));
+    run.rounds[1].messages[5] =
+        run.sign(Kind::Receipt, 1, 2, &Message::Receipt(Receipt { items: Vec::new(), artefacts: Vec::new() }));
     assert_eq!(run.first(), "2: receipt of member 1: statement");
     let mut run = Run::honest(2);
     run.rounds[1].messages[5] = run.rounds[0].messages[5].clone();
     assert_eq!(run.first(), "2: receipt of member 1: round");
     let mut run = Run::honest(2);
-    let extra = run.sign(Kind::Receipt, 3, 2, &Message::Receipt(Receipt { items: Vec::new() }));
+    let extra = run.sign(Kind::Receipt, 3, 2, &Message::Receipt(Receipt { items: Vec::new(), artefacts: Vec::new() }));
     run.rounds[1].messages.push(extra);
     assert_eq!(run.first(), "2: inputs: messages");
 
@@ -252,4 +322,53 @@ fn a_changing_membership_is_followed_and_its_operations_are_checked() {
     let record = committed.record.clone();
     forged.rounds[1].committed.certificate = forged.certify(&record, 0);
     assert_eq!(forged.first(), "2: record: body.operations[0]");
+}
+
+#[test]
+fn operations_that_were_voted_on_are_checked_vote_by_vote() {
+    let mut run = Run::voting();
+    let network = run.manifest.network_id().unwrap();
+    let (ticket, key) = (SecretKey::from_bytes(&[201; 32]), SecretKey::from_bytes(&[202; 32]));
+    let invite = Invite::new(&network, &run.secrets[0], ticket.public(), Role::Contributor, 100);
+    let join = Join::new(&network, invite, &ticket, &key, "newcomer".into());
+    let approvals: Vec<_> = run.secrets.iter().map(|voter| join.approve(&network, voter, 100)).collect();
+    let join = Operation::Join(Box::new(join));
+    let votes = run.secrets.iter().flat_map(|voter| EvictVote::new(&network, key.public(), 3, voter, 100).votes);
+    let votes: Vec<_> = votes.collect();
+    let evict = Operation::EvictVote(EvictVote { key: key.public(), since: 3, votes: Vec::new() });
+    run.push(Lies::default());
+    run.operations = vec![join.with_ballots(approvals[..3].to_vec())];
+    run.push(Lies::default());
+    run.operations = vec![evict.with_ballots(votes[1..].to_vec())];
+    (0..3).for_each(|_| run.push(Lies::default()));
+    assert_eq!(run.first(), "nothing");
+    assert_eq!(run.rounds[4].committed.record.epoch, 2);
+
+    // What a quorum of liars could certify all the same.
+    let mut stranger = votes[1..].to_vec();
+    stranger[0] = EvictVote::new(&network, key.public(), 3, &key, 100).votes[0];
+    let mut forged = votes[1..].to_vec();
+    forged[0].signature = forged[1].signature;
+    let mut lapsed = votes[2..].to_vec();
+    lapsed.extend(EvictVote::new(&network, key.public(), 3, &run.secrets[0], 2).votes);
+    let cases = [
+        (1, join.with_ballots(approvals[..2].to_vec()), "2: record: body.operations"),
+        (1, join.with_ballots(approvals.clone()), "2: record: body.operations"),
+        (1, join.with_ballots(Vec::new()), "2: record: body.operations"),
+        (2, evict.with_ballots(votes[2..].to_vec()), "3: record: body.operations"),
+        (2, evict.with_ballots(stranger), "3: record: body.operations"),
+        (2, evict.with_ballots(lapsed), "3: record: body.operations"),
+        (2, evict.with_ballots(forged), "3: record: body.operations[0]"),
+    ];
+    for (round, operation, finding) in cases {
+        let mut lie = Run::voting();
+        lie.rounds.clone_from(&run.rounds);
+        lie.blobs.clone_from(&run.blobs);
+        let committed = &mut lie.rounds[round].committed;
+        committed.body.operations = vec![operation];
+        committed.record.ops_root = crate::record::operations_root(&committed.body.operations);
+        let record = committed.record.clone();
+        lie.rounds[round].committed.certificate = run.certify(&record, 0);
+        assert_eq!(lie.first(), finding);
+    }
 }

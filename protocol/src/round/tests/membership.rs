@@ -61,7 +61,7 @@ fn an_uninvited_key_gets_no_vote_whatever_it_sends() {
     {
         let message = match kind {
             Kind::Update => Message::Update(world.header(0, Digest::ZERO)),
-            Kind::Receipt => Message::Receipt(crate::message::Receipt { items: Vec::new() }),
+            Kind::Receipt => Message::Receipt(crate::message::Receipt { items: Vec::new(), artefacts: Vec::new() }),
             Kind::Status => Message::Status(Status::default()),
             Kind::Nullify => Message::Vote(Digest::ZERO),
             _ => Message::Vote(Digest([1; 32])),

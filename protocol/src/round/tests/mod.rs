@@ -2,19 +2,25 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod artefacts;
 mod complaints;
 mod membership;
+mod motions;
 mod rounds;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::*;
+use crate::artefact::ArtefactRef;
 use crate::envelope::{EnvelopeError, Verifier, seal};
 use crate::hash::hash;
 use crate::keys::SecretKey;
 use crate::manifest::{Manifest, Timers};
-use crate::message::Status;
+use crate::merge::Merged;
+use crate::message::{Receipt, Status};
+use crate::prototypes::ListName;
+use crate::record::RecordKind;
 use crate::tensor::TensorSpec;
 use crate::testing;
 
@@ -28,6 +34,7 @@ struct Node {
     /// Committed records that close epochs, and committees.
     chain: Vec<Arc<Committed>>,
     committed: BTreeMap<u64, Digest>,
+    records: BTreeMap<u64, Record>,
     evidence: Vec<crate::evidence::EquivocationProof>,
 }
 
@@ -45,6 +52,12 @@ struct World {
     lost: BTreeSet<(usize, Kind)>,
     /// Members whose training never ends.
     untrained: BTreeSet<usize>,
+    /// Who makes an artefact of which round.
+    hosting: BTreeSet<(usize, u64)>,
+    /// What comes out of checking the blobs of a host, if anything; they are valid unless this says otherwise.
+    blobs: BTreeMap<usize, Option<ArtefactVerdict>>,
+    /// Artefacts that were asked for, each once.
+    fetched: BTreeSet<(usize, ArtefactRef)>,
     events: Vec<(usize, Event)>,
     /// By who noticed, and whose fault it is.
     faults: BTreeMap<(usize, PublicKey), Vec<Fault>>,
@@ -67,6 +80,9 @@ impl World {
             down: BTreeSet::new(),
             lost: BTreeSet::new(),
             untrained: BTreeSet::new(),
+            hosting: BTreeSet::new(),
+            blobs: BTreeMap::new(),
+            fetched: BTreeSet::new(),
             events: Vec::new(),
             faults: BTreeMap::new(),
         };
@@ -82,8 +98,8 @@ impl World {
         let committee = Arc::new(Committee::founding(&self.manifest));
         let verifier = Verifier::new(rules.constants.network, Arc::clone(&committee));
         let state = State::new(rules, None, committee);
-        let (log, chain, committed, evidence) = <_>::default();
-        self.nodes.push(Node { secret, state, verifier, log, chain, committed, evidence });
+        let (log, chain, committed, records, evidence) = <_>::default();
+        self.nodes.push(Node { secret, state, verifier, log, chain, committed, records, evidence });
         let i = self.nodes.len() - 1;
         self.queue.push_back((i, Input::Start));
         i
@@ -125,7 +141,7 @@ impl World {
             schema: rules.schema,
             payload_root: root,
             wire_root: root,
-            wire_len: rules.wire_len,
+            wire_len: rules.wire_len.least(),
             codec: rules.codec,
             samples: 10 + author as u32,
             norm2_q: 0,
@@ -205,9 +221,15 @@ impl World {
                 }
                 Effect::Merge { inputs_root, inputs, .. } => {
                     let parts: Vec<u8> = inputs.iter().flat_map(|x| [x.author as u8, x.weight as u8]).collect();
-                    let model_root = Some(hash("model", &parts));
-                    self.queue.push_back((i, Input::Merged { inputs_root, model_root }));
+                    let mut merged = Merged::model(hash("model", &parts));
+                    if self.manifest.prototypes.is_some() {
+                        let root = hash("prototypes", &[parts.as_slice(), &inputs_root.0].concat());
+                        merged.prototypes = ListName { root, count: inputs.len() as u32 };
+                    }
+                    let merged = Some(merged);
+                    self.queue.push_back((i, Input::Merged { inputs_root, merged }));
                 }
+                Effect::FetchArtefact { reference, holders, .. } => self.on_fetch(i, reference, &holders),
                 Effect::Sign { slot, message } => {
                     let bytes = self.sealed(i, &slot, &message);
                     self.nodes[i].log.push(bytes.clone());
@@ -230,7 +252,13 @@ impl World {
                     let all = inputs.iter().map(|m| (m.author(), m.statement())).eq(named.copied());
                     assert!(inputs.is_empty() || all);
                     self.with_inputs += usize::from(!inputs.is_empty());
+                    let round = committed.record.round;
+                    if self.hosting.contains(&(i, round)) {
+                        let artefact = artefacts::made(self, i);
+                        self.queue.push_back((i, Input::Generated { job_round: round, artefact }));
+                    }
                     let node = &mut self.nodes[i];
+                    node.records.insert(round, committed.record.clone());
                     let known = node.committed.insert(committed.record.round, committed.certificate.record);
                     assert!(known.is_none(), "round {} committed twice by {i}", committed.record.round);
                     if let Some(next) = next {
@@ -251,6 +279,15 @@ impl World {
                 }
                 Effect::CancelTraining { .. } | Effect::Finished => {}
             }
+        }
+    }
+
+    fn on_fetch(&mut self, i: usize, reference: ArtefactRef, holders: &[u16]) {
+        assert!(!holders.is_empty());
+        let host = self.nodes.iter().position(|node| node.secret.public() == reference.host).unwrap();
+        let verdict = self.blobs.get(&host).copied().unwrap_or(Some(ArtefactVerdict::Valid));
+        if let (true, Some(verdict)) = (self.fetched.insert((i, reference)), verdict) {
+            self.queue.push_back((i, Input::Artefact { reference, verdict }));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Rounds of an unchanging membership.
 
 use super::*;
+use crate::membership::{Invite, Join, Role};
 use crate::message::{Proposal, RecordBody};
 use crate::record::{RecordKind, list_root};
 
@@ -99,12 +100,19 @@ fn an_author_that_says_two_things_is_left_out_and_named() {
 #[test]
 fn a_lying_aggregator_is_refused_and_replaced() {
     type Lie = fn(&mut Proposal);
-    let lies: [(&str, Lie); 6] = [
+    let lies: [(&str, Lie); 7] = [
         ("model", |p| p.record.model_root = Digest([1; 32])),
         ("dropped input", |p| {
             p.body.inputs.pop();
             p.record.inputs_root = list_root("inputs", &p.body.inputs);
             p.record.inputs -= 1;
+        }),
+        ("artefact", |p| {
+            let host = PublicKey([1; 32]);
+            let (statement, blob_root) = (Digest([2; 32]), Digest([3; 32]));
+            let made_up = ArtefactRef { job_round: 0, host, statement, blob_root, blob_len: 4 };
+            p.body.artefact = Some(made_up);
+            p.record.artefact_root = crate::artefact::artefact_root(Some(&made_up));
         }),
         ("parent", |p| p.record.parent = Digest([1; 32])),
         ("seed", |p| p.record.seed_fold = Digest([1; 32])),
@@ -400,4 +408,43 @@ fn a_proposal_that_is_final_already_is_committed_and_not_voted_on() {
     let effects = state.handle(Input::Message(proposal), Timestamp(0));
     assert!(effects.iter().any(|e| matches!(e, Effect::Commit { .. })));
     assert!(!signs(&effects), "{effects:?}");
+}
+
+/// A lone voter is a quorum by itself: its own receipt, heard again, used to make it propose before it had heard its proposal.
+#[test]
+fn nobody_signs_anything_before_it_has_heard_all_that_it_said() {
+    for n in [1, 2, 4] {
+        let mut world = World::new(n, 3);
+        while world.advance() {
+            for node in &world.nodes {
+                let (rules, head) = (node.state.rules.clone(), node.state.proof().cloned());
+                let mut again = State::new(rules, head, Arc::clone(node.state.committee()));
+                let log = node.log.iter().filter_map(|bytes| node.verifier.open(bytes).ok());
+                let heard = log.flat_map(|message| again.handle(Input::Message(message), Timestamp(0)));
+                let signs = |effect: &Effect| matches!(effect, Effect::Sign { .. });
+                assert!(!heard.collect::<Vec<_>>().iter().any(signs), "{n} members");
+            }
+        }
+        assert!(world.nodes.iter().all(|node| node.state.is_finished()));
+    }
+}
+
+#[test]
+fn a_lone_voter_that_restarts_at_any_moment_says_nothing_twice() {
+    for moment in 0..60 {
+        let mut world = World::new(1, 3);
+        // No updates come, so there is nothing to merge and nothing to wait for.
+        world.untrained.insert(0);
+        // Somebody asks to be let in, which only its first life knows of.
+        let (ticket, key) = (SecretKey::from_bytes(&[201; 32]), SecretKey::from_bytes(&[202; 32]));
+        let invite = Invite::new(&world.network(), &world.nodes[0].secret, ticket.public(), Role::Contributor, 100);
+        let join = Join::new(&world.network(), invite, &ticket, &key, "newcomer".into());
+        world.nodes[0].state.pool.insert(key.public(), Operation::Join(Box::new(join)));
+        for _ in 0..moment {
+            world.advance();
+        }
+        world.restart(0);
+        assert!(world.run_to(3), "restarted at step {moment}");
+        assert!(world.nodes[0].evidence.is_empty() && world.faults.is_empty(), "restarted at step {moment}");
+    }
 }

@@ -9,6 +9,7 @@ use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, Verified};
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::keys::{PublicKey, Signature};
 use fedswarm_protocol::membership::{Committee, Operation};
+use fedswarm_protocol::merge::Merged;
 use fedswarm_protocol::message::{Committed, Message};
 use fedswarm_protocol::round::{Effect, Event, Input, State, Timestamp};
 
@@ -207,8 +208,8 @@ impl Peer {
                         inputs.push_back(Input::Payload { author, statement, valid: true });
                     }
                     Effect::Merge { inputs_root, .. } => {
-                        let model_root = Some(hash("merged", inputs_root.as_bytes()));
-                        inputs.push_back(Input::Merged { inputs_root, model_root });
+                        let merged = Some(Merged::model(hash("merged", inputs_root.as_bytes())));
+                        inputs.push_back(Input::Merged { inputs_root, merged });
                     }
                     Effect::Keep { messages, .. } => {
                         for message in messages {

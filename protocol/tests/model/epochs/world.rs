@@ -167,7 +167,7 @@ impl World {
             schema: rules.schema,
             payload_root: root,
             wire_root: root,
-            wire_len: rules.wire_len,
+            wire_len: rules.wire_len.least(),
             codec: rules.codec,
             samples: 10,
             norm2_q: 0,
@@ -187,7 +187,7 @@ impl World {
         let updates: Vec<Verified> = members.iter().map(update).collect();
         let mut items: Vec<_> = updates.iter().map(|update| (update.author(), update.statement())).collect();
         items.sort_unstable();
-        let receipt = Message::Receipt(Receipt { items });
+        let receipt = Message::Receipt(Receipt { items, artefacts: Vec::new() });
         let receipts = members.iter().map(|who| say(*who, Kind::Receipt, &receipt));
         updates.iter().cloned().chain(receipts).collect()
     }

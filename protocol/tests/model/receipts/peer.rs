@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use fedswarm_protocol::envelope::{Kind, Verified};
 use fedswarm_protocol::hash::hash;
+use fedswarm_protocol::merge::Merged;
 use fedswarm_protocol::message::{Message, Receipt, UpdateRef};
 use fedswarm_protocol::round::{Effect, Input, State, Timer, Timestamp};
 
@@ -217,8 +218,8 @@ impl Peer {
                     // The liar's payloads arrive in steps of their own.
                     Effect::Fetch { author, statement, .. } => drop(self.asked.insert((author, statement))),
                     Effect::Merge { inputs_root, .. } => {
-                        let model_root = Some(hash("merged", inputs_root.as_bytes()));
-                        inputs.push_back(Input::Merged { inputs_root, model_root });
+                        let merged = Some(Merged::model(hash("merged", inputs_root.as_bytes())));
+                        inputs.push_back(Input::Merged { inputs_root, merged });
                     }
                     Effect::Evidence(_) => self.caught = true,
                     Effect::Penalise { member, .. } => {
@@ -258,7 +259,7 @@ impl Peer {
 
     /// What a mutant says instead.
     fn altered(&self, words: &Words, mutant: Option<Mutant>, message: Message) -> Message {
-        let Message::Receipt(Receipt { mut items }) = message else { return message };
+        let Message::Receipt(Receipt { mut items, artefacts }) = message else { return message };
         let of_liar = |number: usize| Some(name(&words.updates[number].0));
         let added = match mutant {
             Some(Mutant::ReceiptsHeaders | Mutant::KeepsTheFirst) => of_liar(0).filter(|u| self.seen.contains(u)),
@@ -271,6 +272,6 @@ impl Peer {
             items.push(added);
             items.sort_unstable();
         }
-        Message::Receipt(Receipt { items })
+        Message::Receipt(Receipt { items, artefacts })
     }
 }

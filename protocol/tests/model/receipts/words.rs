@@ -6,6 +6,7 @@ use fedswarm_protocol::derive::Position;
 use fedswarm_protocol::envelope::{Kind, Verified};
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::membership::Committee;
+use fedswarm_protocol::merge::Merged;
 use fedswarm_protocol::message::{Message, Proposal, Receipt, RecordBody, UpdateHeader, UpdateRef};
 use fedswarm_protocol::record::list_root;
 
@@ -94,7 +95,11 @@ impl Words {
         ];
         let receipt = |mut items: Vec<UpdateRef>| {
             items.sort_unstable();
-            network.sign(liar, &network.slot(Kind::Receipt, 0), &Message::Receipt(Receipt { items }))
+            network.sign(
+                liar,
+                &network.slot(Kind::Receipt, 0),
+                &Message::Receipt(Receipt { items, artefacts: Vec::new() }),
+            )
         };
         Self {
             receipts: lists.map(receipt).into(),
@@ -166,16 +171,17 @@ impl Words {
             constants: &rules.constants,
             head: &rules.genesis,
             head_hash: rules.genesis_hash,
+            artefact: None,
             committee: &self.committee,
             order: network.order(),
         };
         let mut named: Vec<UpdateRef> = receipts.iter().map(|r| name(r)).collect();
         named.sort_unstable();
-        let merged = || hash("merged", list_root("inputs", &inputs).as_bytes());
-        let model = rules.constants.is_enough(inputs.len(), &self.committee).then(merged);
+        let merged = || Merged::model(hash("merged", list_root("inputs", &inputs).as_bytes()));
+        let merged = rules.constants.is_enough(inputs.len(), &self.committee).then(merged);
         let leader = network.leader(0);
-        let body = RecordBody { receipts: named, inputs, operations: Vec::new() };
-        let (record, _) = position.record(&body, model, leader, 0).unwrap();
+        let body = RecordBody { receipts: named, inputs, ..RecordBody::default() };
+        let (record, _) = position.record(&body, merged.as_ref(), leader, 0).unwrap();
         let proposal = Proposal { record, body, notarized_in: None };
         network.sign(leader, &network.slot(Kind::Proposal, 0), &Message::Proposal(Box::new(proposal)))
     }

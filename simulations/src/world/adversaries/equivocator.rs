@@ -72,6 +72,10 @@ fn contradiction(slot: &mut Slot, message: &Message, voice: &mut Voice<'_>) -> O
         }
         Message::Complaint(Complaint::Refused) => Message::Complaint(Complaint::Unreachable),
         Message::Complaint(Complaint::Unreachable) => Message::Complaint(Complaint::Refused),
-        Message::Status(_) | Message::Certificate(_) | Message::Committed(_) | Message::Operation(_) => return None,
+        Message::Artefact(_)
+        | Message::Status(_)
+        | Message::Certificate(_)
+        | Message::Committed(_)
+        | Message::Operation(_) => return None,
     })
 }

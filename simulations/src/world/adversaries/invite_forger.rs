@@ -4,7 +4,7 @@
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot};
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::keys::SecretKey;
-use fedswarm_protocol::membership::{Invite, Join, Leave, Operation, Role, Rotate};
+use fedswarm_protocol::membership::{Ballot, EvictVote, Invite, Join, Leave, Operation, Role, Rotate};
 use fedswarm_protocol::message::{Message, Receipt, Status, UpdateHeader};
 use fedswarm_protocol::update::UpdateCodec;
 
@@ -52,7 +52,7 @@ impl InviteForger {
         let round = voice.state().head().round;
         let since = voice.state().committee().members.first()?.since;
         let heard = self.heard.get(voice.core.rng.index(self.heard.len())).cloned();
-        let way = voice.core.rng.below(8);
+        let way = voice.core.rng.below(if voice.core.options.vote { 12 } else { 8 });
         let sponsors = voice.place().is_some();
         let (me, keys) = (voice.me(), &voice.core.keys);
         let (scheme, network, own) = (keys.scheme(), keys.network(), keys.secret(me)?);
@@ -85,6 +85,22 @@ impl InviteForger {
                 let rotate = Rotate { old: *victim, ..Rotate::new_with(scheme, network, own, &made_up, since) };
                 Operation::Rotate(Box::new(rotate))
             }
+            // Votes: its own, which it has not, a voter's that it never gave, and those that it heard, for something else.
+            8 if !sponsors => Operation::EvictVote(EvictVote::new_with(scheme, network, *victim, since, own, u64::MAX)),
+            9 => {
+                let vote = EvictVote::new_with(scheme, network, *victim, since, &made_up, u64::MAX);
+                let votes = vote.votes.iter().map(|ballot| Ballot { voter: *victim, ..*ballot });
+                Operation::EvictVote(vote.clone()).with_ballots(votes.collect())
+            }
+            10 => {
+                let join = of(mine);
+                let ballot = join.approve_with(scheme, network, &made_up, u64::MAX);
+                Operation::Join(Box::new(join)).with_ballots(vec![Ballot { voter: *victim, ..ballot }])
+            }
+            11 => {
+                let heard = heard?;
+                Operation::Join(Box::new(of(heard.invite))).with_ballots(heard.approvals)
+            }
             _ => Operation::Leave(Leave { key: *victim, ..Leave::new_with(scheme, network, own, since) }),
         };
         keys.seal(me, NOBODY, &SLOT, &Message::Operation(operation)).map(Packet::of_bytes)
@@ -114,7 +130,7 @@ fn statement(voice: &mut Voice<'_>) -> Option<Packet> {
             samples: 1,
             norm2_q: 0,
         }),
-        Kind::Receipt => Message::Receipt(Receipt { items: Vec::new() }),
+        Kind::Receipt => Message::Receipt(Receipt { items: Vec::new(), artefacts: Vec::new() }),
         Kind::Nullify => Message::Vote(Digest::ZERO),
         Kind::Status => Message::Status(Status { finalized: round + 1, record: lie, epoch, ..Status::default() }),
         _ => Message::Vote(lie),

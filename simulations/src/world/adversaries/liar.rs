@@ -1,6 +1,8 @@
 //! Lies in one field, each in turn by chance, of updates, receipts and proposals.
 
+use fedswarm_protocol::artefact::{ArtefactRef, artefact_root};
 use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::message::{Message, Proposal, Receipt, UpdateHeader};
 use fedswarm_protocol::record::{RecordKind, list_root};
 use fedswarm_protocol::round::Recipient;
@@ -58,7 +60,12 @@ fn update(mut header: UpdateHeader, rng: &mut Rng) -> UpdateHeader {
 }
 
 fn items(mut receipt: Receipt, rng: &mut Rng) -> Receipt {
-    match rng.below(3) {
+    match rng.below(5) {
+        3 => receipt.artefacts.clear(),
+        4 => match receipt.artefacts.last_mut() {
+            Some(artefact) => artefact.blob_root = noise(rng),
+            None => receipt.items.clear(),
+        },
         0 => receipt.items.clear(),
         1 => drop(receipt.items.pop()),
         _ => {
@@ -72,7 +79,7 @@ fn items(mut receipt: Receipt, rng: &mut Rng) -> Receipt {
 
 fn record(mut proposal: Proposal, rng: &mut Rng) -> Proposal {
     let Proposal { record, body, notarized_in } = &mut proposal;
-    match rng.below(29) {
+    match rng.below(32) {
         0 => record.version ^= 1,
         1 => record.network = noise(rng),
         2 => record.epoch += 1,
@@ -120,6 +127,18 @@ fn record(mut proposal: Proposal, rng: &mut Rng) -> Proposal {
             record.inputs_root = list_root("inputs", &body.inputs);
         }
         26 => body.inputs.clear(),
+        29 => record.prototypes ^= 1,
+        30 => {
+            body.artefact = None;
+            record.artefact_root = artefact_root(None);
+        }
+        31 => {
+            let (statement, blob_root) = (noise(rng), noise(rng));
+            let host = PublicKey(record.network.0);
+            let made_up = ArtefactRef { job_round: record.round - 1, host, statement, blob_root, blob_len: 24 };
+            body.artefact = Some(made_up);
+            record.artefact_root = artefact_root(Some(&made_up));
+        }
         27 => *notarized_in = Some(rng.below(4) as u32),
         _ => *notarized_in = None,
     }

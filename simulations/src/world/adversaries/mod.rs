@@ -1,6 +1,7 @@
 //! Members that go wrong on purpose. Each wraps the honest machine, which goes on underneath: what it says can be altered,
 //! kept back or added to.
 
+mod absent_host;
 mod complainer;
 mod equivocator;
 mod flooder;
@@ -10,6 +11,7 @@ mod impersonator;
 mod invite_forger;
 mod late_releaser;
 mod liar;
+mod lying_host;
 mod oversized;
 mod receipt_liar;
 mod replayer;
@@ -19,7 +21,9 @@ mod sybil_sponsor;
 pub mod twins;
 mod withholder;
 
+use fedswarm_protocol::artefact::ArtefactShape;
 use fedswarm_protocol::envelope::Slot;
+use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Recipient, State};
 use serde::{Deserialize, Serialize};
@@ -95,6 +99,10 @@ vices! {
     LateReleaser = "late-releaser",
     /// Invites keys that it made up.
     SybilSponsor = "sybil-sponsor",
+    /// Hosts a generator, and lies about what it made.
+    LyingHost = "lying-host",
+    /// Signs for artefacts of a generator that nobody gets.
+    AbsentHost = "absent-host",
     /// Forges invitations and speaks from places that are not its own; needs no membership.
     InviteForger = "invite-forger",
     /// Wants every view to end.
@@ -121,6 +129,8 @@ impl Vice {
             Self::Garbage => Box::new(garbage::Garbage::default()),
             Self::LateReleaser => Box::new(late_releaser::LateReleaser::default()),
             Self::SybilSponsor => Box::new(sybil_sponsor::SybilSponsor::default()),
+            Self::LyingHost => Box::new(lying_host::LyingHost::default()),
+            Self::AbsentHost => Box::new(absent_host::AbsentHost::default()),
             Self::InviteForger => Box::new(invite_forger::InviteForger::default()),
             Self::Complainer => Box::new(complainer::Complainer::default()),
         })
@@ -214,6 +224,18 @@ impl<'a> Voice<'a> {
         for member in to {
             self.core.send(self.node.id, *member, packet);
         }
+    }
+
+    /// What artefacts look like, and the generator's hash; nothing if the network has none.
+    #[must_use]
+    pub fn generator(&self) -> Option<(ArtefactShape, Digest)> {
+        self.node.generator()
+    }
+
+    /// Holds a blob, for others to fetch.
+    pub fn serve(&mut self, root: Digest, blob: Vec<u8>) {
+        let round = self.state().position().0;
+        self.core.blobs[self.node.id].insert(root, round, blob.into());
     }
 
     /// Serves no payload any more.

@@ -22,9 +22,13 @@ impl Adversary for ReceiptLiar {
         if slot.kind != Kind::Receipt || voice.place() != Some(author) || slot.round != self.round {
             return true;
         }
+        let artefacts = match packet.open(&voice.core.keys).as_ref().map(|message| message.message().clone()) {
+            Some(Message::Receipt(honest)) => honest.artefacts,
+            _ => Vec::new(),
+        };
         let items = self.heard.iter().map(|(author, statement)| (*author, *statement)).collect();
         let audience = voice.audience(to);
-        voice.say(&audience, &slot, &Message::Receipt(Receipt { items }));
+        voice.say(&audience, &slot, &Message::Receipt(Receipt { items, artefacts }));
         false
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Churn {
     /// The epoch for which chance has had its turn.
     epoch: Option<u32>,
     wishes: Vec<Wish>,
+    /// Members that are to be voted out, and the last round of the votes.
+    unwanted: Vec<(Operation, u64)>,
 }
 
 impl Hardship for Churn {
@@ -37,12 +39,13 @@ impl Hardship for Churn {
         self.epoch = Some(committee.epoch);
         for place in 0..committee.voters() as u16 {
             if core.rng.chance(rate) {
-                let turn = core.rng.below(3);
+                let turn = core.rng.below(if core.options.vote { 4 } else { 3 });
                 let member = core.keys.member(committee.epoch, place);
                 let Some(member) = member.filter(|member| !core.monitor.is_liar(*member)) else { continue };
                 match turn {
                     0 => self.leave(member, &committee, core, nodes),
                     1 => self.rotate(member, core, nodes),
+                    2 if core.options.vote => self.vote_out(member, &committee, core, nodes),
                     _ => self.invite(member, core, nodes),
                 }
             }
@@ -61,8 +64,12 @@ impl Churn {
             }
             open
         });
+        self.unwanted.retain(|(vote, until)| *until >= round && committee.check(vote, round, cap).is_ok());
+        for node in nodes {
+            node.ballots.retain(|vote| committee.check(vote, round, cap).is_ok());
+        }
         let leaves = |wish: &&Wish| matches!(wish.operation, Operation::Leave(_));
-        core.leaving = self.wishes.iter().filter(leaves).count();
+        core.leaving = self.wishes.iter().filter(leaves).count() + self.unwanted.len();
     }
 
     /// An honest stranger that is well and wants nothing yet.
@@ -78,6 +85,7 @@ impl Churn {
             !core.monitor.is_liar(node.me)
                 && !node.disk.corrupt
                 && core.keys.place(committee, node.me).is_none()
+                && !core.keys.public(node.me).is_some_and(|key| committee.evicted.contains(key))
                 && !wanted(node.me)
         };
         let strangers: Vec<u16> = nodes.iter().filter(free).map(|node| node.me).collect();
@@ -90,13 +98,38 @@ impl Churn {
         nodes[node].submit(core);
     }
 
-    fn leave(&mut self, member: u16, committee: &Committee, core: &mut Core, nodes: &mut [Node]) {
+    /// The faults that there are must be as few as those that stay are made for.
+    fn may_go(&self, member: u16, committee: &Committee, core: &Core, nodes: &[Node]) -> bool {
         let node = core.places[usize::from(member)][0];
         let voters = committee.voters().saturating_sub(core.leaving + 1);
-        // The faults that there are must be as few as those that stay are made for.
-        let before = Quorum::of(committee.voters() - core.leaving).faulty;
-        let after = Quorum::of(voters).faulty;
-        if voters == 0 || nodes[node].request.is_some() || before - after > core.spare() {
+        let before = Quorum::of(committee.voters() - core.leaving.min(committee.voters())).faulty;
+        let key = core.keys.public(member);
+        let goes = self.unwanted.iter().any(|(vote, _)| Some(&vote.subject()) == key);
+        let spared = before.saturating_sub(Quorum::of(voters).faulty) <= core.spare();
+        voters > 0 && nodes[node].request.is_none() && !goes && spared
+    }
+
+    /// The other honest voters want a member to go, and are enough.
+    fn vote_out(&mut self, member: u16, committee: &Committee, core: &mut Core, nodes: &mut [Node]) {
+        let others: Vec<u16> = honest_voters(core).into_iter().filter(|voter| *voter != member).collect();
+        if others.len() < committee.quorum().quorum || !self.may_go(member, committee, core, nodes) {
+            return;
+        }
+        let until = core.monitor.height() + HOLDS_ROUNDS;
+        let mut last = None;
+        for voter in others {
+            let Some(vote) = membership::vote_out(core, committee, voter, member, until) else { return };
+            nodes[core.places[usize::from(voter)][0]].cast(vote.clone(), core);
+            last = Some(vote);
+        }
+        core.leaving += 1;
+        core.tally.departures += 1;
+        self.unwanted.extend(last.map(|vote| (vote, until)));
+    }
+
+    fn leave(&mut self, member: u16, committee: &Committee, core: &mut Core, nodes: &mut [Node]) {
+        let node = core.places[usize::from(member)][0];
+        if !self.may_go(member, committee, core, nodes) {
             return;
         }
         let Some(leave) = membership::leave(&core.keys, committee, member) else { return };
@@ -120,6 +153,20 @@ impl Churn {
         let Some(join) = membership::invite(core, sponsor, who, role, expires) else { return };
         core.tally.invitations += 1;
         let node = core.places[usize::from(who)][0];
+        if core.options.vote {
+            for voter in honest_voters(core) {
+                let Some(vote) = membership::approve(core, voter, &join, expires) else { continue };
+                nodes[core.places[usize::from(voter)][0]].cast(vote, core);
+            }
+        }
         self.wish(join, node, core, nodes);
     }
+}
+
+/// Voters of the newest committee that do not lie.
+fn honest_voters(core: &Core) -> Vec<u16> {
+    let Some(committee) = core.keys.newest() else { return Vec::new() };
+    let voters = 0..committee.voters() as u16;
+    let honest = |member: &u16| !core.monitor.is_liar(*member);
+    voters.filter_map(|place| core.keys.member(committee.epoch, place)).filter(honest).collect()
 }

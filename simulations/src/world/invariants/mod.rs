@@ -5,14 +5,15 @@ mod ballots;
 mod roll;
 mod validity;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::envelope::{Kind, Slot, Verified};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::PublicKey;
-use fedswarm_protocol::membership::{Closing, Committee, Invite};
-use fedswarm_protocol::message::{Committed, Message, UpdateHeader, UpdateRef};
+use fedswarm_protocol::membership::{Committee, Invite};
+use fedswarm_protocol::message::{Committed, Message, Receipt, UpdateHeader, UpdateRef};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{Event, Fault, Rules};
 use serde::Serialize;
@@ -58,7 +59,11 @@ pub struct Monitor {
     /// By epoch.
     ballots: BTreeMap<u32, Ballots>,
     updates: BTreeMap<(u64, UpdateRef), UpdateHeader>,
-    receipts: BTreeMap<(u64, UpdateRef), Vec<UpdateRef>>,
+    receipts: BTreeMap<(u64, UpdateRef), Receipt>,
+    /// Blobs that no honest member may vouch for.
+    no_artefacts: BTreeSet<Digest>,
+    /// The artefacts that final records name.
+    in_force: BTreeMap<u64, Option<ArtefactRef>>,
     said: BTreeMap<(u64, Slot, u16), Digest>,
     finals: BTreeMap<u64, (Digest, Record)>,
     heads: Vec<u64>,
@@ -88,10 +93,12 @@ impl Monitor {
             heads: vec![grown.round(); members.len()],
             members,
             unchecked: Vec::new(),
-            roll: Roll::new(grown.committee(), rules.constants.sponsor_cap),
+            roll: Roll::new(grown.committee(), &rules.constants),
             ballots: BTreeMap::new(),
             updates: BTreeMap::new(),
             receipts: BTreeMap::new(),
+            no_artefacts: BTreeSet::new(),
+            in_force: BTreeMap::new(),
             said: BTreeMap::new(),
             finals,
             late_views: 0,
@@ -150,7 +157,14 @@ impl Monitor {
         }
         match message.message() {
             Message::Update(header) => drop(self.updates.insert((slot.round, key), header.clone())),
-            Message::Receipt(receipt) => drop(self.receipts.insert((slot.round, key), receipt.items.clone())),
+            Message::Receipt(receipt) => {
+                if let Some(bad) = receipt.artefacts.iter().find(|a| self.no_artefacts.contains(&a.blob_root))
+                    && !self.is_liar(member)
+                {
+                    self.report("I5 validity", now, format!("honest member {author} vouches for {bad:?}"));
+                }
+                drop(self.receipts.insert((slot.round, key), receipt.clone()));
+            }
             Message::Vote(record) => {
                 // A vote of an epoch that nobody has begun cannot be checked by anybody.
                 let quorum = self.committees.get(&slot.epoch).map(|committee| committee.quorum().quorum);
@@ -208,6 +222,7 @@ impl Monitor {
                 self.changes += committed.body.operations.len() as u64;
                 self.late_views += u64::from(committed.certificate.view > 0);
                 self.finals.insert(round, (hash, committed.record.clone()));
+                self.in_force.insert(round, committed.body.artefact);
                 self.forget(round);
             }
         }
@@ -217,23 +232,39 @@ impl Monitor {
     fn next_committee(&self, committed: &Committed) -> Option<Committee> {
         let record = &committed.record;
         let committee = self.committees.get(&record.epoch).filter(|_| record.closes_epoch)?;
-        let sponsor_cap = self.rules.constants.sponsor_cap;
-        let closing = Closing { round: record.round, misses: &record.misses, sponsor_cap };
+        let closing = self.rules.constants.closing(record.round, &record.misses);
         committee.next(&closing, &committed.body.operations).ok()
     }
 
     fn forget(&mut self, round: u64) {
         let Some(oldest) = round.checked_sub(KEEP_ROUNDS) else { return };
         self.updates = self.updates.split_off(&(oldest, (0, Digest::ZERO)));
+        self.in_force = self.in_force.split_off(&oldest);
         self.receipts = self.receipts.split_off(&(oldest, (0, Digest::ZERO)));
         let first = Slot { kind: Kind::Update, epoch: 0, round: 0, view: 0 };
         self.said = self.said.split_off(&(oldest, first, 0));
         self.ballots.values_mut().for_each(|ballots| ballots.forget(oldest));
     }
 
+    /// What a liar signs for is no artefact.
+    pub fn no_artefact(&mut self, blob_root: Digest) {
+        self.no_artefacts.insert(blob_root);
+    }
+
+    /// The artefact in force in a round, as final records say.
+    #[must_use]
+    pub fn artefact_of(&self, round: u64) -> Option<ArtefactRef> {
+        self.in_force.get(&round).copied().flatten()
+    }
+
     /// The holder of a sponsor's key has made out an invitation for the holder of this key.
     pub fn invited(&mut self, invite: &Invite, key: PublicKey) {
         self.roll.invited(invite, key);
+    }
+
+    /// The holder of a voter's key has voted for this key to come, or to go.
+    pub fn voted(&mut self, subject: PublicKey, voter: PublicKey) {
+        self.roll.voted(subject, voter);
     }
 
     /// A statement in a member's name that somebody else has signed was taken as the member's.

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fedswarm_protocol::certificate::Quorum;
+use fedswarm_protocol::derive::Constants;
 use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::manifest::MAX_VOTERS;
-use fedswarm_protocol::membership::{Committee, Invite, MAX_MEMBERS, Operation, Role};
+use fedswarm_protocol::membership::{Admission, Committee, Invite, MAX_MEMBERS, Operation, Role};
 
 use super::ballots::Broken;
 
@@ -15,6 +17,7 @@ const BY_RIGHT: &str = "I12 nobody uninvited or evicted has a vote";
 #[derive(Debug)]
 pub(super) struct Roll {
     sponsor_cap: usize,
+    admission: Admission,
     /// Role and sponsor of each member.
     members: BTreeMap<PublicKey, (Role, PublicKey)>,
     /// Invitations that were given: ticket, sponsor, role and the key that is meant. A sponsor that lies means several keys
@@ -24,23 +27,41 @@ pub(super) struct Roll {
     spent: BTreeSet<PublicKey>,
     /// Evicted keys, and the first epoch in which they are out.
     evicted: BTreeMap<PublicKey, u32>,
+    /// Votes that were cast: on whom, and by whom.
+    votes: BTreeSet<(PublicKey, PublicKey)>,
 }
 
 impl Roll {
-    pub(super) fn new(committee: &Committee, sponsor_cap: u16) -> Self {
+    pub(super) fn new(committee: &Committee, constants: &Constants) -> Self {
         let members = committee.members.iter().map(|m| (m.key, (m.role, m.sponsor)));
         Self {
-            sponsor_cap: sponsor_cap.into(),
+            sponsor_cap: constants.sponsor_cap.into(),
+            admission: constants.admission,
             members: members.collect(),
             invited: BTreeSet::new(),
             spent: BTreeSet::new(),
             evicted: BTreeMap::new(),
+            votes: BTreeSet::new(),
         }
     }
 
     /// The holder of a sponsor's key has invited the holder of a ticket, who means to join with this key.
     pub(super) fn invited(&mut self, invite: &Invite, key: PublicKey) {
         self.invited.insert((invite.ticket, invite.sponsor, invite.role, key));
+    }
+
+    /// The holder of a voter's key has voted for this key to come, or to go.
+    pub(super) fn voted(&mut self, subject: PublicKey, voter: PublicKey) {
+        self.votes.insert((subject, voter));
+    }
+
+    /// Whether an operation has votes of a quorum of the present voters, each of which was cast.
+    fn is_voted(&self, operation: &Operation) -> bool {
+        let voters: BTreeSet<PublicKey> =
+            self.members.iter().filter(|(_, (role, _))| *role == Role::Voter).map(|(key, _)| *key).collect();
+        let cast = |voter: &PublicKey| self.votes.contains(&(operation.subject(), *voter));
+        let votes: BTreeSet<PublicKey> = operation.ballots().iter().map(|ballot| ballot.voter).collect();
+        votes.intersection(&voters).filter(|voter| cast(voter)).count() >= Quorum::of(voters.len()).quorum
     }
 
     /// Whether a key is out in an epoch because it was evicted.
@@ -50,6 +71,10 @@ impl Roll {
 
     /// Takes in the operations of a record that closes an epoch, and compares with the committee that it makes.
     pub(super) fn close(&mut self, operations: &[Operation], next: &Committee) -> Result<(), Broken> {
+        let unvoted = |op: &&Operation| op.needs_votes(self.admission) && !self.is_voted(op);
+        if let Some(operation) = operations.iter().find(unvoted) {
+            return Err((BY_RIGHT, format!("{} comes or goes without the votes of a quorum", operation.subject())));
+        }
         for operation in operations {
             self.take(operation, next.epoch)?;
         }
@@ -97,7 +122,7 @@ impl Roll {
                     self.members.insert(rotate.new, entry);
                 }
             }
-            Operation::Evict(_) => {
+            Operation::Evict(_) | Operation::EvictVote(_) => {
                 self.members.remove(&subject);
                 self.evicted.insert(subject, epoch);
             }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use fedswarm_protocol::derive::evicted_places;
+use fedswarm_protocol::artefact::{ArtefactRef, MAX_ARTEFACT_LAG, artefact_root, host_rank};
+use fedswarm_protocol::derive::{evicted_keys, evicted_places};
+use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::Committee;
 use fedswarm_protocol::message::{Committed, UpdateRef};
-use fedswarm_protocol::record::RecordKind;
+use fedswarm_protocol::prototypes::ListName;
+use fedswarm_protocol::record::{Record, RecordKind};
 
 use super::Monitor;
 use super::ballots::Broken;
+use crate::world::hosting;
 use crate::world::work::{abstract_model, is_bad};
 
 impl Monitor {
@@ -48,7 +52,8 @@ impl Monitor {
         if forced != body.inputs || body.receipts.len() != quorum.quorum {
             return Err(("I6 receipts force the inputs", format!("{:?} instead of {forced:?}", body.inputs)));
         }
-        self.check_inputs(committed, parent_hash, &parent.model_root, committee)
+        self.check_artefact(committed, parent, quorum.faulty)?;
+        self.check_inputs(committed, parent_hash, parent, committee)
     }
 
     /// Updates that more than `f` of these receipts list, without authors that have two.
@@ -58,7 +63,7 @@ impl Monitor {
             let Some(items) = self.receipts.get(&(round, *key)) else {
                 return Err(("I6 receipts force the inputs", format!("nobody signed receipt {key:?}")));
             };
-            for item in items {
+            for item in &items.items {
                 *counts.entry(*item).or_default() += 1;
             }
         }
@@ -68,20 +73,62 @@ impl Monitor {
         Ok(counts.into_keys().filter(|(author, _)| authors[author] == 1).collect())
     }
 
+    /// The artefact of a record: of those that more than `f` of the receipts list, that of the latest job by the first host, if
+    /// its job is later than that of the one in force; otherwise that one.
+    fn check_artefact(&self, committed: &Committed, parent: &Record, faulty: usize) -> Result<(), Broken> {
+        let rule = "I6 receipts force the artefact";
+        let (record, body) = (&committed.record, &committed.body);
+        let before = self.artefact_of(record.round - 1);
+        let receipts: Vec<_> =
+            body.receipts.iter().filter_map(|key| self.receipts.get(&(record.round, *key))).collect();
+        let evicted = evicted_keys(body);
+        let mut best = before;
+        for listed in receipts.iter().flat_map(|receipt| &receipt.artefacts) {
+            let count = receipts.iter().filter(|receipt| receipt.artefacts.contains(listed)).count();
+            let newer = before.is_none_or(|before| listed.job_round > before.job_round);
+            if count <= faulty || !newer || evicted.contains(&listed.host) {
+                continue;
+            }
+            let rank = |one: &ArtefactRef| (host_rank(&record.seed, &one.host), one.statement);
+            let better = best.is_none_or(|best| {
+                best.job_round < listed.job_round || best.job_round == listed.job_round && rank(listed) < rank(&best)
+            });
+            if better {
+                best = Some(*listed);
+            }
+        }
+        if best != body.artefact || record.artefact_root != artefact_root(best.as_ref()) {
+            return Err((rule, format!("{:?} instead of {best:?}", body.artefact)));
+        }
+        let old = parent.artefact_root != artefact_root(before.as_ref());
+        if old {
+            return Err((rule, format!("the parent names {:?}, not {before:?}", parent.artefact_root)));
+        }
+        let job = best.filter(|best| Some(*best) != before).map_or(record.round - 1, |best| best.job_round);
+        if job >= record.round || job + MAX_ARTEFACT_LAG < record.round {
+            return Err((rule, format!("an artefact of round {job}")));
+        }
+        match best.filter(|best| self.no_artefacts.contains(&best.blob_root)) {
+            Some(bad) => Err(("I5 validity", format!("{bad:?} is no artefact"))),
+            None => Ok(()),
+        }
+    }
+
     fn check_inputs(
         &self,
         committed: &Committed,
-        parent: &fedswarm_protocol::hash::Digest,
-        base: &fedswarm_protocol::hash::Digest,
+        parent_hash: &Digest,
+        parent: &Record,
         committee: &Committee,
     ) -> Result<(), Broken> {
+        let base = &parent.model_root;
         let (record, inputs) = (&committed.record, &committed.body.inputs);
         let mut parts = Vec::with_capacity(inputs.len());
         for key in inputs {
             let Some(header) = self.updates.get(&(record.round, *key)) else {
                 return Err(("I5 validity", format!("nobody signed update {key:?}")));
             };
-            if header.base != *parent {
+            if header.base != *parent_hash {
                 return Err((
                     "I11 every update starts from the parent",
                     format!("{key:?} starts from {:?}", header.base),
@@ -95,6 +142,15 @@ impl Monitor {
         let empty = !self.rules.constants.is_enough(inputs.len(), committee);
         if empty != (record.kind == RecordKind::Empty) && self.recomputes {
             return Err(("I5 validity", format!("{:?} with {} inputs", record.kind, inputs.len())));
+        }
+        let list = hosting::list(parts.iter().map(|(author, payload, _)| (*author, *payload)));
+        let name = match (empty, &self.rules.generator) {
+            (true, _) => ListName { root: parent.protos_root, count: parent.prototypes },
+            (false, Some(_)) => hosting::PROTOTYPES.name(&list),
+            (false, None) => ListName::default(),
+        };
+        if self.recomputes && (name.root, name.count) != (record.protos_root, record.prototypes) {
+            return Err(("I5 validity", format!("prototypes {:?} instead of {name:?}", record.protos_root)));
         }
         let model = if empty { *base } else { abstract_model(base, parts.into_iter()).0 };
         if self.recomputes && model != record.model_root {

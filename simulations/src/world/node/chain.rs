@@ -1,6 +1,7 @@
 //! Members of other epochs: what is ahead waits, and the records in between are asked for and given, as in a real node.
 
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, Verifier};
+use fedswarm_protocol::membership::Operation;
 use fedswarm_protocol::message::{Committed, Message, Status};
 use fedswarm_protocol::round::Input;
 
@@ -80,6 +81,30 @@ impl Node {
         }
     }
 
+    /// Casts a vote, and says it if this node runs.
+    pub fn cast(&mut self, ballot: Operation, core: &mut Core) {
+        self.ballots.push(ballot);
+        if core.up[self.id] {
+            self.say_ballots(None, core);
+            self.pump(core);
+        }
+    }
+
+    /// Says its votes to a member that it has just met; or to all, its own machine included.
+    pub(super) fn say_ballots(&mut self, met: Option<u16>, core: &mut Core) {
+        for ballot in self.ballots.clone() {
+            let Some(packet) = self.sealed_operation(ballot, core) else { continue };
+            let to = match met {
+                Some(member) => core.places.get(usize::from(member)).cloned().unwrap_or_default(),
+                None => (0..core.up.len()).filter(|node| *node != self.id).collect(),
+            };
+            for node in to {
+                core.send_to_node(self.id, node, &packet);
+            }
+            self.inbox.extend(packet.open(&core.keys).filter(|_| met.is_none()).map(Input::Message));
+        }
+    }
+
     fn send_request(&self, to: usize, core: &mut Core) {
         if let Some(packet) = self.sealed_request(core) {
             core.send_to_node(self.id, to, &packet);
@@ -87,7 +112,11 @@ impl Node {
     }
 
     fn sealed_request(&self, core: &Core) -> Option<Packet> {
-        let message = Message::Operation(self.request.clone()?);
+        self.sealed_operation(self.request.clone()?, core)
+    }
+
+    fn sealed_operation(&self, operation: Operation, core: &Core) -> Option<Packet> {
+        let message = Message::Operation(operation);
         let slot = Slot { kind: Kind::Operation, epoch: 0, round: 0, view: 0 };
         core.keys.seal(self.me, NOBODY, &slot, &message).map(Packet::of_bytes)
     }

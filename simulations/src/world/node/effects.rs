@@ -31,6 +31,7 @@ impl Node {
                 let number = self.start_fetch(fetch, core);
                 self.payloads.insert(key, number);
             }
+            Effect::FetchArtefact { reference, holders, .. } => self.fetch_artefact(reference, &holders, core),
             Effect::Merge { inputs_root, base, inputs, .. } => self.merge(inputs_root, base, inputs, core),
             Effect::Keep { round, messages } => {
                 self.keep.extend(messages.iter().map(|message| (round, Packet::of(message, &core.keys))));
@@ -108,11 +109,13 @@ impl Node {
                     core.records[self.id].push(committed.as_ref().clone());
                 }
                 self.fetches.retain(|_, fetch| !matches!(fetch.purpose, Purpose::Payload(..)));
+                self.host(&committed, core);
                 self.payloads.clear();
                 core.blobs[self.id].prune(committed.record.round);
                 if next.is_some() {
                     self.look_again(core);
                 }
+                self.say_ballots(None, core);
             }
             None => {}
         }
@@ -159,15 +162,14 @@ impl Node {
         self.start_fetch(Fetch::new(model, bytes, holders, Purpose::Train(number)), core);
     }
 
-    /// Whoever should hold a certified model: the other voters.
+    /// Whoever should hold a certified model: all other members, those that only contribute too.
     fn everybody(&self, core: &Core) -> Vec<u16> {
-        let committee = self.state.committee();
-        let voters = core.keys.members(committee.epoch).iter().take(committee.voters());
-        voters.flatten().copied().filter(|member| *member != self.me).collect()
+        let members = core.keys.members(self.state.committee().epoch).iter();
+        members.flatten().copied().filter(|member| *member != self.me).collect()
     }
 
     /// The members at these places of the present committee.
-    fn members(&self, places: &[u16], core: &Core) -> Vec<u16> {
+    pub(super) fn members(&self, places: &[u16], core: &Core) -> Vec<u16> {
         let epoch = self.state.committee().epoch;
         places.iter().filter_map(|place| core.keys.member(epoch, *place)).collect()
     }
@@ -225,11 +227,11 @@ impl Node {
             return self.begin_merge(job, core);
         };
         let result = self.work.merge((&job.base, &base), &inputs);
-        let model_root = result.as_ref().map(|(root, _)| *root);
-        if let Some((root, model)) = result {
-            core.blobs[self.id].insert(root, self.state.position().0, model);
+        let merged = result.as_ref().map(|(merged, _)| *merged);
+        for (root, blob) in result.into_iter().flat_map(|(_, blobs)| blobs) {
+            core.blobs[self.id].insert(root, self.state.position().0, blob);
         }
-        self.inbox.push_back(Input::Merged { inputs_root: job.inputs_root, model_root });
+        self.inbox.push_back(Input::Merged { inputs_root: job.inputs_root, merged });
     }
 
     fn finish(&mut self, core: &mut Core) {

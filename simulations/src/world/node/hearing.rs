@@ -3,6 +3,7 @@
 //! What was seen before is let in again: the machine knows what it holds, and what it had no room for, or no use yet, it may
 //! need when it comes again.
 
+use fedswarm_protocol::artefact::MAX_ARTEFACT_LAG;
 use fedswarm_protocol::envelope::{Kind, NOBODY};
 use fedswarm_protocol::round::Input;
 
@@ -37,6 +38,8 @@ impl Node {
         let about_the_past = match slot.kind {
             Kind::Status | Kind::Operation => false,
             Kind::Committed => slot.round < self.state.head().round,
+            // Its round is that of its job.
+            Kind::Artefact => slot.round.saturating_add(MAX_ARTEFACT_LAG) < round,
             _ => slot.round < round,
         };
         let own = Some(author) == self.state.me() && slot.epoch == epoch && !slot.kind.proves_itself();

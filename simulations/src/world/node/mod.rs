@@ -3,14 +3,17 @@
 mod chain;
 mod effects;
 mod hearing;
+mod hosting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::{Committee, Operation};
 use fedswarm_protocol::message::UpdateRef;
-use fedswarm_protocol::round::{Effect, Input, Rules, State, Timer, Timestamp};
+use fedswarm_protocol::record::Record;
+use fedswarm_protocol::round::{ArtefactVerdict, Effect, Input, Rules, State, Timer, Timestamp};
 
 use super::adversaries::Adversary;
 use super::blobs::Blob;
@@ -42,6 +45,8 @@ pub struct Node {
     pub work: Box<dyn Work>,
     /// What it wants to become: a part of its configuration, which survives crashes.
     pub request: Option<Operation>,
+    /// Its votes on other members, which survive crashes, too.
+    pub ballots: Vec<Operation>,
     /// What makes it lie, if anything.
     pub adversary: Option<Box<dyn Adversary>>,
     /// Its training takes so many times longer.
@@ -57,8 +62,11 @@ pub struct Node {
     timers: BTreeMap<u64, Timer>,
     fetches: BTreeMap<u64, Fetch>,
     payloads: BTreeMap<UpdateRef, u64>,
+    artefacts: BTreeMap<ArtefactRef, u64>,
     merges: BTreeMap<u64, MergeJob>,
     training: Option<Training>,
+    /// What it makes an artefact of, as a host.
+    job: Option<Box<Record>>,
     checkpoint: Option<Blob>,
     numbers: u64,
     clock_ms: i64,
@@ -87,6 +95,7 @@ impl Node {
             disk: Disk::default(),
             work,
             request: None,
+            ballots: Vec::new(),
             adversary: None,
             slowdown: 1,
             drift_ppm: 0,
@@ -99,8 +108,10 @@ impl Node {
             timers: BTreeMap::new(),
             fetches: BTreeMap::new(),
             payloads: BTreeMap::new(),
+            artefacts: BTreeMap::new(),
             merges: BTreeMap::new(),
             training: None,
+            job: None,
             checkpoint: None,
             numbers: 0,
             clock_ms: 0,
@@ -184,6 +195,7 @@ impl Node {
         self.timers.clear();
         self.forget_work();
         self.training = None;
+        self.job = None;
         self.checkpoint = None;
         core.hang_up(self.id);
         core.tally.crashes += 1;
@@ -215,11 +227,13 @@ impl Node {
             What::Fetch(number) => self.fetch_again(number, core),
             What::Fetched(number, holder) => self.fetched(number, holder, core),
             What::Merged(number) => self.merged(number, core),
+            What::Generated(round) => self.generated(round, core),
             What::Connected(member) => {
                 if let Some(key) = core.keys.public(member).copied() {
                     self.inbox.push_back(Input::Connected { key });
                 }
                 self.request_of(Some(member), core);
+                self.say_ballots(Some(member), core);
             }
             What::Disconnected(member) => {
                 if let (true, Some(key)) = (core.is_gone(self.id, member), core.keys.public(member).copied()) {
@@ -256,6 +270,7 @@ impl Node {
     fn forget_work(&mut self) {
         self.fetches.clear();
         self.payloads.clear();
+        self.artefacts.clear();
         self.merges.clear();
     }
 
@@ -323,6 +338,13 @@ impl Node {
             Purpose::Merge(job) => {
                 core.blobs[self.id].insert(fetch.root, round, blob);
                 self.begin_merge(*job, core);
+            }
+            Purpose::Artefact(reference) => {
+                let verdict = self.check_artefact(&blob);
+                if verdict == ArtefactVerdict::Valid {
+                    core.blobs[self.id].insert(fetch.root, round, blob);
+                }
+                self.inbox.push_back(Input::Artefact { reference: *reference, verdict });
             }
             Purpose::Finish(round) => {
                 self.work.finish(round, &blob);

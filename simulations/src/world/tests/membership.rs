@@ -88,11 +88,81 @@ fn members_come_go_and_change_their_keys_while_everything_goes_wrong() {
 }
 
 #[test]
-fn a_forger_without_a_place_changes_nothing_whatever_it_sends() {
+fn members_are_voted_in_and_out_while_everything_goes_wrong() {
+    let (mut changes, mut tally) = (0, Tally::default());
+    for seed in 0..20 {
+        let faults = Faults { split: 0.01, crash: 0.01, ..Faults::default() };
+        let options = Options {
+            seed,
+            vote: true,
+            members: 7,
+            strangers: 5,
+            rounds: 60,
+            rounds_after: 10,
+            epoch_length: 3,
+            faults,
+            churn: Churn { rate: 0.2, contributors: 0.3, sybil_voters: false },
+            vices: vec![(seed as u16 % 7, Vice::ALL[seed as usize % Vice::ALL.len()])],
+            ..Options::default()
+        };
+        let outcome = sound(&options);
+        changes += outcome.changes;
+        tally += outcome.tally;
+    }
+    assert!(changes > 100, "{changes}");
+    assert!(tally.invitations > 20 && tally.departures > 20 && tally.rotations > 20, "{tally:?}");
+}
+
+#[test]
+fn no_vote_less_than_a_quorum_lets_in_or_sends_away_and_a_quorum_does() {
     for seed in 0..6 {
+        let faults = Faults { crash: 0.1, restart: 0.3, ..Faults::default() };
+        let mut options =
+            Options { seed, vote: true, members: 4, strangers: 1, rounds: 100_000, faults, ..Options::default() };
+        options.links.loss = 0.05;
+        let mut world = World::new(&options).unwrap();
+        assert!(run_until(&mut world, |world| world.core.monitor.height() >= 2));
+        let join = membership::invite(&mut world.core, 0, 4, Role::Voter, 100_000).unwrap();
+        wish(&mut world, 4, join.clone());
+        let approve = |world: &mut World, voter: u16| {
+            let ballot = membership::approve(&mut world.core, voter, &join, 100_000).unwrap();
+            world.nodes[usize::from(voter)].cast(ballot, &mut world.core);
+        };
+        approve(&mut world, 1);
+        approve(&mut world, 2);
+        let before = world.core.monitor.height();
+        assert!(run_until(&mut world, |world| world.core.monitor.height() >= before + 20));
+        assert_eq!(voters(&world), [0, 1, 2, 3], "seed {seed}: two of three");
+        approve(&mut world, 3);
+        assert!(run_until(&mut world, |world| voters(world).len() == 5), "seed {seed}: {:?}", voters(&world));
+        // Five decide by four; the one that is to go is the sponsor.
+        for (i, voter) in [1, 2, 4, 3].into_iter().enumerate() {
+            let before = world.core.monitor.height();
+            assert_eq!(voters(&world).len(), 5, "seed {seed}: {i} votes");
+            let committee = Arc::clone(world.core.keys.newest().unwrap());
+            let vote = membership::vote_out(&mut world.core, &committee, voter, 0, 100_000).unwrap();
+            world.nodes[usize::from(voter)].cast(vote, &mut world.core);
+            assert!(run_until(&mut world, |world| world.core.monitor.height() >= before + 5));
+        }
+        assert!(run_until(&mut world, |world| voters(world) == [1, 2, 3, 4]), "seed {seed}: {:?}", voters(&world));
+        assert_eq!(world.core.monitor.broken(), None);
+    }
+}
+
+#[test]
+fn a_forger_without_a_place_changes_nothing_whatever_it_sends() {
+    for seed in 0..12 {
         let vices = vec![(4, Vice::InviteForger)];
-        let options =
-            Options { seed, strangers: 1, rounds: 40, rounds_after: 5, lie_on: true, vices, ..Options::default() };
+        let options = Options {
+            seed,
+            vote: seed % 2 == 1,
+            strangers: 1,
+            rounds: 40,
+            rounds_after: 5,
+            lie_on: true,
+            vices,
+            ..Options::default()
+        };
         let mut world = World::new(&options).unwrap();
         let outcome = world.run();
         assert_eq!((outcome.broken, outcome.changes, outcome.rounds), (None, 0, 40));

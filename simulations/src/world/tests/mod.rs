@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+mod hosts;
 mod membership;
+mod regressions;
 
 use std::sync::atomic::AtomicBool;
 
@@ -56,10 +58,12 @@ fn every_vice_alone_is_survived_by_four_members() {
     for vice in Vice::ALL {
         for seed in 0..8 {
             let lie_on = seed % 2 == 0;
+            let hosts = matches!(vice, Vice::LyingHost | Vice::AbsentHost).then_some(0..4).into_iter().flatten();
             let options = Options {
                 seed,
                 rounds: 12,
                 rounds_after: 4,
+                hosts: hosts.collect(),
                 vices: vec![(seed as u16 % 4, *vice)],
                 lie_on,
                 ..Options::default()

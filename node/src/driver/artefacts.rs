@@ -1,0 +1,285 @@
+//! Artefacts of generator hosts: candidates are fetched and checked for the receipts, the one in force is fetched for the
+//! member. All in the background: no round waits for any of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fedswarm_learning::data::ImageShape;
+use fedswarm_learning::generator::Generator;
+use fedswarm_learning::transfer::Pairs;
+use fedswarm_network::{BlobId, NodeId};
+use fedswarm_protocol::artefact::{ArtefactRef, ArtefactShape, Contents, MAX_ARTEFACT_LAG};
+use fedswarm_protocol::envelope::Verified;
+use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::manifest::Manifest;
+use fedswarm_protocol::message::{Artefact, Committed, Message};
+use fedswarm_protocol::record::Record;
+use fedswarm_protocol::round::{ArtefactVerdict, Input};
+
+use super::tasks::{Holders, fetch_while_wanted};
+use super::{Driver, Report};
+use crate::blobs::Blobs;
+use crate::{Error, NodeEvent};
+
+/// Least peak signal-to-noise ratio, in decibels, of an artefact's images to what this node's own generator makes of their
+/// latents. Machines differ by rounding, which is far above it; another image is far below.
+const LEAST_PSNR: f64 = 40.0;
+
+/// Where the pairs of the artefact in force are left for the next training.
+pub(super) type Slot = Arc<Mutex<Option<Arc<Pairs>>>>;
+
+/// The prototypes of a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Job {
+    /// The list's root.
+    pub(super) root: Digest,
+    /// The list's length in bytes.
+    pub(super) len: u64,
+}
+
+/// What the driver knows of artefacts.
+#[derive(Debug, Default)]
+pub(super) struct Artefacts {
+    /// Those that are being fetched and checked for the receipts.
+    checking: HashMap<ArtefactRef, Holders>,
+    /// Those that were found to be valid: a receipt promises to serve them.
+    valid: Vec<ArtefactRef>,
+    /// The one that is being fetched for the member.
+    wanted: Option<(ArtefactRef, Holders)>,
+    /// What was last fetched for the member.
+    pub(super) slot: Slot,
+    /// Records of which artefacts may still be made.
+    pub(super) jobs: BTreeMap<u64, Job>,
+}
+
+impl Artefacts {
+    /// What is certified, whether it is here or not.
+    pub(super) fn in_force(&self) -> Option<ArtefactRef> {
+        self.wanted.as_ref().map(|(reference, _)| *reference)
+    }
+}
+
+impl Driver {
+    /// The head is what the next artefacts are made of, and its own artefact is in force. `inputs` are the record's signed
+    /// inputs, if they are here.
+    pub(super) fn on_head(&mut self, record: &Record, in_force: Option<ArtefactRef>, inputs: &[Verified]) {
+        let (Some(spec), true) = (self.manifest.prototypes, self.manifest.generator.is_some()) else { return };
+        let round = record.round;
+        let open = |job: u64| job.saturating_add(MAX_ARTEFACT_LAG) > round;
+        self.artefacts.jobs.insert(round, Job { root: record.protos_root, len: spec.list_len(record.prototypes) });
+        let newer = |job: u64| in_force.is_none_or(|artefact| job > artefact.job_round);
+        self.artefacts.jobs.retain(|job, _| open(*job) && newer(*job) || *job == round);
+        self.artefacts.valid.retain(|r| open(r.job_round) && newer(r.job_round));
+        self.artefacts.checking.retain(|r, _| open(r.job_round) && newer(r.job_round));
+        // What others may still ask for outlives the rounds that made it.
+        let lists = self.artefacts.jobs.values().map(|job| job.root);
+        let blobs = self.artefacts.valid.iter().map(|r| r.blob_root);
+        for root in lists.chain(blobs).chain(in_force.map(|r| r.blob_root)) {
+            self.blobs.keep(&BlobId(root), round);
+        }
+        let known = self.artefacts.in_force();
+        if let Some(reference) = in_force.filter(|reference| known != Some(*reference)) {
+            self.take_in_force(reference, inputs);
+        }
+    }
+
+    /// What a commit changes.
+    pub(super) fn on_committed_artefact(&mut self, committed: &Committed, inputs: &[Verified]) {
+        self.on_head(&committed.record, committed.body.artefact, inputs);
+    }
+
+    /// Gets the artefact in force: from those who list it in their receipts, then from everybody.
+    fn take_in_force(&mut self, reference: ArtefactRef, inputs: &[Verified]) {
+        let Some(shape) = ArtefactShape::of(&self.manifest) else { return };
+        let lists = |m: &&Verified| matches!(m.message(), Message::Receipt(r) if r.artefacts.contains(&reference));
+        let listed = inputs.iter().filter(lists).filter_map(|m| self.members.get(usize::from(m.author())));
+        let mut holders: Vec<NodeId> = listed.copied().collect();
+        holders.extend(self.members.iter().filter(|m| !holders.contains(m)).copied().collect::<Vec<_>>());
+        let holders: Holders = Arc::new(Mutex::new(holders));
+        self.artefacts.wanted = Some((reference, Arc::clone(&holders)));
+        let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
+        let (reports, slot, mine) = (self.reports.clone(), Arc::clone(&self.artefacts.slot), *self.round.borrow());
+        tokio::spawn(async move {
+            let id = BlobId(reference.blob_root);
+            let bytes = match blobs.get(&id) {
+                Some(blob) => blob.bytes.clone(),
+                None => match fetch_while_wanted(&network, id, reference.blob_len.into(), &holders).await {
+                    Some(bytes) => bytes,
+                    None => return,
+                },
+            };
+            let read = tokio::task::spawn_blocking(move || {
+                let contents = Contents::from_bytes(&shape, &bytes).map_err(|fault| fault.to_string())?;
+                blobs.insert(bytes, mine).map_err(|e| e.to_string())?;
+                Ok::<_, String>(pairs_of(&manifest, &contents))
+            });
+            let event = match read.await {
+                Ok(Ok(pairs)) => {
+                    let pairs = Arc::new(pairs);
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pairs));
+                    let (job_round, host) = (reference.job_round, NodeId(reference.host.0));
+                    NodeEvent::ArtefactReceived { job_round, host, pairs }
+                }
+                Ok(Err(reason)) => refused(&reference, reason),
+                Err(error) => return tracing::error!(%error, "reading an artefact failed"),
+            };
+            drop(reports.send(Report::Event(event)).await);
+        });
+    }
+
+    /// Fetches and checks an artefact for the next receipt; asked again, only the list of holders grows.
+    pub(super) fn check_artefact(&mut self, reference: ArtefactRef, artefact: Artefact, holders: &[u16]) {
+        let holders = self.node_ids(holders);
+        if let Some(known) = self.artefacts.checking.get(&reference) {
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = holders;
+            return;
+        }
+        let (Some(shape), Some(job)) =
+            (ArtefactShape::of(&self.manifest), self.artefacts.jobs.get(&reference.job_round).copied())
+        else {
+            return;
+        };
+        let holders: Holders = Arc::new(Mutex::new(holders));
+        self.artefacts.checking.insert(reference, Arc::clone(&holders));
+        let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
+        let (reports, trainers, mine) = (self.reports.clone(), self.trainers.clone(), *self.round.borrow());
+        let (everybody, generator) = (self.members.clone(), self.generator_for_checks());
+        tokio::spawn(async move {
+            let get = async |id: BlobId, len: u64, holders: &Holders| match blobs.get(&id) {
+                Some(blob) => Some(blob.bytes.clone()),
+                None => fetch_while_wanted(&network, id, len, holders).await,
+            };
+            let Some(bytes) = get(BlobId(artefact.blob_root), artefact.blob_len.into(), &holders).await else { return };
+            // Members that did not merge the job's round themselves fetch its prototypes; those are no secret of the host.
+            *holders.lock().unwrap_or_else(PoisonError::into_inner) = everybody;
+            let Some(list) = get(BlobId(job.root), job.len, &holders).await else { return };
+            trainers.run_later(move || {
+                let outcome = match check(&manifest, &shape, &bytes, &list, generator.as_deref()) {
+                    Ok(()) => blobs.insert(bytes, mine).map(|_| (ArtefactVerdict::Valid, String::new())),
+                    Err(verdict) => Ok(verdict),
+                };
+                let report = match outcome {
+                    Ok((verdict, reason)) => Report::Artefact { reference, verdict, reason },
+                    Err(error) => Report::Fatal(error),
+                };
+                drop(reports.blocking_send(report));
+            });
+        });
+    }
+
+    /// A candidate was checked.
+    pub(super) async fn on_artefact_checked(
+        &mut self,
+        reference: ArtefactRef,
+        verdict: ArtefactVerdict,
+        reason: String,
+    ) {
+        self.artefacts.checking.remove(&reference);
+        if verdict == ArtefactVerdict::Valid {
+            self.artefacts.valid.push(reference);
+        } else {
+            tracing::warn!(host = %reference.host, round = reference.job_round, reason, "an artefact was refused");
+            self.tell(refused(&reference, reason)).await;
+        }
+        self.inputs.push_back(Input::Artefact { reference, verdict });
+    }
+
+    /// This node's own generator, if it is the network's and makes images of the members' extents.
+    fn generator_for_checks(&self) -> Option<Arc<dyn Generator>> {
+        let (hosting, spec) = (self.hosting.as_ref()?, self.manifest.generator.as_ref()?);
+        let generator = Arc::clone(&hosting.generator);
+        let same = generator.id() == spec.id
+            && generator.latent() == spec.latent as usize
+            && generator.image() == image_of(&self.manifest);
+        same.then_some(generator)
+    }
+}
+
+fn refused(reference: &ArtefactRef, reason: String) -> NodeEvent {
+    NodeEvent::ArtefactRefused { job_round: reference.job_round, host: NodeId(reference.host.0), reason }
+}
+
+/// All checks of an artefact's blob, that by this node's own generator included if there is one.
+fn check(
+    manifest: &Manifest,
+    shape: &ArtefactShape,
+    bytes: &[u8],
+    list: &[u8],
+    generator: Option<&dyn Generator>,
+) -> Result<(), (ArtefactVerdict, String)> {
+    let invalid = |fault: fedswarm_protocol::artefact::ArtefactFault| (ArtefactVerdict::Invalid, fault.to_string());
+    let contents = Contents::from_bytes(shape, bytes).map_err(invalid)?;
+    let certified = manifest.prototypes.map(|spec| spec.classes(list)).unwrap_or_default();
+    contents.check(&certified).map_err(invalid)?;
+    let Some(generator) = generator else { return Ok(()) };
+    let images = match generator.synthesise(&contents.float_latents()) {
+        Ok(images) => images,
+        // A generator that does not run says nothing of others.
+        Err(error) => {
+            tracing::warn!(%error, "an artefact could not be compared with this node's own generator");
+            return Ok(());
+        }
+    };
+    let found = psnr(&images, &contents.float_images());
+    if found >= LEAST_PSNR {
+        return Ok(());
+    }
+    let reason =
+        format!("its images are {found:.1} dB from what this node's generator makes of its latents, not {LEAST_PSNR}");
+    Err((ArtefactVerdict::Doubtful, reason))
+}
+
+/// Peak signal-to-noise ratio of images in -1..1, in decibels.
+fn psnr(a: &[f32], b: &[f32]) -> f64 {
+    if a.len() != b.len() || a.is_empty() {
+        return 0.0;
+    }
+    let squares: f64 = a.iter().zip(b).map(|(x, y)| f64::from(x - y).powi(2)).sum();
+    // The peak is 2. A sum that is no number is no likeness.
+    let ratio = 10.0 * (4.0 * a.len() as f64 / squares).log10();
+    if ratio.is_nan() { 0.0 } else { ratio }
+}
+
+/// Extents of the members' images.
+pub(super) fn image_of(manifest: &Manifest) -> ImageShape {
+    let task = &manifest.task;
+    ImageShape { channels: task.channels.into(), height: task.height.into(), width: task.width.into() }
+}
+
+fn pairs_of(manifest: &Manifest, contents: &Contents) -> Pairs {
+    Pairs {
+        image: image_of(manifest),
+        latent: manifest.generator.as_ref().map_or(0, |generator| generator.latent as usize),
+        classes: contents.classes.clone(),
+        images: contents.float_images(),
+        latents: contents.float_latents(),
+    }
+}
+
+/// An artefact's transformer, from a blob that is here.
+pub(super) fn transformer_of(manifest: &Manifest, blobs: &Blobs, reference: &ArtefactRef) -> Result<Vec<f32>, Error> {
+    let text = |what: String| Error::Corrupt(format!("the artefact of round {}: {what}", reference.job_round));
+    let shape = ArtefactShape::of(manifest).ok_or_else(|| text("this network has no generator".to_owned()))?;
+    let blob = blobs.get(&BlobId(reference.blob_root)).ok_or_else(|| text("its contents are not here".to_owned()))?;
+    let contents = Contents::from_bytes(&shape, &blob.bytes).map_err(|fault| text(fault.to_string()))?;
+    Ok(contents.float_transformer())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_of_pixels_is_far_above_the_least_likeness_and_another_image_far_below() {
+        let image: Vec<f32> = (0..784).map(|i| (i as f32 / 30.0).sin()).collect();
+        let rounded: Vec<f32> = image.iter().map(|x| (x * 16384.0).round() / 16384.0).collect();
+        assert!(psnr(&image, &rounded) > 80.0);
+        let eight_bits: Vec<f32> = image.iter().map(|x| (x * 127.5).round() / 127.5).collect();
+        assert!(psnr(&image, &eight_bits) > LEAST_PSNR);
+        let other: Vec<f32> = (0..784).map(|i| (i as f32 / 29.0).cos()).collect();
+        assert!(psnr(&image, &other) < 15.0);
+        assert_eq!(psnr(&image, &image), f64::INFINITY);
+        assert_eq!(psnr(&image, &image[1..]), 0.0);
+        assert_eq!(psnr(&image, &vec![f32::NAN; 784]), 0.0);
+    }
+}
