@@ -4,7 +4,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation, module};
 
 use crate::Error;
-use crate::kernels::{self, Activation, ConvPlan};
+use crate::kernels::{self, Activation, ConvPlan, NormPlan};
 use crate::parameters::Weights;
 
 /// Added to a variance before its root is taken (PyTorch's default).
@@ -60,7 +60,8 @@ pub fn conv_pool_relu(w: &mut Weights<'_>, x: Tensor<4>, stride: usize, padding:
 fn convolve(w: &mut Weights<'_>, x: Tensor<4>, plan: ConvPlan) -> Result<Tensor<4>, Error> {
     let weight = w.take::<4>()?;
     let bias = w.take::<1>()?;
-    let ([_, channels, height, width], [outputs, inputs, kernel, across], [biases]) = (x.dims(), weight.dims(), bias.dims());
+    let ([_, channels, height, width], [outputs, inputs, kernel, across], [biases]) =
+        (x.dims(), weight.dims(), bias.dims());
     let side = height.min(width) + 2 * plan.padding;
     let least = if plan.pool_relu { kernel + plan.stride } else { kernel };
     if channels != inputs || kernel != across || biases != outputs || side < least || plan.stride == 0 || kernel == 0 {
@@ -93,13 +94,45 @@ pub fn layer_norm(w: &mut Weights<'_>, x: Tensor<2>) -> Result<Tensor<2>, Error>
 /// normalisation it has no running statistics, so there is nothing that a merge could forget.
 ///
 /// # Errors
-/// [`Error::Architecture`] if the next parameters are not of that form.
+/// [`Error::Architecture`] if the next parameters are not of that form or the channels do not make `groups` equal groups.
 pub fn group_norm(w: &mut Weights<'_>, x: Tensor<4>, groups: usize) -> Result<Tensor<4>, Error> {
+    normalise(w, x, groups, Activation::None)
+}
+
+/// [`group_norm`], then [`relu`].
+///
+/// # Errors
+/// As [`group_norm`].
+pub fn group_norm_relu(w: &mut Weights<'_>, x: Tensor<4>, groups: usize) -> Result<Tensor<4>, Error> {
+    normalise(w, x, groups, Activation::Relu)
+}
+
+fn normalise(w: &mut Weights<'_>, x: Tensor<4>, groups: usize, activation: Activation) -> Result<Tensor<4>, Error> {
     let [n, c, height, width] = x.dims();
-    let scale = (w.take::<1>()? + 1.0).reshape([1, c, 1, 1]);
-    let shift = w.take::<1>()?.reshape([1, c, 1, 1]);
+    let (scale, shift) = (w.take::<1>()?, w.take::<1>()?);
+    if scale.dims() != [c] || shift.dims() != [c] || groups == 0 || c % groups != 0 {
+        let reason = format!(
+            "a normalisation of {groups} groups with {:?} scales and {:?} shifts does not fit {c} channels",
+            scale.dims(),
+            shift.dims()
+        );
+        return Err(w.refusal(reason));
+    }
+    if kernels::serves(&x) && kernels::serves(&scale) && kernels::serves(&shift) {
+        return Ok(kernels::norm(x, scale, shift, NormPlan { groups, epsilon: NORM_EPSILON as f32, activation }));
+    }
     let rows = standardise(x.reshape([n * groups, c / groups * height * width]));
-    Ok(rows.reshape([n, c, height, width]) * scale + shift)
+    let y = rows.reshape([n, c, height, width]) * (scale + 1.0).reshape([1, c, 1, 1]) + shift.reshape([1, c, 1, 1]);
+    Ok(if activation == Activation::Relu { relu(y) } else { y })
+}
+
+/// `max(a + b, 0)` of equal shapes: where a residual block ends.
+#[must_use]
+pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    if a.dims() == b.dims() && kernels::serves(&a) && kernels::serves(&b) {
+        return kernels::add_relu(a, b);
+    }
+    relu(a + b)
 }
 
 /// Rows of mean 0 and variance 1.

@@ -95,7 +95,9 @@ impl WithSimd for InputGradient<'_> {
         // Rows of the weight that all column blocks share while they are in the cache.
         let blocks = weight.chunks(24 * outputs).zip(dx.chunks_mut(24 * images));
         for (weight, dx) in blocks {
-            column_blocks!(S, images, |at, width| input_block::<6, 8, 8>(simd, outputs, images, weight, dy, dx, at, width));
+            column_blocks!(S, images, |at, width| input_block::<6, 8, 8>(
+                simd, outputs, images, weight, dy, dx, at, width
+            ));
         }
     }
 }
@@ -170,9 +172,7 @@ impl WithSimd for WeightGradient<'_> {
                 to.copy_from_slice(&from[block * DEPTH..][..depth]);
             }
             let x = &scratch[..dy.len() / outputs * depth];
-            column_blocks!(S, outputs, |at, width| weight_block::<6, 8, 8>(
-                simd, depth, outputs, x, dy, dw, at, width
-            ));
+            column_blocks!(S, outputs, |at, width| weight_block::<6, 8, 8>(simd, depth, outputs, x, dy, dw, at, width));
         }
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use burn::backend::flex::FlexTensor;
 
 use super::conv::{self, Geometry};
+use super::dense;
 use super::image::{channels_last, crop, dims, from_channels_last, pad, row_major, tensor, transpose, values};
 use super::machine::run;
-use super::ops::{Activation, ConvPlan};
+use super::norm::{Norm, NormGradient};
+use super::ops::{Activation, ConvPlan, NormPlan};
+use super::pointwise::{AddRelu, Mask};
 use super::pool::{PoolRelu, Unpool};
 use super::scratch::Scratch;
-use super::dense;
 
 /// What the backward pass of a convolution needs.
 #[derive(Clone, Debug)]
@@ -272,5 +274,96 @@ pub(super) fn unflatten(dy: FlexTensor, shape: [usize; 4]) -> FlexTensor {
     for (to, from) in out.chunks_exact_mut(c * h * w).zip(values(&dy).chunks_exact(c * h * w)) {
         transpose(from, h * w, to, c);
     }
+    from_channels_last(out, shape)
+}
+
+/// What the backward pass of a group normalisation needs.
+#[derive(Clone, Debug)]
+pub(super) struct NormSaved {
+    x: FlexTensor,
+    scale: FlexTensor,
+    /// Mean and inverse deviation, `[n][2][channels]`.
+    statistics: Arc<Vec<f32>>,
+    /// As in [`DenseSaved`].
+    y: Option<FlexTensor>,
+    groups: usize,
+}
+
+pub(super) fn norm_forward(
+    x: FlexTensor,
+    scale: FlexTensor,
+    shift: &FlexTensor,
+    plan: NormPlan,
+) -> (FlexTensor, NormSaved) {
+    let shape @ [n, c, h, w] = dims(&x);
+    let x = channels_last(x);
+    let NormPlan { groups, epsilon, activation } = plan;
+    let relu = activation == Activation::Relu;
+    let mut statistics = vec![0.0; n * 2 * c];
+    let mut y = vec![0.0; n * c * h * w];
+    let outs = y.chunks_exact_mut(c * h * w).zip(statistics.chunks_exact_mut(2 * c));
+    for (x, (y, statistics)) in values(&x).chunks_exact(c * h * w).zip(outs) {
+        let (mean, inverse) = statistics.split_at_mut(c);
+        run(Norm { groups, epsilon, relu, x, scale: values(&scale), shift: values(shift), mean, inverse, y });
+    }
+    let y = from_channels_last(y, shape);
+    let cut = relu.then(|| y.clone());
+    (y, NormSaved { x, scale, statistics: Arc::new(statistics), y: cut, groups })
+}
+
+/// Gradients of input, scale and shift, those that are wanted.
+pub(super) fn norm_backward(saved: NormSaved, dy: FlexTensor, wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
+    let NormSaved { x, scale, statistics, y, groups } = saved;
+    let shape @ [n, c, h, w] = dims(&x);
+    let dy = channels_last(dy);
+    let size = c * h * w;
+    let mut dx = vec![0.0; n * size];
+    let (mut dscale, mut dshift) = (vec![0.0; c], vec![0.0; c]);
+    let (mut one_scale, mut one_shift) = (Scratch::any(c), Scratch::any(c));
+    let (mut scratch, mut masked) = (Scratch::any(2 * c), Scratch::any(size));
+    for (i, (dx, statistics)) in dx.chunks_exact_mut(size).zip(statistics.chunks_exact(2 * c)).enumerate() {
+        let (mean, inverse) = statistics.split_at(c);
+        let mut dy = &values(&dy)[i * size..][..size];
+        if let Some(y) = &y {
+            run(Mask { y: &values(y)[i * size..][..size], dy, out: &mut masked });
+            dy = &masked;
+        }
+        run(NormGradient {
+            groups,
+            x: &values(&x)[i * size..][..size],
+            dy,
+            scale: values(&scale),
+            mean,
+            inverse,
+            dx,
+            dscale: &mut one_scale,
+            dshift: &mut one_shift,
+            scratch: &mut scratch,
+        });
+        dscale.iter_mut().zip(one_scale.iter()).for_each(|(sum, d)| *sum += d);
+        dshift.iter_mut().zip(one_shift.iter()).for_each(|(sum, d)| *sum += d);
+    }
+    [
+        wanted[0].then(|| from_channels_last(dx, shape)),
+        wanted[1].then(|| tensor(dscale, [c])),
+        wanted[2].then(|| tensor(dshift, [c])),
+    ]
+}
+
+/// `max(a + b, 0)`, channels last.
+pub(super) fn add_relu_forward(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+    let shape: [usize; 4] = dims(&a);
+    let (a, b) = (channels_last(a), channels_last(b));
+    let mut out = vec![0.0; shape.iter().product()];
+    run(AddRelu { a: values(&a), b: values(&b), out: &mut out });
+    from_channels_last(out, shape)
+}
+
+/// The gradient of both terms of [`add_relu_forward`].
+pub(super) fn add_relu_backward(y: &FlexTensor, dy: FlexTensor) -> FlexTensor {
+    let shape: [usize; 4] = dims(y);
+    let dy = channels_last(dy);
+    let mut out = vec![0.0; shape.iter().product()];
+    run(Mask { y: values(y), dy: values(&dy), out: &mut out });
     from_channels_last(out, shape)
 }

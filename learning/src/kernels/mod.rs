@@ -16,7 +16,9 @@ mod dense;
 mod image;
 mod layers;
 mod machine;
+mod norm;
 mod ops;
+mod pointwise;
 mod pool;
 mod scratch;
 mod tile;
@@ -29,7 +31,7 @@ use burn::backend::DispatchTensorKind;
 use burn::tensor::{DType, Tensor};
 
 use ops::TrainingOps;
-pub(crate) use ops::{Activation, ConvPlan};
+pub(crate) use ops::{Activation, ConvPlan, NormPlan};
 pub(crate) use update::blend;
 
 /// True if the kernels can work on this tensor: 32-bit numbers on the CPU device.
@@ -60,4 +62,15 @@ pub(crate) fn dense(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, activation
 /// `[n, c, h, w]` to `[n, c * h * w]`; only where [`serves`] is true.
 pub(crate) fn flatten(x: Tensor<4>) -> Tensor<2> {
     Tensor::from_dispatch(<burn::backend::Dispatch as TrainingOps>::flatten(x.into_dispatch()))
+}
+
+/// Group normalisation, `scale` as its offset from one; only where [`serves`] is true.
+pub(crate) fn norm(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, plan: NormPlan) -> Tensor<4> {
+    let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(<burn::backend::Dispatch as TrainingOps>::norm(x, scale, shift, plan))
+}
+
+/// `max(a + b, 0)` of equal shapes; only where [`serves`] is true.
+pub(crate) fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(<burn::backend::Dispatch as TrainingOps>::add_relu(a.into_dispatch(), b.into_dispatch()))
 }

@@ -4,7 +4,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData, activation, module};
 
 use super::machine::{Level, force};
-use super::{Activation, ConvPlan, blend, conv, dense, flatten, serves};
+use super::{Activation, ConvPlan, NormPlan, add_relu, blend, conv, dense, flatten, norm, serves};
 
 /// Numbers in -1..1 that depend on the name alone (Knuth's linear congruential generator).
 fn random<const D: usize>(name: &str, shape: [usize; D]) -> Tensor<D> {
@@ -132,9 +132,16 @@ fn layers_that_follow_each_other_have_the_stock_gradients() {
 
 #[test]
 fn dense_layers_and_their_gradients_are_those_of_the_stock_operation() {
-    for [n, inputs, outputs] in
-        [[10, 300, 128], [10, 128, 10], [1, 1, 1], [7, 33, 17], [33, 100, 50], [128, 70, 129], [3, 65, 500], [17, 24, 80]]
-    {
+    for [n, inputs, outputs] in [
+        [10, 300, 128],
+        [10, 128, 10],
+        [1, 1, 1],
+        [7, 33, 17],
+        [33, 100, 50],
+        [128, 70, 129],
+        [3, 65, 500],
+        [17, 24, 80],
+    ] {
         for activation in [Activation::None, Activation::Relu] {
             let stock = |x: Tensor<2>, w: Tensor<2>, b: Tensor<1>| {
                 let y = x.matmul(w) + b.unsqueeze::<2>();
@@ -150,6 +157,46 @@ fn dense_layers_and_their_gradients_are_those_of_the_stock_operation() {
     }
 }
 
+fn stock_norm(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, plan: NormPlan) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    let rows = x.reshape([n * plan.groups, c / plan.groups * h * w]);
+    let centred = rows.clone() - rows.mean_dim(1);
+    let variance = (centred.clone() * centred.clone()).mean_dim(1);
+    let y = (centred / (variance + plan.epsilon).sqrt()).reshape([n, c, h, w]);
+    let y = y * (scale + 1.0).reshape([1, c, 1, 1]) + shift.reshape([1, c, 1, 1]);
+    if plan.activation == Activation::Relu { activation::relu(y) } else { y }
+}
+
+#[test]
+fn group_normalisations_and_their_gradients_are_those_of_the_stock_operations() {
+    for (shape, groups) in
+        [([3, 16, 9, 8], 8), ([2, 32, 7, 5], 4), ([4, 6, 3, 3], 3), ([2, 40, 2, 2], 1), ([1, 5, 1, 4], 1)]
+    {
+        for activation in [Activation::None, Activation::Relu] {
+            let plan = NormPlan { groups, epsilon: 1e-5, activation };
+            let [_, c, ..] = shape;
+            let expected = passes(shape, [c], |x, w, b| stock_norm(x, w, b, plan), c);
+            for level in Level::all() {
+                force(level);
+                let found = passes(shape, [c], |x, w, b| norm(x, w, b, plan), c);
+                compare(&format!("{shape:?} {plan:?} {level:?}"), found, expected.clone());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cut_sum_hands_its_gradient_to_both_terms() {
+    let shape = [2, 3, 5, 4];
+    let both = |own: bool| {
+        let (x, w) = (tracked("x", shape), tracked("w", shape));
+        let y = if own { add_relu(x.clone(), w.clone()) } else { activation::relu(x.clone() + w.clone()) };
+        let grads = (y.clone() * random("dy", shape).autodiff()).sum().backward();
+        [values(y.inner()), values(x.grad(&grads).unwrap()), values(w.grad(&grads).unwrap())]
+    };
+    assert_eq!(both(true), both(false));
+}
+
 #[test]
 fn views_and_transposed_tensors_are_read_as_they_are_meant() {
     let plan = ConvPlan { stride: 1, padding: 0, pool_relu: false };
@@ -158,7 +205,8 @@ fn views_and_transposed_tensors_are_read_as_they_are_meant() {
     let found = conv(images.clone(), weight.clone(), bias.clone(), plan);
     assert_close("conv", values(found), values(stock_conv(images.clone(), weight, bias, plan)));
     assert_eq!(values(flatten(images.clone())), values(images.reshape([3, 168])));
-    let (x, w, b) = (random("x", [9, 6]).transpose().narrow(0, 1, 4), random("w2", [5, 9]).transpose(), random("b2", [5]));
+    let (x, w, b) =
+        (random("x", [9, 6]).transpose().narrow(0, 1, 4), random("w2", [5, 9]).transpose(), random("b2", [5]));
     let expected = x.clone().matmul(w.clone()) + b.clone().unsqueeze::<2>();
     assert_close("dense", values(dense(x, w, b, Activation::None)), values(expected));
 }
