@@ -3,6 +3,8 @@
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Shape, TensorData};
 
+use super::scratch::{Scratch, keep};
+
 /// A tensor over these numbers, row-major.
 pub(super) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
@@ -12,6 +14,18 @@ pub(super) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Fle
 pub(super) fn from_channels_last(values: Vec<f32>, [n, c, h, w]: [usize; 4]) -> FlexTensor {
     let layout = Layout::contiguous(Shape::new([n, h, w, c])).permute(&[0, 3, 1, 2]);
     tensor(values, [n, h, w, c]).with_layout(layout)
+}
+
+/// Keeps the buffer of a tensor that nobody else holds for this thread's next steps.
+pub(super) fn reclaim(x: FlexTensor) {
+    if x.is_unique() {
+        let len = x.bytes().len() / size_of::<f32>();
+        // Without strides the buffer is handed out as it is.
+        let flat = x.with_layout(Layout::contiguous(Shape::new([len])));
+        if let Ok(buffer) = flat.into_data().try_into_vec::<f32>() {
+            keep(buffer);
+        }
+    }
 }
 
 /// The sizes of a tensor that has this many; zeros where it has fewer, which no caller of burn's checked front can cause.
@@ -49,7 +63,7 @@ pub(super) fn channels_last(x: FlexTensor) -> FlexTensor {
     }
     let shape @ [n, c, h, w] = dims::<4>(&x);
     let x = row_major(x);
-    let mut out = vec![0.0; n * c * h * w];
+    let mut out = Scratch::any(n * c * h * w).into_vec();
     for (to, from) in out.chunks_exact_mut(c * h * w).zip(values(&x).chunks_exact(c * h * w)) {
         transpose(from, h * w, to, c);
     }

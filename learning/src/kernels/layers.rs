@@ -6,7 +6,7 @@ use burn::backend::flex::FlexTensor;
 
 use super::conv::{self, Geometry};
 use super::dense;
-use super::image::{channels_last, crop, dims, from_channels_last, pad, row_major, tensor, transpose, values};
+use super::image::{channels_last, crop, dims, from_channels_last, pad, reclaim, row_major, tensor, transpose, values};
 use super::machine::run;
 use super::norm::{Norm, NormGradient};
 use super::ops::{Activation, ConvPlan, NormPlan};
@@ -97,14 +97,14 @@ pub(super) fn conv_forward(
     let mut packed = Scratch::any(batch.weights());
     conv::pack(&g, values(&weight), &mut packed);
     let shape = batch.shape(plan.pool_relu);
-    let mut out = vec![0.0; shape.iter().product()];
+    let mut out = Scratch::any(shape.iter().product()).into_vec();
     let mut codes = Vec::new();
     let mut border = batch.border();
     let images = values(&x).chunks_exact(batch.image());
     let bias = values(bias);
     if plan.pool_relu {
         codes = vec![0; out.len()];
-        let pooled = out.len() / batch.n.max(1);
+        let pooled = shape[1..].iter().product();
         let mut y = Scratch::any(batch.out());
         let outs = out.chunks_exact_mut(pooled).zip(codes.chunks_exact_mut(pooled));
         for (image, (out, codes)) in images.zip(outs) {
@@ -135,7 +135,7 @@ pub(super) fn conv_backward(saved: ConvSaved, dout: FlexTensor, wanted: [bool; 3
     let mut dw = Scratch::zeros(batch.weights());
     let mut dbias = vec![0.0; g.outputs];
     let mut partial = Scratch::any(g.outputs);
-    let mut dx = vec![0.0; if wanted[0] { batch.n * image } else { 0 }];
+    let mut dx = Scratch::zeros(if wanted[0] { batch.n * image } else { 0 }).into_vec();
     let (mut border, mut frame) = (batch.border(), batch.border());
     let mut spread = Scratch::zeros(if plan.pool_relu { batch.out() } else { 0 });
     let per_image = batch.shape(plan.pool_relu)[1..].iter().product::<usize>();
@@ -176,6 +176,11 @@ pub(super) fn conv_backward(saved: ConvSaved, dout: FlexTensor, wanted: [bool; 3
         tensor(weight, [g.outputs, g.inputs, g.kernel, g.kernel])
     });
     let dx = wanted[0].then(|| from_channels_last(dx, [batch.n, g.inputs, batch.height, batch.width]));
+    reclaim(dout);
+    if wanted[0] {
+        // Made by a layer of ours; what comes from elsewhere would only fill the pool.
+        reclaim(x);
+    }
     [dx, dw, wanted[2].then(|| tensor(dbias, [g.outputs]))]
 }
 
@@ -196,7 +201,7 @@ pub(super) fn dense_forward(
 ) -> (FlexTensor, DenseSaved) {
     let (x, weight) = (row_major(x), row_major(weight));
     let ([n, _], [inputs, outputs]) = (dims(&x), dims(&weight));
-    let mut y = vec![0.0; n * outputs];
+    let mut y = Scratch::any(n * outputs).into_vec();
     run(dense::Forward { inputs, outputs, x: values(&x), weight: values(&weight), bias: values(bias), y: &mut y });
     if activation == Activation::Relu {
         // NaN stays NaN.
@@ -215,9 +220,9 @@ pub(super) fn dense_backward(saved: DenseSaved, dy: FlexTensor, wanted: [bool; 3
     let ([n, _], [inputs, outputs]) = (dims(&x), dims(&weight));
     let given = row_major(dy);
     let mut dy = Scratch::any(n * outputs);
-    dy.copy_from_slice(values(&given));
-    if let Some(y) = y {
-        dy.iter_mut().zip(values(&y)).for_each(|(d, y)| *d = if *y <= 0.0 { 0.0 } else { *d });
+    match &y {
+        Some(y) => run(Mask { y: values(y), dy: values(&given), out: &mut dy }),
+        None => dy.copy_from_slice(values(&given)),
     }
     let dx = wanted[0].then(|| {
         let images = n.next_multiple_of(LANES);
@@ -228,7 +233,7 @@ pub(super) fn dense_backward(saved: DenseSaved, dy: FlexTensor, wanted: [bool; 3
         let mut dx = Scratch::any(inputs * images);
         let weight = values(&weight);
         run(dense::InputGradient { outputs, images, weight, dy: &turned, dx: &mut dx });
-        let mut out = vec![0.0; n * inputs];
+        let mut out = Scratch::any(n * inputs).into_vec();
         for (block, rows) in dx.chunks(LANES * images).enumerate() {
             let width = rows.len() / images;
             for (image, out) in out.chunks_exact_mut(inputs).enumerate() {
@@ -252,6 +257,10 @@ pub(super) fn dense_backward(saved: DenseSaved, dy: FlexTensor, wanted: [bool; 3
         }
         tensor(sum, [outputs])
     });
+    if wanted[0] {
+        // As in a convolution.
+        [Some(x), y].into_iter().flatten().for_each(reclaim);
+    }
     [dx, dw, dbias]
 }
 
@@ -259,7 +268,7 @@ pub(super) fn dense_backward(saved: DenseSaved, dy: FlexTensor, wanted: [bool; 3
 pub(super) fn flatten(x: FlexTensor) -> FlexTensor {
     let [n, c, h, w] = dims(&x);
     let x = channels_last(x);
-    let mut out = vec![0.0; n * c * h * w];
+    let mut out = Scratch::any(n * c * h * w).into_vec();
     for (to, from) in out.chunks_exact_mut(c * h * w).zip(values(&x).chunks_exact(c * h * w)) {
         transpose(from, c, to, h * w);
     }
@@ -270,7 +279,7 @@ pub(super) fn flatten(x: FlexTensor) -> FlexTensor {
 pub(super) fn unflatten(dy: FlexTensor, shape: [usize; 4]) -> FlexTensor {
     let [n, c, h, w] = shape;
     let dy = row_major(dy);
-    let mut out = vec![0.0; n * c * h * w];
+    let mut out = Scratch::any(n * c * h * w).into_vec();
     for (to, from) in out.chunks_exact_mut(c * h * w).zip(values(&dy).chunks_exact(c * h * w)) {
         transpose(from, h * w, to, c);
     }
@@ -300,7 +309,7 @@ pub(super) fn norm_forward(
     let NormPlan { groups, epsilon, activation } = plan;
     let relu = activation == Activation::Relu;
     let mut statistics = vec![0.0; n * 2 * c];
-    let mut y = vec![0.0; n * c * h * w];
+    let mut y = Scratch::any(n * c * h * w).into_vec();
     let outs = y.chunks_exact_mut(c * h * w).zip(statistics.chunks_exact_mut(2 * c));
     for (x, (y, statistics)) in values(&x).chunks_exact(c * h * w).zip(outs) {
         let (mean, inverse) = statistics.split_at_mut(c);
@@ -317,7 +326,7 @@ pub(super) fn norm_backward(saved: NormSaved, dy: FlexTensor, wanted: [bool; 3])
     let shape @ [n, c, h, w] = dims(&x);
     let dy = channels_last(dy);
     let size = c * h * w;
-    let mut dx = vec![0.0; n * size];
+    let mut dx = Scratch::any(n * size).into_vec();
     let (mut dscale, mut dshift) = (vec![0.0; c], vec![0.0; c]);
     let (mut one_scale, mut one_shift) = (Scratch::any(c), Scratch::any(c));
     let (mut scratch, mut masked) = (Scratch::any(2 * c), Scratch::any(size));
@@ -343,6 +352,10 @@ pub(super) fn norm_backward(saved: NormSaved, dy: FlexTensor, wanted: [bool; 3])
         dscale.iter_mut().zip(one_scale.iter()).for_each(|(sum, d)| *sum += d);
         dshift.iter_mut().zip(one_shift.iter()).for_each(|(sum, d)| *sum += d);
     }
+    reclaim(dy);
+    if wanted[0] {
+        [Some(x), y].into_iter().flatten().for_each(reclaim);
+    }
     [
         wanted[0].then(|| from_channels_last(dx, shape)),
         wanted[1].then(|| tensor(dscale, [c])),
@@ -354,7 +367,7 @@ pub(super) fn norm_backward(saved: NormSaved, dy: FlexTensor, wanted: [bool; 3])
 pub(super) fn add_relu_forward(a: FlexTensor, b: FlexTensor) -> FlexTensor {
     let shape: [usize; 4] = dims(&a);
     let (a, b) = (channels_last(a), channels_last(b));
-    let mut out = vec![0.0; shape.iter().product()];
+    let mut out = Scratch::any(shape.iter().product()).into_vec();
     run(AddRelu { a: values(&a), b: values(&b), out: &mut out });
     from_channels_last(out, shape)
 }
@@ -363,7 +376,7 @@ pub(super) fn add_relu_forward(a: FlexTensor, b: FlexTensor) -> FlexTensor {
 pub(super) fn add_relu_backward(y: &FlexTensor, dy: FlexTensor) -> FlexTensor {
     let shape: [usize; 4] = dims(y);
     let dy = channels_last(dy);
-    let mut out = vec![0.0; shape.iter().product()];
+    let mut out = Scratch::any(shape.iter().product()).into_vec();
     run(Mask { y: values(y), dy: values(&dy), out: &mut out });
     from_channels_last(out, shape)
 }

@@ -75,6 +75,7 @@ pub(super) struct Panel<'a> {
 
 /// `tile[p][..] += sum over k < depth of rows[p][k] * panel[k][..]`.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // The column is walked, not the rows.
 pub(super) fn rows<S: Simd, const P: usize, const V: usize, const TAIL: bool>(
     simd: S,
     mut tile: [[S::f32s; V]; P],

@@ -5,9 +5,8 @@ use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 
-use super::image::values;
+use super::image::{reclaim, values};
 use super::machine::run;
-use super::scratch::keep;
 
 /// `y <- a y + b x`.
 struct Blend<'a> {
@@ -54,11 +53,8 @@ pub(crate) fn blend(a: f32, y: Tensor<1>, b: f32, x: Tensor<1>) -> Tensor<1> {
     if !done {
         return Tensor::from_dispatch(y) * a + Tensor::from_dispatch(x) * b;
     }
-    if let DispatchTensorKind::Flex(BackendTensor::Float(x)) = x.kind
-        && x.is_unique()
-        && let Ok(buffer) = x.into_data().try_into_vec::<f32>()
-    {
-        keep(buffer);
+    if let DispatchTensorKind::Flex(BackendTensor::Float(x)) = x.kind {
+        reclaim(x);
     }
     Tensor::from_dispatch(y)
 }
