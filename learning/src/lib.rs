@@ -14,6 +14,7 @@ pub mod device;
 mod error;
 pub mod export;
 pub mod generator;
+mod kernels;
 pub mod methods;
 pub mod parameters;
 pub mod partition;

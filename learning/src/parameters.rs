@@ -210,7 +210,7 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// [`Error::Architecture`] if there is none left or its rank is not `D`: declaration and forward pass disagree.
     pub fn take<const D: usize>(&mut self) -> Result<Tensor<D>, Error> {
-        let refuse = |reason: String| Err(Error::Architecture { name: self.owner.to_owned(), reason });
+        let refuse = |reason: String| Err(self.refusal(reason));
         let (Some(spec), Some(value)) = (self.specs.get(self.next), self.values.get(self.next)) else {
             return refuse(format!("its forward pass asks for more than the {} declared parameters", self.specs.len()));
         };
@@ -222,6 +222,11 @@ impl<'a> Weights<'a> {
         };
         self.next += 1;
         Ok(value.clone().reshape(shape))
+    }
+
+    /// An error in the name of whoever reads these parameters.
+    pub(crate) fn refusal(&self, reason: String) -> Error {
+        Error::Architecture { name: self.owner.to_owned(), reason }
     }
 
     /// How many parameters have not been taken.

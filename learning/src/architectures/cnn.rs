@@ -88,12 +88,11 @@ impl Architecture for Cnn {
     fn forward(&self, weights: &mut Weights<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
         let mut x = images;
         for _ in &self.channels {
-            // ReLU and maximum may change places; after pooling there is a quarter to do.
-            x = layers::relu(layers::max_pool(layers::conv(weights, x, 1, 0)?));
+            x = layers::conv_pool_relu(weights, x, 1, 0)?;
         }
         let mut x = layers::flatten(x);
         for _ in &self.widths {
-            x = layers::relu(layers::linear(weights, x)?);
+            x = layers::linear_relu(weights, x)?;
         }
         Ok(x)
     }

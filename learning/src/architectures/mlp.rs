@@ -37,7 +37,7 @@ impl Architecture for Mlp {
     }
 
     fn forward(&self, weights: &mut Weights<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let hidden = layers::relu(layers::linear(weights, layers::flatten(images))?);
-        Ok(layers::relu(layers::linear(weights, hidden)?))
+        let hidden = layers::linear_relu(weights, layers::flatten(images))?;
+        layers::linear_relu(weights, hidden)
     }
 }

@@ -61,18 +61,18 @@ impl Architecture for ResNet {
 
     fn forward(&self, weights: &mut Weights<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
         let stem = layers::conv(weights, images, 1, 1)?;
-        let mut x = layers::relu(layers::group_norm(weights, stem, GROUPS)?);
+        let mut x = layers::group_norm_relu(weights, stem, GROUPS)?;
         for i in 0..STAGES.len() {
             let stride = if i == 0 { 1 } else { 2 };
             let y = layers::conv(weights, x.clone(), stride, 1)?;
-            let y = layers::relu(layers::group_norm(weights, y, GROUPS)?);
+            let y = layers::group_norm_relu(weights, y, GROUPS)?;
             let y = layers::conv(weights, y, 1, 1)?;
             let y = layers::group_norm(weights, y, GROUPS)?;
             let shortcut = if i == 0 { x } else { layers::conv(weights, x, stride, 0)? };
-            x = layers::relu(y + shortcut);
+            x = layers::add_relu(y, shortcut);
         }
         let [n, c, height, width] = x.dims();
         let mean = x.reshape([n, c, height * width]).mean_dim(2).reshape([n, c]);
-        Ok(layers::relu(layers::linear(weights, mean)?))
+        layers::linear_relu(weights, mean)
     }
 }

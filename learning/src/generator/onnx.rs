@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use fedswarm_protocol::hash::{Digest, Stream, hash};
 use tract_onnx::prelude::{
-    DatumType, Framework as _, InferenceFact, InferenceModelExt as _, Tensor, TypedRunnableModel, tvec,
+    DatumType, Framework as _, InferenceFact, InferenceModelExt as _, IntoRunnable as _, Tensor, TypedRunnableModel,
+    tvec,
 };
 use tract_onnx::tract_hir::infer::Factoid as _;
 
@@ -161,7 +162,7 @@ impl Graph {
         }
         let fail = |e| Error::Generator(format!("the graph failed: {e:#}"));
         let size: usize = self.output.iter().product();
-        let mut out = Vec::with_capacity(rows.len() / self.input * size);
+        let mut out: Vec<f32> = Vec::with_capacity(rows.len() / self.input * size);
         for batch in rows.chunks(self.batch * self.input) {
             let mut padded = batch.to_vec();
             padded.resize(self.batch * self.input, 0.0);

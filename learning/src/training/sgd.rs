@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::kernels::blend;
 use crate::parameters::Parameters;
 
 /// Keeps the division of the clip finite (PyTorch's `clip_grad_norm_` has the same).
@@ -36,12 +37,12 @@ impl Sgd {
     pub(super) fn descend(&mut self, parameters: &mut Parameters, mut grads: Vec<Tensor<1>>) {
         if self.momentum != 0.0 {
             if let Some(velocity) = self.velocity.take() {
-                grads = grads.into_iter().zip(velocity).map(|(g, v)| v * self.momentum + g).collect();
+                grads = grads.into_iter().zip(velocity).map(|(g, v)| blend(self.momentum, v, 1.0, g)).collect();
             }
             self.velocity = Some(grads.clone());
         }
         for (value, grad) in parameters.values_mut().iter_mut().zip(grads) {
-            value.inplace(|v| v - grad * self.lr);
+            value.inplace(|v| blend(1.0, v, -self.lr, grad));
         }
     }
 

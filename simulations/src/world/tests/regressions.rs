@@ -20,7 +20,7 @@ struct List {
 
 #[test]
 fn seeds_that_once_broke_an_invariant_keep_them_all() {
-    let list: List = toml::from_str(include_str!("../../../scenarios/regressions.toml")).unwrap();
+    let list: List = toml::from_str(include_str!("../../../regressions.toml")).unwrap();
     for once in list.world {
         assert!(!once.cause.is_empty() && !once.test.is_empty());
         for seed in once.seeds {
