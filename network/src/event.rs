@@ -117,6 +117,8 @@ pub struct PeerInfo {
     pub path: Path,
     /// The address of one of them, as we see it; of a direct one if there is any.
     pub address: Multiaddr,
+    /// Attempts to punch a hole to it that failed while it was connected, each after three tries.
+    pub not_punched: u32,
     /// The last round trip, in microseconds, once there was one.
     pub round_trip_us: Option<u64>,
     /// Gossipsub's opinion; below -10 it gets no gossip, below -80 it is not heard.

@@ -15,7 +15,7 @@ use crate::listen::is_local;
 use crate::traffic::Counters;
 use crate::{
     Acceptance, BlobId, BlobSource, Config, Error, EventReceiver, GossipToken, HolderFault, MAX_DIRECT_BYTES,
-    MAX_GOSSIP_BYTES, NodeId, PeerInfo, Reachability, Topic, Traffic,
+    MAX_GOSSIP_BYTES, Missing, NodeId, PeerInfo, Reachability, Topic, Traffic,
 };
 
 /// Commands waiting for the swarm's task. Full, callers wait.
@@ -196,6 +196,11 @@ impl Network {
     /// Who is connected, by key. Empty after a shutdown.
     pub async fn peers(&self) -> Vec<PeerInfo> {
         self.ask(Command::Peers).await.unwrap_or_default()
+    }
+
+    /// Which members and entry points are not connected, and what came of the attempts. Empty after a shutdown.
+    pub async fn missing(&self) -> Vec<Missing> {
+        self.ask(Command::Missing).await.unwrap_or_default()
     }
 
     /// How others reach this node, as far as it knows. Nothing is known after a shutdown.

@@ -31,6 +31,7 @@ mod handle;
 mod id;
 pub mod key_file;
 mod listen;
+mod missing;
 mod peer_book;
 mod reachability;
 mod topic;
@@ -45,6 +46,7 @@ pub use fedswarm_protocol::blob::{BlobId, CHUNK_BYTES, MAX_BLOB_BYTES, chunk_has
 pub use handle::{Network, start};
 pub use id::NodeId;
 pub use libp2p::Multiaddr;
+pub use missing::{DialFailure, Missing};
 pub use reachability::{Reachability, Router};
 pub use topic::Topic;
 pub use traffic::{Payload, Traffic};

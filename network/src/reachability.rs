@@ -43,6 +43,8 @@ pub struct Reachability {
     pub heard_by_mdns: u64,
     /// Peers in Kademlia's routing table.
     pub routing: usize,
+    /// Seconds by which this host's clock is ahead of those of members and entry points, the median of them, once one was met.
+    pub clock_ahead_s: Option<i64>,
     /// Holes that were punched, since the start.
     pub punched: u64,
     /// Attempts to punch a hole that failed, each after three tries.

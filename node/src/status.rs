@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use fedswarm_network::PeerInfo;
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::membership::Committee;
+use fedswarm_protocol::round::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -26,6 +28,12 @@ pub struct NodeStatus {
     pub record: String,
     /// Its state hash.
     pub state: String,
+    /// How many voters' signatures its certificate has.
+    #[serde(default)]
+    pub signatures: usize,
+    /// The round in progress.
+    #[serde(default)]
+    pub turn: Option<Turn>,
     /// The epoch in progress.
     pub epoch: u32,
     /// Voters in it.
@@ -45,6 +53,33 @@ pub struct NodeStatus {
     /// When this was said, in seconds since 1970.
     #[serde(default)]
     pub at: u64,
+}
+
+/// Whose turn it is to aggregate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The round in progress.
+    pub round: u64,
+    /// How many aggregators before this one did not manage.
+    pub view: u32,
+    /// Public key of the one whose turn it is.
+    pub aggregator: String,
+    /// Its name, if it has one.
+    pub name: String,
+}
+
+impl Turn {
+    /// Reads it off an event, with the members in the order of their places.
+    #[must_use]
+    pub fn of(event: &Event, committee: &Committee) -> Option<Self> {
+        let (round, view, leader) = match *event {
+            Event::RoundStarted { round, leader } => (round, 0, leader),
+            Event::ViewEntered { round, view, leader } => (round, view, leader),
+            _ => return None,
+        };
+        let member = committee.members.get(usize::from(leader))?;
+        Some(Self { round, view, aggregator: member.key.to_string(), name: member.name.clone() })
+    }
 }
 
 /// A member that is connected.

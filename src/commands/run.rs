@@ -1,6 +1,6 @@
 //! `fedswarm run`: one real node.
 
-use std::path::{Path, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use fedswarm_learning::export;
 use fedswarm_network::{Path, Tempo};
 use fedswarm_node::invitation::Joining;
 use fedswarm_node::run_config::RunConfig;
+use fedswarm_node::status::{NodeStatus, Turn};
 use fedswarm_node::trainers::Trainers;
 use fedswarm_node::{
     HoldPoint, Keep, NodeConfig, NodeEvent, NodeHandle, Request, Storage, ballot_box, founding, identity,
@@ -122,7 +123,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         if joins && manifest.admission == Admission::Vote {
             tracing::info!("the voters decide whether this node comes in: fedswarm network approve {}", key);
         }
-        node.status(&manifest).await?.save(&config.folder)?;
+        let mut turn = None;
+        save_status(&node, &manifest, &config.folder, &turn).await?;
         let mut open = save_roster(&node, &manifest, &config.folder)?;
         let ballots = tokio::spawn(say_votes(node.clone(), Arc::clone(&manifest), config.folder.clone()));
         let mut last = serde_json::Value::Null;
@@ -166,12 +168,14 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                         {
                             tracing::warn!("this key was evicted, and stays out; a new key can be invited");
                         }
-                        if committed {
-                            node.status(&manifest).await?.save(&config.folder)?;
+                        let next = turn_of(&node, &manifest, &event)?;
+                        if committed || next.is_some() {
+                            turn = next.or(turn);
+                            save_status(&node, &manifest, &config.folder, &turn).await?;
                         }
                     }
                 },
-                _ = tick.tick() => node.status(&manifest).await?.save(&config.folder)?,
+                _ = tick.tick() => save_status(&node, &manifest, &config.folder, &turn).await?,
                 () = &mut stop => {
                     tracing::info!("stopping");
                     break;
@@ -242,8 +246,27 @@ async fn say_votes(node: NodeHandle, manifest: Arc<Manifest>, folder: PathBuf) {
     }
 }
 
+/// Whose turn it is, if this event changes it.
+fn turn_of(node: &NodeHandle, manifest: &Manifest, event: &NodeEvent) -> Result<Option<Turn>, Failure> {
+    let NodeEvent::Round { event: event @ (Event::RoundStarted { .. } | Event::ViewEntered { .. }), .. } = event else {
+        return Ok(None);
+    };
+    Ok(Turn::of(event, &node.membership(manifest)?.0))
+}
+
+/// Writes where the node stands.
+async fn save_status(
+    node: &NodeHandle,
+    manifest: &Manifest,
+    folder: &FilePath,
+    turn: &Option<Turn>,
+) -> Result<(), Failure> {
+    let status = NodeStatus { turn: turn.clone(), ..node.status(manifest).await? };
+    Ok(status.save(folder)?)
+}
+
 /// Writes who belongs to the network and what is voted on; true if anything is.
-fn save_roster(node: &NodeHandle, manifest: &Manifest, folder: &Path) -> Result<bool, Failure> {
+fn save_roster(node: &NodeHandle, manifest: &Manifest, folder: &FilePath) -> Result<bool, Failure> {
     let roster = node.roster(manifest)?;
     roster.save(folder)?;
     Ok(!roster.waiting.is_empty() || !roster.unwanted.is_empty())

@@ -28,7 +28,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     report["running"] = running.into();
     if !json {
         println!("member {} of network {}", status.member, status.network);
-        println!("round {} is certified: record {}", status.round, status.record);
+        println!("round {} is certified by {} voters: record {}", status.round, status.signatures, status.record);
+        if let Some(turn) = &status.turn {
+            let name = if turn.name.is_empty() { String::new() } else { format!("{} ", turn.name) };
+            println!("round {} is in progress: {name}{} aggregates, view {}", turn.round, turn.aggregator, turn.view);
+        }
         println!("epoch {}: {} voters, {} members", status.epoch, status.voters, status.members);
         println!("{}; {}", status.reachability, status.addresses.join(", "));
         println!("{} members connected", status.peers.len());

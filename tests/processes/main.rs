@@ -14,6 +14,7 @@ mod killed;
 mod lan;
 mod nat;
 mod network;
+mod operating;
 mod paths;
 mod paused;
 mod phases;

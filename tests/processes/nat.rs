@@ -52,6 +52,12 @@ pub(crate) fn print(table: &BTreeMap<String, Vec<f64>>) {
     }
 }
 
+/// How many of these pairs reach each other without the relay.
+fn straight(run: &Run<'_>, pairs: &[(usize, usize)], seen: &[Seen]) -> usize {
+    let paths = paths(run, seen);
+    pairs.iter().filter(|pair| path_of(&paths, **pair).is_some_and(|path| path != "relayed")).count()
+}
+
 #[test]
 #[ignore = "a minute or two, needs iptables; run it with --ignored --nocapture nat::"]
 fn three_sites_behind_nats_punch_holes_and_go_on_when_the_relay_is_gone() {
@@ -62,16 +68,12 @@ fn three_sites_behind_nats_punch_holes_and_go_on_when_the_relay_is_gone() {
         let all: Vec<usize> = (0..NODES).collect();
         run.journal.each("a round", &all, |seen| seen.certified().is_some());
         let pairs = internet.pairs();
-        let straight = |seen: &[Seen]| {
-            let paths = paths(&run, seen);
-            pairs.iter().filter(|pair| path_of(&paths, **pair).is_some_and(|path| path != "relayed")).count()
-        };
-        run.journal.until(PUNCHING, |seen| straight(seen) == pairs.len());
+        run.journal.until(PUNCHING, |seen| straight(&run, &pairs, seen) == pairs.len());
         let table = table(&run, &pairs);
         print(&table);
         whole_rounds(&run, 0, 3);
         assert_eq!(
-            straight(&run.journal.all()),
+            straight(&run, &pairs, &run.journal.all()),
             pairs.len(),
             "not all pairs of different sites were punched: {table:?}"
         );
@@ -80,7 +82,7 @@ fn three_sites_behind_nats_punch_holes_and_go_on_when_the_relay_is_gone() {
         println!("entry point: {counted:?}");
         whole_rounds(&run, from, 5);
         let seen = run.journal.all();
-        assert_eq!(straight(&seen), pairs.len(), "without the relay, pairs are apart");
+        assert_eq!(straight(&run, &pairs, &seen), pairs.len(), "without the relay, pairs are apart");
         let outcome = run.interrupt();
         println!("{} rounds", outcome.rounds.len());
     });

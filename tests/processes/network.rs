@@ -175,6 +175,24 @@ impl Run<'_> {
         self.entry = Some(entry);
     }
 
+    /// Runs a command about a node where that lives: what it said, and whether it ended well.
+    pub(crate) fn fedswarm(&self, node: usize, args: &[&str]) -> (Value, bool) {
+        let wrapper = self.place.wrapper(node);
+        let words =
+            wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_fedswarm")]).chain(args.iter().copied());
+        let words: Vec<&str> = words.collect();
+        let config = format!("{node}.toml");
+        let output = Command::new(words[0])
+            .args(&words[1..])
+            .args(["--config", &config, "--json"])
+            .current_dir(&self.folder)
+            .output()
+            .unwrap();
+        let value = serde_json::from_slice(&output.stdout);
+        let value = value.unwrap_or_else(|e| panic!("{args:?}: {e}: {}", String::from_utf8_lossy(&output.stderr)));
+        (value, output.status.success())
+    }
+
     /// How many nodes there are.
     pub(crate) fn size(&self) -> usize {
         self.founded.keys.len()

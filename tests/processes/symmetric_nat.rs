@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::internet::{Internet, Nat};
 use crate::journal::Seen;
 use crate::nat::{print, table, whole_rounds};
-use crate::network::Founded;
+use crate::network::{Founded, Run};
 use crate::paths::{path_of, paths};
 use crate::world::alone;
 
@@ -15,6 +17,25 @@ const NODES: usize = 5;
 
 /// Until everybody has met everybody.
 const MEETING: Duration = Duration::from_secs(60);
+
+/// Whoever runs a node that so many others reach through a relay only is told so, and what to do.
+fn told_by_doctor(run: &mut Run<'_>, node: usize, relayed: usize) {
+    run.kill(node);
+    let (report, healthy) = run.fedswarm(node, &["doctor", "--seconds", "30"]);
+    assert!(healthy, "what is relayed is no reason to give up: {report:#}");
+    let findings = report["findings"].as_array().unwrap();
+    for finding in findings {
+        println!("{finding}");
+    }
+    let of = |what: &str| findings.iter().filter(move |finding| finding["what"].as_str().unwrap().starts_with(what));
+    let only_relayed = |finding: &&Value| finding["found"].as_str().unwrap().starts_with("through a relay only");
+    assert_eq!(of("member").filter(only_relayed).count(), relayed, "{report:#}");
+    let punching = of("hole punching").next().expect("a finding about holes");
+    assert!(punching["advice"].as_str().unwrap().contains("symmetric NAT"), "{punching}");
+    assert!(of("reachability").next().unwrap()["found"].as_str().unwrap().contains("behind a NAT"), "{report:#}");
+    assert!(of("relay").next().unwrap()["found"].as_str().unwrap().contains("a place at 1"), "{report:#}");
+    run.restart(node, None);
+}
 
 #[test]
 #[ignore = "a minute or two, needs iptables; run it with --ignored --nocapture symmetric_nat::"]
@@ -39,6 +60,7 @@ fn sites_behind_symmetric_nats_stay_relayed_and_take_part() {
             let path = path_of(&paths, *pair).unwrap();
             assert_eq!(path == "relayed", both, "{pair:?} is {path}");
         }
+        told_by_doctor(&mut run, 1, 2);
         let rounds = run.frontier();
         println!("entry point after {rounds} rounds: {:?}", run.stop_entry_point());
         run.interrupt();

@@ -5,7 +5,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{BlobReply, DirectReply, Driver, Open};
 use crate::blobs::codec::Question;
-use crate::{Error, HolderFault, PeerInfo, Reachability, Topic};
+use crate::{Error, HolderFault, Missing, PeerInfo, Reachability, Topic};
 use tokio::time::Instant;
 
 /// A wish, and where to answer.
@@ -18,6 +18,7 @@ pub(crate) enum Command {
     Dial { addr: Multiaddr, reply: oneshot::Sender<Result<(), Error>> },
     Reachability(oneshot::Sender<Reachability>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Missing(oneshot::Sender<Vec<Missing>>),
     ListenAddrs(oneshot::Sender<Vec<Multiaddr>>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -62,6 +63,7 @@ impl Driver {
             }
             Command::Reachability(reply) => drop(reply.send(self.reachability())),
             Command::Peers(reply) => drop(reply.send(self.peer_infos())),
+            Command::Missing(reply) => drop(reply.send(self.discovery.missing())),
             Command::ListenAddrs(reply) => drop(reply.send(self.swarm.listeners().cloned().collect())),
             Command::Shutdown(reply) => _ = reply.send(()),
         }

@@ -45,6 +45,8 @@ pub(super) struct Peer {
     /// As last told.
     told: Option<Path>,
     round_trip: Option<Duration>,
+    /// Attempts to punch a hole that failed.
+    pub(super) not_punched: u32,
     pub(super) topics: HashSet<Topic>,
     /// What it may send while it is not a member.
     pub(super) knocks: DefaultDirectRateLimiter,
@@ -97,6 +99,7 @@ impl Driver {
             connections: HashMap::new(),
             told: None,
             round_trip: None,
+            not_punched: 0,
             topics: HashSet::new(),
             knocks: DefaultDirectRateLimiter::direct(Quota::per_second(KNOCKS)),
         });
@@ -197,6 +200,7 @@ impl Driver {
             connections: entry.connections.len() as u32,
             path: entry.path().unwrap_or(Path::Direct),
             address: entry.address(),
+            not_punched: entry.not_punched,
             round_trip_us: entry.round_trip.map(|t| t.as_micros() as u64),
             score: gossip.peer_score(peer).unwrap_or_default(),
             subscribed: entry.topics.len() == Topic::ALL.len(),

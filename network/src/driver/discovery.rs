@@ -13,13 +13,15 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm, kad};
 use tokio::time::Instant;
 
-use crate::Tempo;
 use crate::behaviour::{MAX_ADDRS, Member};
 use crate::direct_only::is_relayed;
+use crate::missing::{DialFailure, failures};
+use crate::{Missing, NodeId, Tempo};
 
 /// Lookups under way at once. Lower, and a large network forms slowly; higher, and its entry point is flooded.
 const MAX_LOOKUPS: usize = 4;
@@ -41,11 +43,15 @@ struct Attempt {
     pause: Duration,
     /// When a relay is to be tried, if the attempt in progress has not come to anything.
     relay_due: Option<Instant>,
+    /// What came of the last attempt at each address, at most [`MAX_ADDRS`].
+    failures: Vec<(Multiaddr, DialFailure)>,
+    lookups: u64,
 }
 
 impl Attempt {
     fn new(pause: Duration) -> Self {
-        Self { addrs: Vec::new(), due: Instant::now(), pause, relay_due: None }
+        let (addrs, failures) = (Vec::new(), Vec::new());
+        Self { addrs, due: Instant::now(), pause, relay_due: None, failures, lookups: 0 }
     }
 
     fn learn(&mut self, addr: Multiaddr) {
@@ -54,6 +60,16 @@ impl Attempt {
                 self.addrs.remove(0);
             }
             self.addrs.push(addr);
+        }
+    }
+
+    fn failed(&mut self, failures: Vec<(Multiaddr, DialFailure)>) {
+        for (addr, failure) in failures {
+            self.failures.retain(|(known, _)| *known != addr);
+            if self.failures.len() >= MAX_ADDRS {
+                self.failures.remove(0);
+            }
+            self.failures.push((addr, failure));
         }
     }
 
@@ -150,10 +166,34 @@ impl Discovery {
     }
 
     /// A dial came to nothing: if a relay was to be next, it is.
-    pub(super) fn failed(&mut self, peer: PeerId) {
-        if let Some(relay_due) = self.members.get_mut(&peer).and_then(|attempt| attempt.relay_due.as_mut()) {
-            *relay_due = Instant::now();
+    pub(super) fn failed(&mut self, peer: PeerId, error: &DialError) {
+        for attempt in [self.members.get_mut(&peer), self.entries.get_mut(&peer)].into_iter().flatten() {
+            attempt.failed(failures(error));
+            if let Some(relay_due) = attempt.relay_due.as_mut() {
+                *relay_due = Instant::now();
+            }
         }
+    }
+
+    /// Who is wanted and not connected: entry points, then members.
+    pub(super) fn missing(&self) -> Vec<Missing> {
+        let of = |entry: bool, attempts: &HashMap<PeerId, Attempt>| {
+            let absent = attempts.iter().filter(|(peer, _)| !self.connected.contains(*peer));
+            let mut missing: Vec<Missing> = absent
+                .filter_map(|(peer, attempt)| {
+                    Some(Missing {
+                        id: NodeId::from_peer_id(peer)?,
+                        entry,
+                        addresses: attempt.addrs.clone(),
+                        failures: attempt.failures.clone(),
+                        lookups: attempt.lookups,
+                    })
+                })
+                .collect();
+            missing.sort_by_key(|missing| missing.id);
+            missing
+        };
+        [of(true, &self.entries), of(false, &self.members)].concat()
     }
 
     /// A member was at these addresses once.
@@ -232,6 +272,7 @@ impl Discovery {
                 if self.lookups.values().all(|goal| goal != peer) {
                     let id = swarm.behaviour_mut().common.kad.get_n_closest_peers(*peer, LOOKUP_WIDTH);
                     self.lookups.insert(id, *peer);
+                    attempt.lookups += 1;
                 }
             }
             attempt.due = now + attempt.pause;

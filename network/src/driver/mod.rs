@@ -189,7 +189,7 @@ impl Driver {
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
                 tracing::debug!(?peer_id, %error, "dial failed");
                 if let Some(peer) = peer_id {
-                    self.discovery.failed(peer);
+                    self.discovery.failed(peer, &error);
                 }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!(%error, "incoming connection failed"),
@@ -236,6 +236,9 @@ impl Driver {
         if self.discovery.is_member(&peer) {
             let news = self.keeper.book.told(peer, info.signed_peer_record.as_ref(), &addrs);
             self.keeper.changed(news);
+        }
+        if let Some(record) = info.signed_peer_record.as_ref().filter(|_| self.discovery.is_known(&peer)) {
+            self.reaching.compare_clocks(peer, record);
         }
         self.discovery.learned(peer, addrs.into_iter(), &mut self.swarm);
         self.seen_by(peer, info);

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use libp2p::core::transport::ListenerId;
+use libp2p::core::{PeerRecord, SignedEnvelope};
 use libp2p::multiaddr::Protocol;
 #[cfg(feature = "upnp")]
 use libp2p::upnp;
@@ -27,6 +28,9 @@ const MAX_RELAYS: usize = 3;
 /// Pause before a relay that refused or went is asked again; doubles up to [`ASK_MAX`].
 const ASK_FIRST: Duration = Duration::from_secs(1);
 const ASK_MAX: Duration = Duration::from_secs(60);
+
+/// Peers whose clocks are compared with ours. Fewer, and one that is wrong tells more.
+const MAX_CLOCKS: usize = 32;
 
 /// Addresses that are remembered as seen, confirmed or refused, each. Fewer, and a report is not complete.
 const MAX_SEEN: usize = 16;
@@ -51,6 +55,8 @@ pub(super) struct Reaching {
     confirmed: BTreeSet<Multiaddr>,
     refused: BTreeSet<Multiaddr>,
     router: Router,
+    /// Seconds by which our clock was ahead of a peer's when it last said who it is.
+    clocks: HashMap<PeerId, i64>,
     pub(super) heard_by_mdns: u64,
     punched: u64,
     not_punched: u64,
@@ -139,6 +145,22 @@ impl Reaching {
         false
     }
 
+    /// A peer's record says when it was made, in whole seconds since 1970: just now.
+    pub(super) fn compare_clocks(&mut self, peer: PeerId, record: &SignedEnvelope) {
+        let Ok(record) = PeerRecord::from_signed_envelope(record.clone()) else { return };
+        let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else { return };
+        if self.clocks.len() < MAX_CLOCKS || self.clocks.contains_key(&peer) {
+            let ahead = i128::from(now.as_secs()) - i128::from(record.seq());
+            self.clocks.insert(peer, i64::try_from(ahead).unwrap_or(i64::MIN));
+        }
+    }
+
+    fn clock_ahead_s(&self) -> Option<i64> {
+        let mut all: Vec<i64> = self.clocks.values().copied().collect();
+        all.sort_unstable();
+        all.get(all.len() / 2).copied()
+    }
+
     fn on_probe(&mut self, event: autonat::v2::client::Event) {
         let addr = event.tested_addr;
         // libp2p takes an address at a relay for one of our own when it guesses how others see us.
@@ -210,6 +232,9 @@ impl Driver {
                 }
                 Err(error) => {
                     self.reaching.not_punched += 1;
+                    if let Some(peer) = self.peers.get_mut(&remote_peer_id) {
+                        peer.not_punched += 1;
+                    }
                     tracing::debug!(peer = %remote_peer_id, %error, "no hole was punched");
                 }
             },
@@ -270,6 +295,7 @@ impl Driver {
             router: reaching.router.clone(),
             heard_by_mdns: reaching.heard_by_mdns,
             routing,
+            clock_ahead_s: reaching.clock_ahead_s(),
             punched: reaching.punched,
             not_punched: reaching.not_punched,
         }

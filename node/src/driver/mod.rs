@@ -107,6 +107,8 @@ impl NodeHandle {
             round: record.round,
             record: hash.to_string(),
             state: record.state_hash().to_string(),
+            signatures: head.as_ref().map_or(0, |head| head.certificate.votes.len()),
+            turn: None,
             epoch: committee.epoch,
             voters: committee.voters(),
             members: committee.members.len(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fedswarm_network::{BlobId, Network, NodeId};
+use fedswarm_network::{BlobId, Network, NodeId, Partial};
 use fedswarm_protocol::envelope::Verified;
 use fedswarm_protocol::hash::{Digest, hash};
 use fedswarm_protocol::merge::{Merge, Merged};
