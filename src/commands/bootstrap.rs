@@ -80,8 +80,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                 "circuits": stats.circuits,
                 "circuits_opened": stats.circuits_opened,
                 "circuits_denied": stats.circuits_denied,
-                "reachable": stats.probes.0,
-                "unreachable": stats.probes.1,
+                "probes": stats.probes.0,
+                "probes_broken_off": stats.probes.1,
                 "received": traffic.received,
                 "sent": traffic.sent,
             }));

@@ -21,6 +21,10 @@ fn prepare(folder: &Path, bootstraps: &[String]) {
     let create = ["network", "create", "--name", "two", "--like", "bundled", "--out", "net.manifest"];
     let who = ["--member", &members[0], "--member", &members[1]];
     assert!(fedswarm(folder, &[&create[..], &who[..]].concat()).status.success());
+    configure(folder, bootstraps);
+}
+
+fn configure(folder: &Path, bootstraps: &[String]) {
     let config = format!(
         "manifest = \"net.manifest\"\nkey = \"ana.key\"\nfolder = \"state\"\nmdns = false\n\
          listen = [\"/ip4/127.0.0.1/tcp/0\"]\nbootstraps = {bootstraps:?}\n[data]\npath = \"bundled\"\n"
@@ -57,6 +61,7 @@ impl EntryPoint {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fedswarm"))
             .args(args)
             .current_dir(folder)
+            .env("FEDSWARM_LOG", "error")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -88,11 +93,11 @@ fn a_bootstrap_that_is_down_is_told_from_a_wrong_key_and_from_one_that_runs() {
     says(&findings, "member ben", "bad", "nobody knows its address", "doctor");
 
     let (there, _) = address.split_once("/p2p/").unwrap();
-    prepare(folder.path(), &[format!("{there}/p2p/{NOBODY}")]);
+    configure(folder.path(), &[format!("{there}/p2p/{NOBODY}")]);
     says(&doctor(folder.path(), 1), "bootstrap ", "bad", "somebody else answers, with key", "another key");
 
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    prepare(folder.path(), &[format!("/ip4/127.0.0.1/tcp/{port}/p2p/{NOBODY}")]);
+    configure(folder.path(), &[format!("/ip4/127.0.0.1/tcp/{port}/p2p/{NOBODY}")]);
     says(&doctor(folder.path(), 1), "bootstrap ", "bad", "connection refused", "is it running");
 }
 

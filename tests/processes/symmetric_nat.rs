@@ -27,14 +27,17 @@ fn told_by_doctor(run: &mut Run<'_>, node: usize, relayed: usize) {
     for finding in findings {
         println!("{finding}");
     }
-    let of = |what: &str| findings.iter().filter(move |finding| finding["what"].as_str().unwrap().starts_with(what));
+    let of =
+        |what: &'static str| findings.iter().filter(move |finding| finding["what"].as_str().unwrap().starts_with(what));
     let only_relayed = |finding: &&Value| finding["found"].as_str().unwrap().starts_with("through a relay only");
     assert_eq!(of("member").filter(only_relayed).count(), relayed, "{report:#}");
     let punching = of("hole punching").next().expect("a finding about holes");
     assert!(punching["advice"].as_str().unwrap().contains("symmetric NAT"), "{punching}");
     assert!(of("reachability").next().unwrap()["found"].as_str().unwrap().contains("behind a NAT"), "{report:#}");
     assert!(of("relay").next().unwrap()["found"].as_str().unwrap().contains("a place at 1"), "{report:#}");
+    let from = run.journal.len();
     run.restart(node, None);
+    whole_rounds(run, from, 2);
 }
 
 #[test]

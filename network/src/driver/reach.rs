@@ -163,8 +163,8 @@ impl Reaching {
 
     fn on_probe(&mut self, event: autonat::v2::client::Event) {
         let addr = event.tested_addr;
-        // libp2p takes an address at a relay for one of our own when it guesses how others see us.
-        if is_relayed(&addr) {
+        // libp2p takes an address at a relay for one of our own when it guesses how others see us, or nothing but our key.
+        if is_relayed(&addr) || ip_of(&addr).is_none() && addr.iter().all(|part| matches!(part, Protocol::P2p(_))) {
             return;
         }
         match event.result {

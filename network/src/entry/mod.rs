@@ -58,7 +58,8 @@ pub struct EntryStats {
     pub circuits_opened: u64,
     /// Requests for a circuit that were denied, since the start.
     pub circuits_denied: u64,
-    /// Guests that were told, after a probe, that they can be reached, and that they cannot, since the start.
+    /// Probes for guests since the start: those whose outcome they were told, and those that broke off. Whether a guest was
+    /// reached, libp2p does not say here.
     pub probes: (u64, u64),
 }
 

@@ -20,9 +20,7 @@ pub(super) fn met(members: &[(NodeId, String)], learned: &Learned, findings: &mu
     if relayed.is_empty() {
         return;
     }
-    let failed: u32 = relayed.iter().map(|peer| peer.not_punched).sum();
-    let found =
-        format!("{} members are reached through a relay only; {failed} attempts to punch a hole failed", relayed.len());
+    let found = format!("{} members are reached through a relay only: no hole could be punched", relayed.len());
     let advice = "the router here or there gives every destination another port (symmetric NAT), or lets no UDP and no answered \
                   TCP through: forward a port on one side, and name it under reach.external";
     findings.push(if straight == 0 {
@@ -38,7 +36,12 @@ fn connected(what: &str, peer: &PeerInfo) -> Finding {
     let trip = peer.round_trip_us.map_or_else(String::new, |us| format!(", {:.1} ms", us as f64 / 1000.0));
     match peer.path {
         Path::Relayed => {
-            let text = format!("through a relay only{trip}; {} attempts to punch a hole failed", peer.not_punched);
+            // Whoever is called begins to punch, and counts.
+            let tried = match peer.not_punched {
+                0 => String::new(),
+                count => format!("; {count} attempts to punch a hole failed"),
+            };
+            let text = format!("through a relay only{trip}{tried}");
             note(what, text).advice("messages travel; payloads come from members that both of you reach straight")
         }
         path => good(what, format!("{} at {}{trip}", path.name(), peer.address)),
