@@ -104,6 +104,8 @@ fn cause(error: &(dyn Error + 'static)) -> DialFailure {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::io;
 
     use libp2p::TransportError;

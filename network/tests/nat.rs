@@ -14,7 +14,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use common::{Node, config, id, ids, secret, start_with};
@@ -47,6 +47,9 @@ const ROLE: &str = "FEDSWARM_TEST_ROLE";
 /// Where it listens, and where the entry point is.
 const LISTEN: &str = "FEDSWARM_TEST_LISTEN";
 const ENTRY: &str = "FEDSWARM_TEST_ENTRY";
+
+/// Lines that wait to be read; more, and the processes wait.
+const LINES: usize = 4096;
 
 /// Anything that takes longer has failed.
 const LONG: Duration = Duration::from_secs(90);
@@ -184,7 +187,7 @@ impl Drop for Swarm {
 impl Swarm {
     /// An entry point, and a node on every host; the entry point is the last process.
     fn start(test: &str, internet: &Internet, count: usize) -> Self {
-        let (sender, lines) = channel();
+        let (sender, lines) = sync_channel(LINES);
         let mut swarm = Self { processes: Vec::new(), lines, seen: Vec::new() };
         let entry = swarm.spawn(test, internet, count, &[(ROLE, "entry".to_owned())], &sender);
         let addrs = swarm.wait("an entry point", |node, line| {
@@ -205,7 +208,7 @@ impl Swarm {
         internet: &Internet,
         number: usize,
         env: &[(&str, String)],
-        sender: &Sender<(usize, Instant, String)>,
+        sender: &SyncSender<(usize, Instant, String)>,
     ) -> Child {
         let wrapper = internet.wrapper(number);
         let mut command = Command::new(&wrapper[0]);

@@ -86,7 +86,7 @@ const NOBODY: &str = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
 fn a_bootstrap_that_is_down_is_told_from_a_wrong_key_and_from_one_that_runs() {
     let folder = tempfile::tempdir().unwrap();
     let (_entry, address) = EntryPoint::start(folder.path());
-    prepare(folder.path(), &[address.clone()]);
+    prepare(folder.path(), std::slice::from_ref(&address));
     let findings = doctor(folder.path(), 1);
     says(&findings, "bootstrap /ip4", "good", "connected", "");
     says(&findings, "clock", "good", "agrees", "");

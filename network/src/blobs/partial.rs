@@ -34,11 +34,11 @@ impl Partial {
     #[must_use]
     pub fn kept(id: BlobId, len: u64, path: &Path) -> Self {
         let mut blob = Self::new(id, len);
-        if let Some(list) = PartFile::list(path, len) {
-            if blob.take_list(list) {
-                let chunks = PartFile::chunks(path, len);
-                (0..).zip(chunks).for_each(|(index, chunk)| _ = blob.take_chunk(index, &chunk));
-            }
+        if let Some(list) = PartFile::list(path, len)
+            && blob.take_list(list)
+        {
+            let chunks = PartFile::chunks(path, len);
+            (0..).zip(chunks).for_each(|(index, chunk)| _ = blob.take_chunk(index, &chunk));
         }
         blob.file = Some(PartFile::new(path.to_owned()));
         blob

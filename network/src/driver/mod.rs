@@ -194,7 +194,8 @@ impl Driver {
             }
             SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!(%error, "incoming connection failed"),
             SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
-                if !self.reaching.closed(listener_id) {
+                let relay = self.reaching.closed(listener_id);
+                if !relay {
                     tracing::warn!(?addresses, ?reason, "a listener closed");
                 }
             }

@@ -64,10 +64,10 @@ impl PeerBook {
         let before = self.pages.get(&peer).cloned();
         let page = self.page(peer);
         page.seen = now();
-        if let Some((count, bytes)) = record.and_then(|envelope| checked(peer, envelope.clone())) {
-            if page.record.as_ref().is_none_or(|(known, _)| *known <= count) {
-                page.record = Some((count, bytes));
-            }
+        if let Some((count, bytes)) = record.and_then(|envelope| checked(peer, envelope.clone()))
+            && page.record.as_ref().is_none_or(|(known, _)| *known <= count)
+        {
+            page.record = Some((count, bytes));
         }
         let fits = |addr: &&Multiaddr| addr.len() <= MAX_ADDR_BYTES;
         // It says all of them each time: what is not among them any more is kept only while it has room.
