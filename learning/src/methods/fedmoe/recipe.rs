@@ -40,6 +40,10 @@ pub struct Recipe {
     pub shared_clip: Option<f32>,
     /// Momentum of the shared parts from round to round, in 0..1: see [`Lookahead`](crate::training::Lookahead).
     pub round_momentum: f32,
+    /// By what the private head's gradient is multiplied where it enters the shared expert, in 0..=1. At 1 a single backward
+    /// pass goes through everything, as in the paper; at 0 the shared expert learns from its own head alone. `ArcFace`'s
+    /// logits are scaled by 64, and so are its gradients: with them, 1 lets the private heads drown the common goal.
+    pub mix_gradient: f32,
 }
 
 impl Default for Recipe {
@@ -54,7 +58,7 @@ impl Recipe {
     #[must_use]
     pub const fn paper(mix: Mix) -> Self {
         let rates = Rates { shared: None, local: None, head: None, gate: None };
-        Self { mix, rates, shared_loss: 0.0, shared_momentum: None, shared_clip: None, round_momentum: 0.0 }
+        Self { mix, rates, shared_loss: 0.0, shared_momentum: None, shared_clip: None, round_momentum: 0.0, mix_gradient: 1.0 }
     }
 
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
@@ -72,6 +76,7 @@ impl Recipe {
             shared_momentum: options.fraction("shared_momentum")?.or(preset.shared_momentum),
             shared_clip: options.positive("shared_clip")?.or(preset.shared_clip),
             round_momentum: options.fraction("round_momentum")?.unwrap_or(preset.round_momentum),
+            mix_gradient: options.share("mix_gradient")?.unwrap_or(preset.mix_gradient),
         })
     }
 
@@ -97,6 +102,7 @@ impl fmt::Display for Recipe {
             ("shared_momentum", self.shared_momentum),
             ("shared_clip", self.shared_clip),
             ("round_momentum", nonzero(self.round_momentum)),
+            ("mix_gradient", (self.mix_gradient < 1.0).then_some(self.mix_gradient)),
         ] {
             if let Some(value) = value {
                 write!(f, ",{key}={value}")?;
