@@ -56,7 +56,7 @@ pub(crate) struct Create {
     #[arg(long = "member", value_name = "NAME=KEY", required = true)]
     members: Vec<String>,
     /// The method and its options.
-    #[arg(long, default_value = "fedmoe")]
+    #[arg(long, default_value = "moe-ktl")]
     method: String,
     /// Channels, height and width of an image, such as 1x28x28.
     #[arg(long, value_name = "CxHxW", required_unless_present = "like")]

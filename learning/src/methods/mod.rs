@@ -258,8 +258,8 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
     let method: Arc<dyn Method> = match options.method() {
         "local" => Arc::new(Local::from_options(&mut options)?),
         "fedavg" => Arc::new(FedAvg::from_options(&mut options)?),
-        "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true)?),
-        "moe-local" => Arc::new(FedMoe::from_options(&mut options, false)?),
+        "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true, Recipe::default())?),
+        "moe-local" => Arc::new(FedMoe::from_options(&mut options, false, Recipe::default())?),
         "fedktl" => Arc::new(FedKtl::from_options(&mut options)?),
         "moe-ktl" => Arc::new(MoeKtl::from_options(&mut options)?),
         name => {

@@ -3,7 +3,7 @@
 //! ```toml
 //! nodes = 20
 //! rounds = 60
-//! method = "fedmoe"
+//! method = "moe-ktl"
 //! partition = { dirichlet = 0.1 }   # or { file = "p.json" }, { classes_per_node = 2 }, "iid"
 //! cap = "100/100"                   # train/test images per peer, or "none"
 //!
@@ -101,7 +101,7 @@ impl Default for Scenario {
         Self {
             nodes: None,
             rounds: 10,
-            method: "fedmoe".to_owned(),
+            method: "moe-ktl".to_owned(),
             generator: None,
             hosts: 1,
             models: Vec::new(),

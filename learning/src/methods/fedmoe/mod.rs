@@ -78,8 +78,8 @@ impl FedMoe {
         Self { recipe, shared, merging }
     }
 
-    pub(super) fn from_options(options: &mut Options, merging: bool) -> Result<Self, Error> {
-        let recipe = Recipe::from_options(options)?;
+    pub(super) fn from_options(options: &mut Options, merging: bool, usual: Recipe) -> Result<Self, Error> {
+        let recipe = Recipe::from_options(options, usual)?;
         let shared = options.text("shared").map(|name| architecture(&name)).transpose()?;
         Ok(Self { recipe, shared, merging })
     }

@@ -61,9 +61,10 @@ impl Recipe {
         Self { mix, rates, shared_loss: 0.0, shared_momentum: None, shared_clip: None, round_momentum: 0.0, mix_gradient: 1.0 }
     }
 
-    pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
+    /// The options; `usual` is what holds without any. A named mix means the paper's recipe.
+    pub(super) fn from_options(options: &mut Options, usual: Self) -> Result<Self, Error> {
         let mix = options.value("mix", "convex, doubled or residual")?;
-        let preset = mix.map_or_else(Self::default, Self::paper);
+        let preset = mix.map_or(usual, Self::paper);
         Ok(Self {
             mix: preset.mix,
             rates: Rates {
@@ -87,7 +88,7 @@ impl Recipe {
     }
 }
 
-/// The options that give this recipe back.
+/// The options that give this recipe back. They name the mix, so they are read as changes to [`Recipe::paper`].
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mix={}", self.mix)?;
