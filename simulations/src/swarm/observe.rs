@@ -40,6 +40,11 @@ pub(super) struct Memory {
     proposers: BTreeMap<u64, u16>,
 }
 
+/// The first of the longest stores.
+pub(super) fn longest(stores: &[Vec<Committed>]) -> Option<&Vec<Committed>> {
+    stores.iter().rev().max_by_key(|store| store.len())
+}
+
 /// Follows a run.
 pub(super) struct Observer {
     began: Instant,
@@ -309,7 +314,8 @@ impl Observer {
         projected: Vec<Projected>,
     ) -> Results {
         let empty = Vec::new();
-        let first = stores.first().unwrap_or(&empty);
+        // Whoever was away has taken over later records without those in between.
+        let first = longest(stores).unwrap_or(&empty);
         let rounds: Vec<Round> = first
             .iter()
             .filter(|c| c.record.round <= self.rounds)

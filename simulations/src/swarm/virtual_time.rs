@@ -12,7 +12,7 @@ use fedswarm_protocol::codec;
 use fedswarm_protocol::message::Committed;
 use fedswarm_protocol::round::Event;
 
-use super::observe::Observer;
+use super::observe::{Observer, longest};
 use super::prepare::peer_name;
 use super::virtual_learner::{Learner, Told};
 use super::{Options, Prepared};
@@ -40,14 +40,15 @@ pub(super) fn run(
     connect_all(prepared, &mut seen);
     let mut tell = |world: &mut World| {
         seen.set_virtual_now(world.core.now as f64 / 1e6);
+        // What a learner says of an artefact comes before what its machine makes of that.
+        for (node, event) in told.borrow_mut().drain(..) {
+            seen.take(node, event);
+        }
         for (node, at_ms, event) in world.core.told.drain(..) {
             if let Event::ArtefactRefused { job_round, host, reason } = &event {
                 tracing::warn!(node = peer_name(node), job_round, %host, reason, "an artefact was refused");
             }
             seen.take(node, NodeEvent::Round { at_ms, event });
-        }
-        for (node, event) in told.borrow_mut().drain(..) {
-            seen.take(node, event);
         }
         while let Some(round) = seen.next_round() {
             progress.round(&round);
@@ -131,7 +132,7 @@ pub(super) fn write(results: &Results, stores: &Stores, prepared: &Prepared) -> 
     std::fs::create_dir_all(&records).map_err(Error::io("create", &records))?;
     let manifest = prepared.manifest.to_bytes().map_err(|e| Error::Run(e.to_string()))?;
     write_atomically(&out.join("network.manifest"), &manifest)?;
-    for committed in stores.first().into_iter().flatten() {
+    for committed in longest(stores).into_iter().flatten() {
         let bytes = codec::encode(committed).map_err(|e| Error::Run(e.to_string()))?;
         write_atomically(&file(&records, committed.record.round), &bytes)?;
     }

@@ -26,9 +26,9 @@ impl Hardship for Deaths {
             }
         }
         for node in nodes.iter_mut() {
-            // At work, or else in the next round.
+            // At work, or else in the next round; at once where there is nothing to be at work on.
             let late = Plan::deed(&core.options.plans, node.me, round.saturating_sub(1)) == Some(Deed::Dies);
-            if dies(core, node) && core.up[node.id] && (node.is_making() || late) {
+            if dies(core, node) && core.up[node.id] && (node.is_making() || late || core.options.hosts.is_empty()) {
                 node.crash(Tail::Lost, core);
                 // Nobody else brings it back.
                 core.away[node.id] = true;

@@ -20,8 +20,10 @@ use crate::world::hosting;
 #[derive(Debug)]
 pub(super) struct Job {
     record: Record,
-    /// The artefact in force, to carry on from.
-    carried: Option<ArtefactRef>,
+    /// The artefact in force.
+    in_force: Option<ArtefactRef>,
+    /// What a learner needs: the prototypes, and the artefact in force to carry on from, if it is here.
+    material: Option<(Blob, Option<(ArtefactRef, Blob)>)>,
 }
 
 impl Node {
@@ -49,28 +51,57 @@ impl Node {
         let hosts = core.options.hosts.contains(&self.me) && honest;
         let rests = self.deed(record.round, core) == Some(Deed::Rests);
         if record.prototypes > 0 && hosts && !rests && self.job.is_none() && !self.state.has_artefact_of(record.round) {
-            self.job = Some(Box::new(Job { record: record.clone(), carried: committed.body.artefact }));
-            let range = core.options.work.generate_us;
-            let delay = core.draw(range).saturating_mul(self.slowdown);
-            core.after(delay, self.id, self.life, What::Generated(record.round));
+            let in_force = committed.body.artefact;
+            self.job = Some(Box::new(Job { record: record.clone(), in_force, material: None }));
+            self.begin_job(record.round, core);
         }
+    }
+
+    /// Begins to make an artefact, once there is what it is made of.
+    pub(super) fn begin_job(&mut self, round: u64, core: &mut Core) {
+        let Some(mut job) = self.job.take_if(|job| job.record.round == round) else { return };
+        let root = job.record.protos_root;
+        if self.work.has_generator() {
+            let Some(list) = core.read(self.id, &root) else {
+                // A host that did not merge the round itself.
+                self.job = Some(job);
+                let (bytes, holders) = (core.options.work.payload_bytes, self.everybody(core));
+                self.start_fetch(Fetch::new(root, bytes, holders, Purpose::Job(round)), core);
+                return;
+            };
+            let carried = job.in_force.and_then(|known| Some((known, core.read(self.id, &known.blob_root)?)));
+            job.material = Some((list, carried));
+        }
+        self.job = Some(job);
+        let range = core.options.work.generate_us;
+        let delay = core.draw(range).saturating_mul(self.slowdown);
+        core.after(delay, self.id, self.life, What::Generated(round));
+    }
+
+    /// What is still waited for when a round ends is not waited for any more: there are newer prototypes.
+    pub(super) fn forget_job(&mut self) {
+        let waits = self.work.has_generator();
+        self.job.take_if(|job| waits && job.material.is_none());
     }
 
     /// It is made. By now others may have been faster.
     pub(super) fn generated(&mut self, round: u64, core: &mut Core) {
         let Some(((shape, generator), job)) = self.generator().zip(self.job.take()) else { return };
-        if self.state.has_artefact_of(round) || job.record.round != round {
+        if self.state.has_artefact_of(round) {
             return;
         }
-        let made = if self.work.has_generator() {
-            let Some(list) = core.read(self.id, &job.record.protos_root) else { return self.fetch_job(job, core) };
-            self.learnt(&job, &list, core)
-        } else {
-            let blob: Blob = hosting::make(&shape, &job.record).to_bytes().into();
-            let (blob_root, blob_len) = (blob::root(&blob), blob.len() as u32);
-            let previous = artefact_root(job.carried.as_ref());
-            let protos_root = job.record.protos_root;
-            Some((Artefact { protos_root, generator, previous, blob_root, blob_len }, blob))
+        let made = match &job.material {
+            Some((list, carried)) => {
+                let carried = carried.as_ref().map(|(reference, blob)| (reference, blob));
+                self.work.generate(round, list, carried)
+            }
+            None => {
+                let blob: Blob = hosting::make(&shape, &job.record).to_bytes().into();
+                let (blob_root, blob_len) = (blob::root(&blob), blob.len() as u32);
+                let previous = artefact_root(job.in_force.as_ref());
+                let protos_root = job.record.protos_root;
+                Some((Artefact { protos_root, generator, previous, blob_root, blob_len }, blob))
+            }
         };
         let Some((mut artefact, mut blob)) = made else { return };
         if let Some(deed) = self.deed(round, core).filter(|deed| deed.is_lie()) {
@@ -83,22 +114,6 @@ impl Node {
         }
         core.blobs[self.id].insert(artefact.blob_root, round, blob);
         self.inbox.push_back(Input::Generated { job_round: round, artefact });
-    }
-
-    /// What its learner makes of it.
-    fn learnt(&mut self, job: &Job, list: &Blob, core: &mut Core) -> Option<(Artefact, Blob)> {
-        let carried = job.carried.and_then(|reference| Some((reference, core.read(self.id, &reference.blob_root)?)));
-        self.work.generate(job.record.round, list, carried.as_ref().map(|(reference, blob)| (reference, blob)))
-    }
-
-    /// A host that did not merge the round itself needs its prototypes.
-    fn fetch_job(&mut self, job: Box<Job>, core: &mut Core) {
-        let (root, round) = (job.record.protos_root, job.record.round);
-        self.job = Some(job);
-        self.start_fetch(
-            Fetch::new(root, core.options.work.payload_bytes, self.everybody(core), Purpose::Job(round)),
-            core,
-        );
     }
 
     pub(super) fn fetch_artefact(&mut self, reference: ArtefactRef, holders: &[u16], core: &mut Core) {

@@ -273,10 +273,7 @@ impl Node {
     }
 
     fn forget_work(&mut self) {
-        if self.fetches.values().any(|fetch| matches!(fetch.purpose, Purpose::Job(_))) {
-            // Nothing would come of it any more, and it would stand in the way of the next one.
-            self.job = None;
-        }
+        self.forget_job();
         self.fetches.clear();
         self.payloads.clear();
         self.artefacts.clear();
@@ -354,7 +351,7 @@ impl Node {
             }
             Purpose::Job(made) => {
                 core.blobs[self.id].insert(fetch.root, round, blob);
-                self.generated(made, core);
+                self.begin_job(made, core);
             }
             Purpose::InForce => {
                 core.blobs[self.id].insert(fetch.root, round, blob);
