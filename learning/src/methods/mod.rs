@@ -156,6 +156,12 @@ pub trait Member: Send {
         Ok(())
     }
 
+    /// What the member found when it tried the pairs that it has, and by which it took them in or refused them in its last
+    /// round; nothing if it has none, or tries none.
+    fn trial(&self) -> Option<Trial> {
+        None
+    }
+
     /// Trains for one round. `cancel` is looked at before every step. If it fails, the member is as it was before.
     ///
     /// # Errors
@@ -216,6 +222,19 @@ pub struct LocalUpdate {
     pub loss: f32,
     /// Optimiser steps; 0 if the peer has fewer images than a batch.
     pub steps: u32,
+}
+
+/// A peer's trial of a generator's pairs.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Trial {
+    /// The peer's round of the trial, counted from 0; later rounds with nearly the same pairs have its verdict.
+    pub round: u64,
+    /// Whether the pairs were refused.
+    pub refused: bool,
+    /// Mean loss on the peer's own images after a few steps with the pairs.
+    pub with: f32,
+    /// The same after as many steps without them.
+    pub without: f32,
 }
 
 /// A measurement on a peer's own test images.

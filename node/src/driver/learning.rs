@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use fedswarm_network::{BlobId, NodeId};
+use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::round::Input;
@@ -57,6 +58,7 @@ impl Driver {
             blobs: Arc::clone(&self.blobs),
             manifest: Arc::clone(&self.manifest),
             in_force: Arc::clone(&self.artefacts.slot),
+            given: Mutex::default(),
             reports: self.reports.clone(),
             checkpoint: self.store.keeps_checkpoints().then(|| Arc::clone(&self.checkpoint)),
         }
@@ -94,6 +96,8 @@ struct Job {
     manifest: Arc<fedswarm_protocol::manifest::Manifest>,
     /// The generator's pairs that are in force, if there are any and they are here.
     in_force: super::artefacts::Slot,
+    /// Whose pairs the member was given.
+    given: Mutex<Option<ArtefactRef>>,
     reports: mpsc::Sender<Report>,
     /// Where to leave the private state behind an update, if it is to be kept.
     checkpoint: Option<Arc<Mutex<Option<Vec<u8>>>>>,
@@ -108,7 +112,8 @@ impl Job {
             if self.manifest.generator.is_some() {
                 // What is here by now: training never waits for a generator.
                 let in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                member.receive(in_force.as_deref())?;
+                member.receive(in_force.as_ref().map(|(_, pairs)| pairs.as_ref()))?;
+                *self.given.lock().unwrap_or_else(PoisonError::into_inner) = in_force.map(|(reference, _)| reference);
             }
             member.install(state)?;
             member.evaluate()?
@@ -129,7 +134,12 @@ impl Job {
         if let Some(slot) = &self.checkpoint {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(member.checkpoint()?);
         }
+        let trial = member.trial();
         drop(member);
+        let given = *self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((ArtefactRef { job_round, host, .. }, trial)) = given.zip(trial) {
+            send(&self.reports, Report::Event(NodeEvent::Tried { round, job_round, host: NodeId(host.0), trial }));
+        }
         let millis = began.elapsed().as_millis() as u64;
         send(&self.reports, Report::Event(NodeEvent::Trained { round, loss: update.loss, millis }));
         if cancel.load(Ordering::Relaxed) {

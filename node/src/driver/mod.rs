@@ -32,7 +32,7 @@ use fedswarm_protocol::round::{ArtefactVerdict, Effect, Event, Input, Rules, Sta
 use tokio::sync::{mpsc, watch};
 
 pub use self::config::{CrashPoint, HoldPoint, Keep, NodeConfig, Storage};
-pub use self::hosting::Hosting;
+pub use self::hosting::{Hosting, Made};
 use self::membership::Asked;
 pub use self::membership::Request;
 use self::pace::Pace;

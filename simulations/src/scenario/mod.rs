@@ -77,6 +77,8 @@ pub struct Scenario {
     pub shuffle: bool,
     /// Whether every peer is also trained alone, on the same images from the same weights, to compare with.
     pub local_baseline: bool,
+    /// Whether the same swarm is also run without its generator, to compare with.
+    pub generator_baseline: bool,
     /// How bytes travel.
     pub transport: Transport,
     /// How updates are packed.
@@ -115,6 +117,7 @@ impl Default for Scenario {
             seed: 1,
             shuffle: true,
             local_baseline: true,
+            generator_baseline: false,
             transport: Transport::default(),
             codec: Codec::default(),
             device: Device::default(),

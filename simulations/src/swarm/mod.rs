@@ -8,9 +8,11 @@ mod inputs;
 mod observe;
 mod prepare;
 mod resume;
+mod virtual_learner;
 #[cfg(test)]
 mod virtual_tests;
 mod virtual_time;
+mod without;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use fedswarm_protocol::codec;
 use tokio::sync::mpsc;
 
 use crate::progress::{Progress, RunStart};
-use crate::results::{Bytes, Results, write_atomically};
+use crate::results::{Accuracy, Bytes, Results, write_atomically};
 use crate::scenario::Scenario;
 use crate::{Error, rss};
 
@@ -100,9 +102,17 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
     } else {
         None
     };
+    let without = if scenario.generator_baseline && prepared.generator.is_some() {
+        progress.note("running the same swarm without its generator first, for comparison");
+        Some(without::run(&prepared, options)?)
+    } else {
+        None
+    };
     let mut seen = observe::Observer::new(&prepared, alone, began);
     if scenario.transport == crate::scenario::Transport::Virtual {
-        let results = virtual_time::run(&prepared, seen, options, progress)?;
+        let (mut results, stores) = virtual_time::run(&prepared, seen, options, progress)?;
+        beside(&mut results, without);
+        virtual_time::write(&results, &stores, &prepared)?;
         progress.finished(&results.summary);
         return Ok(results);
     }
@@ -135,7 +145,8 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
         keep(&seen, &swarm.nodes)?;
         return Err(error);
     }
-    let results = collect(&swarm, seen, &prepared, options, &earlier)?;
+    let mut results = collect(&swarm, seen, &prepared, options, &earlier)?;
+    beside(&mut results, without);
     inputs::clear(&out)?;
     if let Some(note) = kept.map(|kept| kept.end(rounds, &out)).transpose()?.flatten() {
         progress.note(&note);
@@ -146,6 +157,13 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
     }
     progress.finished(&results.summary);
     Ok(results)
+}
+
+/// Puts the run without a generator beside the one with it.
+fn beside(results: &mut Results, without: Option<Accuracy>) {
+    if let Some(generated) = &mut results.generated {
+        generated.without = without;
+    }
 }
 
 /// What there is of a run that may be gone on with.
