@@ -14,6 +14,7 @@ mod late_joiner;
 mod layers;
 mod membership;
 mod real_nodes;
+mod repeats;
 mod restart;
 mod resume;
 

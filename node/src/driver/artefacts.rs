@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fedswarm_learning::generator::Generator;
 use fedswarm_learning::transfer::Pairs;
@@ -14,6 +15,7 @@ use fedswarm_protocol::message::{Artefact, Committed, Message};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{ArtefactVerdict, Input};
 
+use super::lockstep::Lockstep;
 use super::tasks::{Holders, fetch_while_wanted};
 use super::{Driver, Report};
 use crate::NodeEvent;
@@ -37,16 +39,22 @@ pub(super) struct Artefacts {
     /// Those that are being fetched and checked for the receipts.
     checking: HashMap<ArtefactRef, Holders>,
     /// Those that were found to be valid: a receipt promises to serve them.
-    valid: Vec<ArtefactRef>,
+    pub(super) valid: Vec<ArtefactRef>,
     /// The one that is being fetched for the member.
     wanted: Option<(ArtefactRef, Holders)>,
     /// What was last fetched for the member.
     pub(super) slot: Slot,
     /// Records of which artefacts may still be made.
     pub(super) jobs: BTreeMap<u64, Job>,
+    /// Who waits for whom where results must repeat.
+    pub(super) lockstep: Lockstep,
 }
 
 impl Artefacts {
+    pub(super) fn new(wait: Duration) -> Self {
+        Self { lockstep: Lockstep::new(wait), ..Self::default() }
+    }
+
     /// What is certified, whether it is here or not.
     pub(super) fn in_force(&self) -> Option<ArtefactRef> {
         self.wanted.as_ref().map(|(reference, _)| *reference)
@@ -93,6 +101,7 @@ impl Driver {
         self.artefacts.wanted = Some((reference, Arc::clone(&holders)));
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
         let (reports, slot, mine) = (self.reports.clone(), Arc::clone(&self.artefacts.slot), *self.round.borrow());
+        let here = Arc::clone(&self.artefacts.lockstep.here);
         tokio::spawn(async move {
             let id = BlobId(reference.blob_root);
             let bytes = match blobs.get(&id) {
@@ -111,6 +120,7 @@ impl Driver {
                 Ok(Ok(pairs)) => {
                     let pairs = Arc::new(pairs);
                     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((reference, Arc::clone(&pairs)));
+                    here.send_replace(Some(reference));
                     let (job_round, host) = (reference.job_round, NodeId(reference.host.0));
                     NodeEvent::ArtefactReceived { job_round, host, pairs }
                 }
@@ -176,6 +186,9 @@ impl Driver {
             self.tell(refused(&reference, reason)).await;
         }
         self.inputs.push_back(Input::Artefact { reference, verdict });
+        if verdict == ArtefactVerdict::Valid {
+            self.release_for_artefact(reference.job_round);
+        }
     }
 
     /// This node's own generator, if it is the network's and makes images of the members' extents.

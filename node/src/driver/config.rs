@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fedswarm_network::{Multiaddr, Tempo, TransportKind};
 use fedswarm_protocol::envelope::Kind;
@@ -71,6 +72,10 @@ pub struct NodeConfig {
     /// Whether the machine's timers follow what this node measures of the network. Not where many nodes share a machine and
     /// results must repeat: how long a training phase lasts would then depend on what else runs there.
     pub adaptive_timers: bool,
+    /// How long a training phase and the update that it ends with wait for a generator's work. Zero, and nothing waits: right
+    /// wherever results need not repeat. Otherwise each round's pairs are made of the last round's prototypes and are in force in the
+    /// next, whatever the machine is busy with, as long as the host needs no longer than this.
+    pub artefact_wait: Duration,
     /// The generator that this node hosts, if any.
     pub hosting: Option<Hosting>,
     /// Where to crash, if at all.

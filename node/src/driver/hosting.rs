@@ -256,6 +256,7 @@ impl Driver {
                 tracing::info!(round = job_round, millis, bytes = artefact.blob_len, "made an artefact");
                 self.tell(NodeEvent::Generated { job_round, millis, loss, bytes: artefact.blob_len }).await;
                 self.inputs.push_back(Input::Generated { job_round, artefact });
+                self.own_artefact_is_made(job_round);
             }
             Err(error) => tracing::warn!(round = job_round, error, "no artefact could be made"),
         }

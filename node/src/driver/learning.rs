@@ -24,7 +24,8 @@ impl Driver {
         self.training = Arc::clone(&cancel);
         let job = self.job(round - 1, model_root);
         let reports = self.reports.clone();
-        self.with_state(model_root, holders, move |state| {
+        let ready = self.artefact_in_force_is_here();
+        self.with_state(model_root, holders, ready, move |state| {
             let outcome = job.take_in(&state).and_then(|()| job.train(round, base, &cancel));
             match outcome {
                 Ok(Some(header)) => send(&reports, Report::Input(Input::Trained { round, header })),
@@ -42,7 +43,7 @@ impl Driver {
         let (round, record, state_hash) = (head.round, self.state.head_hash(), head.state_hash());
         let job = self.job(round, head.model_root);
         let reports = self.reports.clone();
-        self.with_state(head.model_root, Vec::new(), move |state| {
+        self.with_state(head.model_root, Vec::new(), std::future::ready(()), move |state| {
             if let Err(error) = job.take_in(&state) {
                 tracing::error!(%error, "the last state could not be taken in");
             }
@@ -64,8 +65,14 @@ impl Driver {
         }
     }
 
-    /// Runs a job on a training thread once the certified state is here.
-    fn with_state(&self, root: Digest, holders: Vec<NodeId>, job: impl FnOnce(Vec<f32>) + Send + 'static) {
+    /// Runs a job on a training thread once the certified state is here and `ready` has come.
+    fn with_state(
+        &self,
+        root: Digest,
+        holders: Vec<NodeId>,
+        ready: impl Future<Output = ()> + Send + 'static,
+        job: impl FnOnce(Vec<f32>) + Send + 'static,
+    ) {
         // Those who certified it first, then everybody else: they may have gone meanwhile.
         let mut holders = holders;
         holders.extend(self.members.iter().filter(|m| !holders.contains(m)).copied().collect::<Vec<_>>());
@@ -74,7 +81,9 @@ impl Driver {
         tokio::spawn(async move {
             let len = 4 * manifest.schema.len() as u64;
             let holders = Arc::new(Mutex::new(holders));
-            match obtain(&network, &blobs, BlobId(root), len, &holders, round).await {
+            let obtained = obtain(&network, &blobs, BlobId(root), len, &holders, round).await;
+            ready.await;
+            match obtained {
                 Ok(None) => {}
                 // The job holds the state itself: by the time that a thread is free, the round may be over and its blobs gone.
                 Ok(Some(blob)) => trainers.run(move || match read_state(&blob, &manifest.schema) {

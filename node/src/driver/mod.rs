@@ -8,6 +8,7 @@ mod effects;
 mod hosting;
 mod incoming;
 mod learning;
+mod lockstep;
 mod membership;
 mod pace;
 mod tasks;
@@ -308,7 +309,7 @@ pub async fn start(
         kept: Vec::new(),
         mark,
         pace: Pace::new(),
-        artefacts: artefacts::Artefacts::default(),
+        artefacts: artefacts::Artefacts::new(config.artefact_wait),
         hosting: config.hosting,
         turns: hosting::Turns::default(),
         adaptive_timers: config.adaptive_timers,
@@ -327,6 +328,8 @@ enum Report {
         verdict: ArtefactVerdict,
         reason: String,
     },
+    /// The update of this round has waited long enough for a generator.
+    ArtefactIsLate(u64),
     /// Hosts that come before this one have had their time since this round.
     HostTurn(u64),
     /// This node has made an artefact, with its alignment loss by epoch, or says why not.
@@ -491,6 +494,7 @@ impl Driver {
     async fn on_report(&mut self, report: Report) {
         match report {
             Report::Input(input) => {
+                let Some(input) = self.hold_for_artefact(input) else { return };
                 if let Input::Payload { author, statement, .. } = &input {
                     self.fetching.remove(&(*author, *statement));
                 }
@@ -500,6 +504,7 @@ impl Driver {
             Report::Artefact { reference, verdict, reason } => {
                 self.on_artefact_checked(reference, verdict, reason).await;
             }
+            Report::ArtefactIsLate(round) => self.artefact_is_late(round),
             Report::HostTurn(since) => self.on_host_turn(since),
             Report::Generated { job_round, millis, outcome } => self.on_generated(job_round, millis, outcome).await,
             Report::Fatal(error) => self.fail(&error).await,

@@ -42,6 +42,10 @@ use resume::{Found, Unfinished};
 /// Events of all nodes waiting for the observer. Full, nodes wait.
 const EVENTS: usize = 4096;
 
+/// How long nodes wait for a generator's host, so that a run repeats. Too short and a busy machine's results differ; too long and
+/// a host that fails costs a round that time, once.
+const ARTEFACT_WAIT: Duration = Duration::from_secs(10);
+
 /// How a run is carried out, beside what it is.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -225,6 +229,7 @@ async fn start(
             keep: Keep::LastRounds,
             archive: kept.map(Inputs::archive),
             adaptive_timers: false,
+            artefact_wait: ARTEFACT_WAIT,
             hosting,
             crash_before: None,
             hold: None,
