@@ -31,6 +31,6 @@ mod stored_chain;
 pub mod trainers;
 mod vote_mark;
 
-pub use driver::{CrashPoint, HoldPoint, Hosting, Keep, Made, NodeConfig, NodeHandle, Request, Storage, start};
+pub use driver::{CrashPoint, HoldPoint, Hosting, InStep, Keep, Made, NodeConfig, NodeHandle, Request, Storage, start};
 pub use error::Error;
 pub use event::{Measured, NodeEvent};

@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         keep: if args.keep_inputs || config.keep_inputs { Keep::All } else { Keep::TwoEpochs },
         archive: None,
         adaptive_timers: true,
-        artefact_wait: Duration::ZERO,
+        in_step: None,
         hosting,
         crash_before: None,
         hold: args.hold,

@@ -23,7 +23,7 @@ async fn the_default_method_repeats_its_bits_on_one_thread_and_on_three() {
     let first = go(1).await;
     assert!(first.summary.method.starts_with("moe-ktl"), "{}", first.summary.method);
     let artefacts = first.generated.as_ref().map_or(0, |g| g.artefacts.len());
-    assert!(artefacts >= 4, "artefacts came into force in {artefacts} of 6 rounds");
+    assert!(artefacts >= 3, "artefacts came into force in {artefacts} of 6 rounds");
     for threads in [3, 1] {
         let again = go(threads).await;
         assert_eq!(again.summary.state_hash, first.summary.state_hash, "{threads} threads");

@@ -249,7 +249,7 @@ impl Swarm {
             keep: Keep::TwoEpochs,
             archive: None,
             adaptive_timers: false,
-            artefact_wait: Duration::ZERO,
+            in_step: None,
             hosting: place.and_then(|place| self.hosting.get(&place).cloned()),
             crash_before,
             hold: None,

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use fedswarm_learning::generator::Generator;
 use fedswarm_learning::transfer::Pairs;
@@ -15,7 +14,7 @@ use fedswarm_protocol::message::{Artefact, Committed, Message};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{ArtefactVerdict, Input};
 
-use super::lockstep::Lockstep;
+use super::lockstep::{InStep, Lockstep};
 use super::tasks::{Holders, fetch_while_wanted};
 use super::{Driver, Report};
 use crate::NodeEvent;
@@ -51,8 +50,8 @@ pub(super) struct Artefacts {
 }
 
 impl Artefacts {
-    pub(super) fn new(wait: Duration) -> Self {
-        Self { lockstep: Lockstep::new(wait), ..Self::default() }
+    pub(super) fn new(step: Option<Arc<InStep>>) -> Self {
+        Self { lockstep: Lockstep::new(step), ..Self::default() }
     }
 
     /// What is certified, whether it is here or not.

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fedswarm_network::{Multiaddr, Tempo, TransportKind};
 use fedswarm_protocol::envelope::Kind;
@@ -10,7 +9,7 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
 
-use super::{Hosting, Request};
+use super::{Hosting, InStep, Request};
 use crate::archive::Archive;
 use crate::blobs::Interner;
 
@@ -72,10 +71,9 @@ pub struct NodeConfig {
     /// Whether the machine's timers follow what this node measures of the network. Not where many nodes share a machine and
     /// results must repeat: how long a training phase lasts would then depend on what else runs there.
     pub adaptive_timers: bool,
-    /// How long a training phase and the update that it ends with wait for a generator's work. Zero, and nothing waits: right
-    /// wherever results need not repeat. Otherwise each round's pairs are made of the last round's prototypes and are in force in the
-    /// next, whatever the machine is busy with, as long as the host needs no longer than this.
-    pub artefact_wait: Duration,
+    /// What nodes of one process share that are to wait for a generator's host among them, so that results repeat. None, and no
+    /// training ever waits for a generator: right wherever a network is real.
+    pub in_step: Option<Arc<InStep>>,
     /// The generator that this node hosts, if any.
     pub hosting: Option<Hosting>,
     /// Where to crash, if at all.

@@ -258,7 +258,10 @@ impl Driver {
                 self.inputs.push_back(Input::Generated { job_round, artefact });
                 self.own_artefact_is_made(job_round);
             }
-            Err(error) => tracing::warn!(round = job_round, error, "no artefact could be made"),
+            Err(error) => {
+                tracing::warn!(round = job_round, error, "no artefact could be made");
+                self.no_artefact_is_made(job_round);
+            }
         }
         // While it was busy newer prototypes may have come.
         let newest = self.state.head().round;

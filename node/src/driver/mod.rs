@@ -34,6 +34,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::config::{CrashPoint, HoldPoint, Keep, NodeConfig, Storage};
 pub use self::hosting::{Hosting, Made};
+pub use self::lockstep::InStep;
 use self::membership::Asked;
 pub use self::membership::Request;
 use self::pace::Pace;
@@ -309,7 +310,7 @@ pub async fn start(
         kept: Vec::new(),
         mark,
         pace: Pace::new(),
-        artefacts: artefacts::Artefacts::new(config.artefact_wait),
+        artefacts: artefacts::Artefacts::new(config.in_step),
         hosting: config.hosting,
         turns: hosting::Turns::default(),
         adaptive_timers: config.adaptive_timers,

@@ -25,7 +25,7 @@ use fedswarm_network::{Tempo, TransportKind};
 use fedswarm_node::audit::layout;
 use fedswarm_node::blobs::Interner;
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{Keep, NodeConfig, NodeEvent, NodeHandle, Storage};
+use fedswarm_node::{InStep, Keep, NodeConfig, NodeEvent, NodeHandle, Storage};
 use fedswarm_protocol::codec;
 use tokio::sync::mpsc;
 
@@ -42,9 +42,8 @@ use resume::{Found, Unfinished};
 /// Events of all nodes waiting for the observer. Full, nodes wait.
 const EVENTS: usize = 4096;
 
-/// How long nodes wait for a generator's host, so that a run repeats. Too short and a busy machine's results differ; too long and
-/// a host that fails costs a round that time, once.
-const ARTEFACT_WAIT: Duration = Duration::from_secs(10);
+/// How long nodes wait for a generator's host at a time, so that a run repeats.
+const HOST_WAIT: Duration = Duration::from_secs(10);
 
 /// How a run is carried out, beside what it is.
 #[derive(Clone, Debug, Default)]
@@ -203,6 +202,7 @@ async fn start(
     let bootstrap = fedswarm_bootstrap::start(config).await.map_err(|e| Error::Run(e.to_string()))?;
     let (sender, events) = mpsc::channel(EVENTS);
     let interner = Interner::default();
+    let step = InStep::new(HOST_WAIT);
     let mut nodes = Vec::new();
     for (i, setup) in prepared.setups.iter().enumerate() {
         let member = prepared.method.member(setup.clone()).map_err(Error::learning)?;
@@ -229,7 +229,7 @@ async fn start(
             keep: Keep::LastRounds,
             archive: kept.map(Inputs::archive),
             adaptive_timers: false,
-            artefact_wait: ARTEFACT_WAIT,
+            in_step: Some(Arc::clone(&step)),
             hosting,
             crash_before: None,
             hold: None,

@@ -158,7 +158,8 @@ impl FedMoe {
             )));
         }
         let specs = architectures::check(expert.as_ref(), setup.task.input, &setup.device.open()?)?;
-        let Recipe { mix, rates, shared_loss, shared_momentum, shared_clip, round_momentum, mix_gradient } = self.recipe;
+        let Recipe { mix, rates, shared_loss, shared_momentum, shared_clip, round_momentum, mix_gradient } =
+            self.recipe;
         // The law of the genesis: with the digest of a run's seed as its genesis seed, a network starts where `moe-local` does.
         let mut parts = vec![part("shared", "shared", specs, self.merging, setup, rates.shared)?];
         let linear = || head_specs(expert.features(), &setup.task);

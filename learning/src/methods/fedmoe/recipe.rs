@@ -58,7 +58,15 @@ impl Recipe {
     #[must_use]
     pub const fn paper(mix: Mix) -> Self {
         let rates = Rates { shared: None, local: None, head: None, gate: None };
-        Self { mix, rates, shared_loss: 0.0, shared_momentum: None, shared_clip: None, round_momentum: 0.0, mix_gradient: 1.0 }
+        Self {
+            mix,
+            rates,
+            shared_loss: 0.0,
+            shared_momentum: None,
+            shared_clip: None,
+            round_momentum: 0.0,
+            mix_gradient: 1.0,
+        }
     }
 
     /// The options; `usual` is what holds without any. A named mix means the paper's recipe.
