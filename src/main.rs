@@ -43,7 +43,11 @@ enum Command {
     Network(commands::network::Command),
     /// Run one real node.
     Run(commands::run::Args),
-    /// Run an entry point for others: discovery only, it trains nothing.
+    /// Where a running node stands: round, members, how they are reached.
+    Status(commands::status::Args),
+    /// Why can't I reach them? Try every way, and say what came back and what to do.
+    Doctor(commands::doctor::Args),
+    /// Run an entry point for others: discovery, relay and probes; it trains nothing.
     Bootstrap(commands::bootstrap::Args),
     /// Write a node's trained model as safetensors.
     Export(commands::export::Args),
@@ -76,6 +80,8 @@ fn main() -> ExitCode {
         Command::Methods => commands::methods::run(cli.json),
         Command::Network(command) => commands::network::run(&command, cli.json),
         Command::Run(args) => commands::run::run(&args, cli.json),
+        Command::Status(args) => commands::status::run(&args, cli.json),
+        Command::Doctor(args) => commands::doctor::run(&args, cli.json),
         Command::Bootstrap(args) => commands::bootstrap::run(&args, cli.json),
         Command::Export(args) => commands::export::run(&args, cli.json),
         Command::Predict(args) => commands::predict::run(&args, cli.json),

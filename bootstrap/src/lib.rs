@@ -1,14 +1,17 @@
-//! The entry point to a network: discovery for those who know nobody yet.
+//! The entry point to a network: discovery for those who know nobody yet, and help for those behind a NAT.
 //!
-//! It speaks Kademlia, identify and ping, and nothing else: it holds peers' addresses, passes on no messages, stores no records and
-//! needs no trust, since peers prove their keys to each other. One entry point serves every network (`docs/adr/002`).
+//! It speaks Kademlia, identify and ping; it relays between guests that cannot reach each other, and dials guests that want to
+//! know whether they can be reached (`docs/adr/014`). It stores no records and needs no trust: peers prove their keys to each
+//! other, through a relay as well, and what it relays is encrypted between them. One entry point serves every network
+//! (`docs/adr/002`).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use fedswarm_network::entry::{Entry, EntryConfig};
+pub use fedswarm_network::entry::{EntryStats, RelayLimits};
 use fedswarm_network::key_file::{KeyError, load_or_create};
-use fedswarm_network::{Limits, Multiaddr, NodeId, Tempo};
+use fedswarm_network::{Limits, Multiaddr, NodeId, Tempo, Traffic};
 
 /// Guests that do nothing leave after this; members come back by themselves.
 const IDLE: Duration = Duration::from_secs(600);
@@ -20,6 +23,12 @@ pub struct Config {
     pub key_file: PathBuf,
     /// Where to listen. TCP and QUIC addresses may be mixed; port 0 takes a free one.
     pub listen: Vec<Multiaddr>,
+    /// Under which addresses others reach it, if not those where it listens: a host name, or an address that a router forwards.
+    pub external: Vec<Multiaddr>,
+    /// How much it relays; `None` if it does not.
+    pub relay: Option<RelayLimits>,
+    /// Whether it dials guests that want to know whether they can be reached.
+    pub probe: bool,
     /// Guests at once. Too low, and newcomers to a busy entry point are turned away.
     pub max_guests: u32,
     /// New guests are turned away while the process holds more than this, in bytes.
@@ -29,8 +38,9 @@ pub struct Config {
 impl Config {
     /// An entry point that listens at `listen`; the rest at defaults: 1024 guests, 1 GiB.
     #[must_use]
-    pub const fn new(key_file: PathBuf, listen: Vec<Multiaddr>) -> Self {
-        Self { key_file, listen, max_guests: 1024, max_memory: 1 << 30 }
+    pub fn new(key_file: PathBuf, listen: Vec<Multiaddr>) -> Self {
+        let relay = Some(RelayLimits::default());
+        Self { key_file, listen, external: Vec::new(), relay, probe: true, max_guests: 1024, max_memory: 1 << 30 }
     }
 }
 
@@ -67,6 +77,17 @@ impl Bootstrap {
     pub async fn guests(&self) -> usize {
         self.0.guests().await
     }
+
+    /// What it does at the moment, and has done since its start.
+    pub async fn stats(&self) -> EntryStats {
+        self.0.stats().await
+    }
+
+    /// Bytes since the start, those that were relayed among them.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.0.traffic()
+    }
 }
 
 /// Starts an entry point on the caller's tokio runtime and waits until it listens.
@@ -83,7 +104,8 @@ pub async fn start(config: Config) -> Result<Bootstrap, Error> {
         ..Limits::default()
     };
     let tempo = Tempo { idle: IDLE, ..Tempo::default() };
-    let entry = Entry::start(EntryConfig { secret, listen: config.listen, limits, tempo }).await?;
+    let Config { listen, external, relay, probe, .. } = config;
+    let entry = Entry::start(EntryConfig { secret, listen, external, relay, probe, limits, tempo }).await?;
     tracing::info!(id = %entry.id(), addrs = ?entry.addrs(), "entry point is up");
     Ok(Bootstrap(entry))
 }

@@ -5,12 +5,15 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    PeerId, StreamProtocol, allow_block_list, connection_limits, identify, kad, mdns, memory_connection_limits, ping,
+    PeerId, StreamProtocol, allow_block_list, autonat, connection_limits, dcutr, identify, kad, mdns,
+    memory_connection_limits, ping, relay,
 };
 
 use crate::blobs::codec::{self, Blobs};
 use crate::direct::{self, Direct};
+use crate::direct_only::DirectOnly;
 use crate::gossip::{self, Gossip};
+use crate::listen::outward;
 use crate::{Config, Error, Limits, Tempo, Topic};
 
 /// One name for all networks, so that any entry point serves them all; see `docs/adr/002`.
@@ -24,13 +27,24 @@ const FAMILY: &str = "/fedswarm/1/";
 pub(crate) struct Member {
     pub(crate) common: Common,
     pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(crate) through: Toggle<Through>,
+    #[cfg(feature = "upnp")]
+    pub(crate) upnp: Toggle<libp2p::upnp::tokio::Behaviour>,
     pub(crate) gossip: Gossip,
     pub(crate) direct: Direct,
-    pub(crate) blobs: Blobs,
+    pub(crate) blobs: DirectOnly<Blobs>,
+}
+
+/// Through a NAT: whether there is one, to be reached by a relay, and to punch holes.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Through {
+    pub(crate) relay: relay::client::Behaviour,
+    pub(crate) dcutr: dcutr::Behaviour,
+    pub(crate) autonat: autonat::v2::client::Behaviour,
 }
 
 impl Member {
-    pub(crate) fn new(key: &Keypair, config: &Config) -> Result<Self, Error> {
+    pub(crate) fn new(key: &Keypair, config: &Config, relay: Option<relay::client::Behaviour>) -> Result<Self, Error> {
         let me = key.public().to_peer_id();
         let mdns = if config.mdns {
             let behaviour = mdns::tokio::Behaviour::new(mdns::Config::default(), me)
@@ -45,6 +59,11 @@ impl Member {
                 .subscribe(&topic.ident(&config.network))
                 .map_err(|e| Error::Setting(format!("cannot subscribe to {topic:?}: {e}")))?;
         }
+        let through = relay.map(|relay| Through {
+            relay,
+            dcutr: dcutr::Behaviour::new(me),
+            autonat: autonat::v2::client::Behaviour::default(),
+        });
         Ok(Self {
             common: Common::new(
                 key,
@@ -54,9 +73,12 @@ impl Member {
                 config.client_mode,
             ),
             mdns: Toggle::from(mdns),
+            through: Toggle::from(through),
+            #[cfg(feature = "upnp")]
+            upnp: Toggle::from(config.reach.upnp.then(libp2p::upnp::tokio::Behaviour::default)),
             gossip,
             direct: direct::behaviour(&config.tempo),
-            blobs: codec::behaviour(&config.limits, &config.tempo),
+            blobs: DirectOnly(codec::behaviour(&config.limits, &config.tempo)),
         })
     }
 }
@@ -79,8 +101,8 @@ impl Common {
             .with_max_pending_incoming(Some(limits.pending))
             .with_max_pending_outgoing(Some(limits.pending))
             .with_max_established(Some(limits.connections))
-            .with_max_established_per_peer(Some(2));
-        let identify = identify::Config::new(name.to_owned(), key.public())
+            .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER));
+        let identify = identify::Config::new_with_signed_peer_record(name.to_owned(), key)
             .with_agent_version(concat!("fedswarm/", env!("CARGO_PKG_VERSION")).to_owned())
             .with_push_listen_addr_updates(true);
         let ping = ping::Config::new().with_interval(tempo.ping).with_timeout(tempo.ping);
@@ -106,14 +128,19 @@ impl Common {
             tracing::debug!(%peer, version = %info.protocol_version, "not for our routing table");
             return;
         }
-        for addr in info.listen_addrs.iter().filter(|a| useful(a)).take(MAX_ADDRS) {
+        for addr in outward(&info.listen_addrs).filter(|a| useful(a)).take(MAX_ADDRS) {
             self.kad.add_address(&peer, addr.clone());
         }
     }
 }
 
-/// Addresses that are kept of one peer. Lower, and a host with many interfaces may be unreachable.
-pub(crate) const MAX_ADDRS: usize = 8;
+/// Addresses that are kept of one peer. Lower, and a host with many interfaces, two transports and three relays may be
+/// unreachable.
+pub(crate) const MAX_ADDRS: usize = 16;
+
+/// Connections with one peer: one each way through a relay, and one each way once holes are punched. Lower, and of two that
+/// dial each other at once, both through a relay, one denies what the other punched.
+const CONNECTIONS_PER_PEER: u32 = 4;
 
 /// What identify says of us: the family, and the network or that we are an entry point.
 pub(crate) fn family_name(network: Option<&Digest>) -> String {

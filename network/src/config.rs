@@ -1,5 +1,6 @@
 //! How a node is to be set up.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fedswarm_protocol::hash::Digest;
@@ -17,17 +18,29 @@ pub enum TransportKind {
     Tcp,
     /// QUIC over UDP: better through NATs.
     Quic,
+    /// Both of them, whichever reaches a peer first.
+    TcpAndQuic,
 }
 
 impl TransportKind {
-    /// A free port: on the loopback interface, or in memory.
+    /// A free port: on the loopback interface, or in memory. Where there are two kinds, one for TCP.
     #[must_use]
     pub fn any_port(self) -> Multiaddr {
         let ip = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::LOCALHOST));
         match self {
             Self::Memory => Multiaddr::empty().with(Protocol::Memory(0)),
-            Self::Tcp => ip.with(Protocol::Tcp(0)),
+            Self::Tcp | Self::TcpAndQuic => ip.with(Protocol::Tcp(0)),
             Self::Quic => ip.with(Protocol::Udp(0)).with(Protocol::QuicV1),
+        }
+    }
+
+    /// The kinds of which this is made.
+    pub(crate) const fn single(&self) -> &'static [Self] {
+        match self {
+            Self::Memory => &[Self::Memory],
+            Self::Tcp => &[Self::Tcp],
+            Self::Quic => &[Self::Quic],
+            Self::TcpAndQuic => &[Self::Tcp, Self::Quic],
         }
     }
 
@@ -37,6 +50,7 @@ impl TransportKind {
             Self::Memory => matches!(part, Protocol::Memory(_)),
             Self::Tcp => matches!(part, Protocol::Tcp(_)),
             Self::Quic => matches!(part, Protocol::QuicV1),
+            Self::TcpAndQuic => matches!(part, Protocol::Tcp(_) | Protocol::QuicV1),
         })
     }
 }
@@ -60,10 +74,42 @@ pub struct Config {
     pub members: Vec<NodeId>,
     /// Use discovery without serving it: for nodes that nobody can reach.
     pub client_mode: bool,
+    /// How others are to reach this node, if it is not simply where it listens.
+    pub reach: Reach,
     /// How much of everything is allowed.
     pub limits: Limits,
     /// How fast things happen.
     pub tempo: Tempo,
+}
+
+/// How others are to reach a node. By default it does nothing about it, which suits one machine and one process.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// Whether to be reached through the relays of the entry points, to reach others so, and to punch holes.
+    pub relay: Relaying,
+    /// Ask the router to forward ports (`UPnP`). Only in a build with the feature `upnp`, see [`Reach::HAS_UPNP`].
+    pub upnp: bool,
+    /// Addresses under which others reach this node, for ports that somebody forwarded by hand.
+    pub external: Vec<Multiaddr>,
+    /// The file in which members' addresses, and the ports that this node was given, outlive a restart.
+    pub book: Option<PathBuf>,
+}
+
+impl Reach {
+    /// Whether this build can ask routers to forward ports.
+    pub const HAS_UPNP: bool = cfg!(feature = "upnp");
+}
+
+/// Whether a node has itself reached through relays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Relaying {
+    /// No, and it does not reach others through relays either.
+    #[default]
+    Never,
+    /// If it is behind a NAT, or entry points cannot reach it otherwise.
+    Auto,
+    /// In any case.
+    Always,
 }
 
 impl std::fmt::Debug for Config {
@@ -91,6 +137,7 @@ impl Config {
             mdns: false,
             members: Vec::new(),
             client_mode: false,
+            reach: Reach::default(),
             limits: Limits::default(),
             tempo: Tempo::default(),
         }
@@ -106,10 +153,13 @@ impl Config {
                 return setting(format!("entry point {addr} does not end in /p2p/<peer id>"));
             }
         }
-        for addr in self.listen.iter().chain(&self.bootstraps) {
+        for addr in self.listen.iter().chain(&self.bootstraps).chain(&self.reach.external) {
             if !self.transport.carries(addr) {
                 return setting(format!("{addr} is not an address of transport {:?}", self.transport));
             }
+        }
+        if self.reach.upnp && !Reach::HAS_UPNP {
+            return setting("UPnP is not in this build; build with --features upnp, or switch it off".into());
         }
         self.limits.check()?;
         self.tempo.check()

@@ -89,6 +89,8 @@ pub enum HolderFault {
     BadChunk(u32),
     /// It answered one question with the answer to another.
     WrongAnswer,
+    /// It can be reached through a relay only, which carries no blobs.
+    Relayed,
     /// The connection failed or timed out.
     Transport(String),
 }
@@ -102,6 +104,7 @@ impl fmt::Display for HolderFault {
             Self::BadList => f.write_str("sent a chunk list that is not this blob's"),
             Self::BadChunk(i) => write!(f, "sent a wrong chunk {i}"),
             Self::WrongAnswer => f.write_str("answered another question"),
+            Self::Relayed => f.write_str("can be reached through a relay only, which carries no blobs"),
             Self::Transport(reason) => f.write_str(reason),
         }
     }

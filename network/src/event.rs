@@ -42,6 +42,13 @@ pub enum Event {
         /// The message, at most [`crate::MAX_DIRECT_BYTES`].
         data: Vec<u8>,
     },
+    /// A member is reached in another way than before.
+    Path {
+        /// Who.
+        peer: NodeId,
+        /// How.
+        path: Path,
+    },
     /// A peer will now get what we publish on this topic.
     Subscribed {
         /// The peer.
@@ -74,6 +81,29 @@ pub enum Acceptance {
     Reject,
 }
 
+/// How a peer is reached.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Path {
+    /// Through a relay only: messages travel, blobs do not.
+    Relayed,
+    /// Straight, by a hole that both punched into their NATs.
+    Punched,
+    /// Straight.
+    Direct,
+}
+
+impl Path {
+    /// Its name, in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relayed => "relayed",
+            Self::Punched => "punched",
+            Self::Direct => "direct",
+        }
+    }
+}
+
 /// What is known of a connected peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerInfo {
@@ -81,10 +111,14 @@ pub struct PeerInfo {
     pub id: NodeId,
     /// Whether it is a member, as last set.
     pub member: bool,
-    /// How many connections there are, at most two.
+    /// How many connections there are, at most four.
     pub connections: u32,
-    /// The address of one of them, as we see it.
+    /// How it is reached.
+    pub path: Path,
+    /// The address of one of them, as we see it; of a direct one if there is any.
     pub address: Multiaddr,
+    /// Attempts to punch a hole to it that failed while it was connected, each after three tries.
+    pub not_punched: u32,
     /// The last round trip, in microseconds, once there was one.
     pub round_trip_us: Option<u64>,
     /// Gossipsub's opinion; below -10 it gets no gossip, below -80 it is not heard.

@@ -11,10 +11,11 @@ use crate::blobs::fetch::{self, Plan};
 use crate::blobs::partial::Partial;
 use crate::driver::{Command, Driver};
 use crate::gates::Gates;
+use crate::listen::is_local;
 use crate::traffic::Counters;
 use crate::{
     Acceptance, BlobId, BlobSource, Config, Error, EventReceiver, GossipToken, HolderFault, MAX_DIRECT_BYTES,
-    MAX_GOSSIP_BYTES, NodeId, PeerInfo, Topic, Traffic,
+    MAX_GOSSIP_BYTES, Missing, NodeId, PeerInfo, Reachability, Topic, Traffic,
 };
 
 /// Commands waiting for the swarm's task. Full, callers wait.
@@ -83,10 +84,15 @@ impl Network {
         self.ask(Command::ListenAddrs).await.unwrap_or_default()
     }
 
-    /// Where this node listens, each with its `/p2p/` part: what others may be given to find it. Empty after a shutdown.
+    /// Where this node can be found, each address with its `/p2p/` part: what others may be given. Addresses that lead nowhere but
+    /// to this machine are among them only if there are no others. Empty after a shutdown.
     pub async fn full_addrs(&self) -> Vec<Multiaddr> {
         let Ok(peer) = self.0.id.peer_id() else { return Vec::new() };
-        self.listen_addrs().await.into_iter().filter_map(|addr| addr.with_p2p(peer).ok()).collect()
+        let mut addrs = self.listen_addrs().await;
+        if !addrs.iter().all(is_local) {
+            addrs.retain(|addr| !is_local(addr));
+        }
+        addrs.into_iter().filter_map(|addr| addr.with_p2p(peer).ok()).collect()
     }
 
     /// Gossips a message. If nobody is subscribed yet, it waits for the first one for up to a minute. The same bytes on the same
@@ -190,6 +196,16 @@ impl Network {
     /// Who is connected, by key. Empty after a shutdown.
     pub async fn peers(&self) -> Vec<PeerInfo> {
         self.ask(Command::Peers).await.unwrap_or_default()
+    }
+
+    /// Which members and entry points are not connected, and what came of the attempts. Empty after a shutdown.
+    pub async fn missing(&self) -> Vec<Missing> {
+        self.ask(Command::Missing).await.unwrap_or_default()
+    }
+
+    /// How others reach this node, as far as it knows. Nothing is known after a shutdown.
+    pub async fn reachability(&self) -> Reachability {
+        self.ask(Command::Reachability).await.unwrap_or_default()
     }
 
     /// Bytes since the start.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use libp2p::PeerId;
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
 
 use crate::Error;
 
@@ -41,6 +42,15 @@ impl NodeId {
         let bytes = peer.to_bytes();
         let key = bytes.strip_prefix(&PREFIX)?;
         Some(Self(key.try_into().ok()?))
+    }
+
+    /// The key at the end of an address: whom it leads to.
+    #[must_use]
+    pub fn at_end_of(addr: &Multiaddr) -> Option<Self> {
+        match addr.iter().last()? {
+            Protocol::P2p(peer) => Self::from_peer_id(&peer),
+            _ => None,
+        }
     }
 
     /// The first eight digits, for people.

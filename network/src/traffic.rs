@@ -23,6 +23,9 @@ pub struct Traffic {
     pub direct: Payload,
     /// Chunks of blobs and lists of their hashes.
     pub blobs: Payload,
+    /// Bytes on streams through relays. They are not in the totals a second time: there, they are part of what went to the
+    /// relay and came from it.
+    pub relayed: Payload,
 }
 
 /// Payload bytes of one kind.
@@ -62,9 +65,26 @@ pub(crate) struct Counters {
     pub(crate) gossip: Pair,
     pub(crate) direct: Pair,
     pub(crate) blobs: Pair,
+    relayed: Pair,
+}
+
+/// Which way a connection goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Road {
+    /// Straight to the peer, and to a relay.
+    Own,
+    /// Through a relay, inside a connection with that.
+    Relayed,
 }
 
 impl Counters {
+    const fn on(&self, road: Road) -> &Pair {
+        match road {
+            Road::Own => &self.wire,
+            Road::Relayed => &self.relayed,
+        }
+    }
+
     pub(crate) fn read(&self) -> Traffic {
         let wire = self.wire.read();
         Traffic {
@@ -73,6 +93,7 @@ impl Counters {
             gossip: self.gossip.read(),
             direct: self.direct.read(),
             blobs: self.blobs.read(),
+            relayed: self.relayed.read(),
         }
     }
 }
@@ -81,11 +102,12 @@ impl Counters {
 pub(crate) struct Counted {
     pub(crate) inner: StreamMuxerBox,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) road: Road,
 }
 
 impl Counted {
     fn stream(&self, poll: Poll<io::Result<SubstreamBox>>) -> Poll<io::Result<CountedStream>> {
-        poll.map_ok(|inner| CountedStream { inner, counters: Arc::clone(&self.counters) })
+        poll.map_ok(|inner| CountedStream { inner, counters: Arc::clone(&self.counters), road: self.road })
     }
 }
 
@@ -116,13 +138,14 @@ impl StreamMuxer for Counted {
 pub(crate) struct CountedStream {
     inner: SubstreamBox,
     counters: Arc<Counters>,
+    road: Road,
 }
 
 impl AsyncRead for CountedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.inner).poll_read(cx, buf);
         if let Poll::Ready(Ok(n)) = poll {
-            self.counters.wire.received(n);
+            self.counters.on(self.road).received(n);
         }
         poll
     }
@@ -132,7 +155,7 @@ impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(n)) = poll {
-            self.counters.wire.sent(n);
+            self.counters.on(self.road).sent(n);
         }
         poll
     }

@@ -9,9 +9,9 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
+use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
 
-use crate::traffic::{Counted, Counters};
+use crate::traffic::{Counted, Counters, Road};
 use crate::{Error, TransportKind};
 
 /// How long a connection may take to be encrypted. Lower, and a machine that is busy training drops its guests.
@@ -19,32 +19,55 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
 
 type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// A transport that speaks all of `kinds`.
-pub(crate) fn build(key: &Keypair, kinds: &[TransportKind], counters: &Arc<Counters>) -> Result<Carrier, Error> {
+/// A transport that speaks all of `kinds`, and through relays if it is given their transport.
+pub(crate) fn build(
+    key: &Keypair,
+    kinds: &[TransportKind],
+    counters: &Arc<Counters>,
+    relays: Option<relay::client::Transport>,
+) -> Result<Carrier, Error> {
+    let numeric = || joined(key, kinds);
+    let internet = kinds.iter().any(|kind| *kind != TransportKind::Memory);
+    // Around all of them at once: a transport that resolves names takes every address for its own, also those that the one
+    // inside it cannot dial, and what is joined behind it is never tried.
+    let carrier = if internet { named(numeric)? } else { numeric()? };
+    let carrier = counted(carrier, counters, Road::Own);
+    Ok(match relays {
+        None => carrier,
+        Some(relays) => counted(secured(key, relays)?, counters, Road::Relayed)
+            .or_transport(carrier)
+            .map(|either, _| either.into_inner())
+            .boxed(),
+    })
+}
+
+fn counted(carrier: Carrier, counters: &Arc<Counters>, road: Road) -> Carrier {
+    let counters = Arc::clone(counters);
+    let count = move |inner| StreamMuxerBox::new(Counted { inner, counters: Arc::clone(&counters), road });
+    carrier.map(move |(peer, inner), _| (peer, count(inner))).boxed()
+}
+
+fn joined(key: &Keypair, kinds: &[TransportKind]) -> Result<Carrier, Error> {
     let mut all: Option<Carrier> = None;
-    for kind in kinds {
+    for kind in kinds.iter().flat_map(|kind| kind.single()) {
         let one = single(key, *kind)?;
         all = Some(match all {
             None => one,
             Some(rest) => rest.or_transport(one).map(|either, _| either.into_inner()).boxed(),
         });
     }
-    let carrier = all.ok_or_else(|| Error::Setting("no transport was chosen".into()))?;
-    let counters = Arc::clone(counters);
-    Ok(carrier
-        .map(move |(peer, inner), _| (peer, StreamMuxerBox::new(Counted { inner, counters: Arc::clone(&counters) })))
-        .boxed())
+    all.ok_or_else(|| Error::Setting("no transport was chosen".into()))
 }
 
 fn single(key: &Keypair, kind: TransportKind) -> Result<Carrier, Error> {
     match kind {
         TransportKind::Memory => secured(key, MemoryTransport::default()),
-        TransportKind::Tcp => named(|| secured(key, tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))),
-        TransportKind::Quic => named(|| {
-            Ok(quic::tokio::Transport::new(quic::Config::new(key))
-                .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
-                .boxed())
-        }),
+        TransportKind::Quic => Ok(quic::tokio::Transport::new(quic::Config::new(key))
+            .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+            .boxed()),
+        TransportKind::Tcp | TransportKind::TcpAndQuic => {
+            secured(key, tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
+        }
     }
 }
 

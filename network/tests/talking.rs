@@ -55,26 +55,30 @@ async fn gossip_published_before_anyone_is_there_reaches_the_first_who_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_largest_messages_back_to_back_all_arrive() {
+async fn twenty_largest_messages_back_to_back_on_every_topic_all_arrive() {
     let entry = entry(TransportKind::Tcp).await;
     let mut nodes = swarm(TransportKind::Tcp, 2, &entry).await;
     for node in &nodes {
         node.meets(1).await;
     }
     for i in 0..20 {
-        nodes[0].net.publish(Topic::Update, vec![i; MAX_GOSSIP_BYTES]).await.unwrap();
+        for topic in Topic::ALL {
+            nodes[0].net.publish(topic, vec![i; MAX_GOSSIP_BYTES]).await.unwrap();
+        }
     }
     let mut seen = Vec::new();
-    for _ in 0..20 {
-        let (_, data) = nodes[1].gossip().await;
+    for _ in 0..20 * Topic::ALL.len() {
+        let (topic, data) = nodes[1].gossip().await;
         assert_eq!(data.len(), MAX_GOSSIP_BYTES);
-        seen.push(data[0]);
+        seen.push((topic, data[0]));
     }
     seen.sort_unstable();
-    assert_eq!(seen, (0..20).collect::<Vec<u8>>());
+    let all: Vec<_> = Topic::ALL.iter().flat_map(|topic| (0..20).map(|i| (*topic, i))).collect();
+    assert_eq!(seen, all);
     // And the connection still carries gossip afterwards.
     nodes[0].net.publish(Topic::Vote, b"still there".to_vec()).await.unwrap();
     assert_eq!(nodes[1].gossip().await.1, b"still there");
+    println!("{} messages of {MAX_GOSSIP_BYTES} bytes, all arrived", seen.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,4 +215,50 @@ async fn a_full_queue_answers_busy_instead_of_waiting() {
     let error = tokio::time::timeout(PATIENCE, flood).await.unwrap();
     assert!(error.to_string().contains("too many messages waiting"), "{error}");
     assert_eq!(receiver.net.peers().await.len(), 2, "the task behind the full queue still answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_speaks_tcp_and_quic() {
+    let entry = entry(TransportKind::Tcp).await;
+    let mut both = common::config(TransportKind::TcpAndQuic, 0, &ids(3), Some(&entry));
+    both.listen = vec![TransportKind::Tcp.any_port(), TransportKind::Quic.any_port()];
+    let both = start_with(both).await;
+    let _tcp = node(TransportKind::Tcp, 1, &ids(3), Some(&entry)).await;
+    let quic = node(TransportKind::Quic, 2, &ids(3), None).await;
+    // By name: names must be resolved for the second transport as well.
+    let addr = quic.net.full_addrs().await.remove(0).to_string().replace("/ip4/127.0.0.1/", "/dns4/localhost/");
+    both.net.dial(addr.parse().unwrap()).await.unwrap();
+    both.meets(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_start_again_without_an_entry_point_find_each_other_by_their_books() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_book = |index: usize, entry: Option<&fedswarm_network::entry::Entry>| {
+        let mut config = common::config(TransportKind::Tcp, index, &ids(3), entry);
+        config.reach.book = Some(folder.path().join(index.to_string()));
+        start_with(config)
+    };
+    let entry = entry(TransportKind::Tcp).await;
+    let mut nodes = Vec::new();
+    for index in 0..3 {
+        nodes.push(with_book(index, Some(&entry)).await);
+    }
+    for node in &nodes {
+        node.meets(2).await;
+    }
+    let mut addrs = Vec::new();
+    for node in nodes {
+        addrs.push(node.net.listen_addrs().await);
+        node.net.shutdown().await;
+    }
+    drop(entry);
+    let mut again = Vec::new();
+    for index in 0..3 {
+        again.push(with_book(index, None).await);
+    }
+    for (node, addrs) in again.iter().zip(&addrs) {
+        node.meets(2).await;
+        assert_eq!(node.net.listen_addrs().await, *addrs, "a node keeps its ports");
+    }
 }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use fedswarm_network::{BlobId, BlobSource, CHUNK_BYTES, chunk_hashes};
+use fedswarm_network::{BlobId, BlobSource, CHUNK_BYTES, Partial, chunk_hashes};
 use fedswarm_protocol::hash::Digest;
 
 use crate::Error;
@@ -14,6 +15,16 @@ use crate::files::write_atomically;
 /// Rounds for which blobs stay in memory after the round that last used them, and on disk for at least as long: the
 /// receipt's promise to serve them. Too low and a member that is a little behind cannot fetch what it needs.
 const KEEP_ROUNDS: u64 = 3;
+
+/// Blobs from this size on are written as they come, so that a node that starts again fetches the rest only. Smaller, and every
+/// payload is written twice.
+const KEPT_FROM: u64 = 4 * CHUNK_BYTES as u64;
+
+/// How long the beginning of a blob stays that nobody fetches on. By then the network has long certified its round.
+const STALE: Duration = Duration::from_secs(3600);
+
+/// What a file is called that holds the beginning of a blob: its name, and this.
+const PART: &str = ".part";
 
 /// One blob with what serving it needs.
 #[derive(Debug)]
@@ -37,6 +48,18 @@ impl Interner {
         known.insert(id, Arc::downgrade(&blob));
         blob
     }
+}
+
+fn remove_stale_parts(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let part = entry.file_name().to_str().is_some_and(|name| name.ends_with(PART));
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if part && age > STALE {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +92,7 @@ impl Blobs {
     pub fn open(folder: Option<PathBuf>, interner: Interner) -> Result<Self, Error> {
         if let Some(folder) = &folder {
             fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+            remove_stale_parts(folder).map_err(|e| Error::file(folder, e))?;
         }
         Ok(Self { held: Mutex::default(), interner, folder })
     }
@@ -88,6 +112,15 @@ impl Blobs {
         held.blobs.insert(id, blob);
         held.used(id, round);
         Ok(id)
+    }
+
+    /// A blob that is to be fetched, with what an earlier run has fetched of it. May read some 64 MiB.
+    #[must_use]
+    pub fn partial(&self, id: BlobId, len: u64) -> Partial {
+        match &self.folder {
+            Some(folder) if len >= KEPT_FROM => Partial::kept(id, len, &folder.join(format!("{}{PART}", id.0))),
+            _ => Partial::new(id, len),
+        }
     }
 
     /// Keeps a blob that is here for this round and the next few, too.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fedswarm_learning::methods::{Evaluation, Trial};
 use fedswarm_learning::transfer::Pairs;
-use fedswarm_network::NodeId;
+use fedswarm_network::{NodeId, Path};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::round;
 
@@ -84,6 +84,13 @@ pub enum NodeEvent {
         id: NodeId,
         /// Whether there is a connection.
         connected: bool,
+    },
+    /// A member is reached in another way than before.
+    Path {
+        /// Who.
+        id: NodeId,
+        /// How.
+        path: Path,
     },
     /// The manifest's last round is final, taken in, and measured. The node goes on serving others.
     Finished {

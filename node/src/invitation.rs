@@ -19,7 +19,7 @@ const JOINING: &[u8] = b"fedswarm joining 1\n";
 const MAX_FILE_BYTES: u64 = MAX_MANIFEST_BYTES as u64 + 16 * 1024;
 
 /// Most addresses in an invitation.
-const MAX_ADDRESSES: usize = 16;
+pub(crate) const MAX_ADDRESSES: usize = 16;
 
 /// What a sponsor gives to a newcomer. Whoever has it can join once: it is to be handed over in confidence.
 #[derive(Clone, Serialize, Deserialize)]

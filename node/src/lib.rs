@@ -14,6 +14,7 @@ pub mod artefacts;
 pub mod audit;
 pub mod ballot_box;
 pub mod blobs;
+pub mod doctor;
 mod driver;
 mod error;
 mod event;

@@ -10,12 +10,15 @@ use fedswarm_learning::export::Card;
 use fedswarm_learning::methods::{Member, MemberSetup, Task, method};
 use fedswarm_learning::partition::{Partition, PeerIndices, TRAIN_RATIO};
 use fedswarm_learning::training::TrainConfig;
-use fedswarm_network::{Multiaddr, TransportKind};
+use fedswarm_network::{Multiaddr, Reach, Relaying, TransportKind};
 use fedswarm_protocol::hash::Stream;
 use fedswarm_protocol::manifest::Manifest;
 use serde::Deserialize;
 
 use crate::{Error, Hosting, generators};
+
+/// Name of the file in a node's folder that says where members were last found.
+pub const PEER_BOOK: &str = "peers.txt";
 
 /// Largest configuration file in bytes.
 const MAX_CONFIG_BYTES: u64 = 64 * 1024;
@@ -32,15 +35,18 @@ pub struct RunConfig {
     pub join: Option<PathBuf>,
     /// Folder of the node's records, statements and models.
     pub folder: PathBuf,
-    /// `tcp` or `quic`.
-    #[serde(default = "tcp")]
-    pub transport: String,
-    /// Addresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`.
+    /// `tcp`, `quic`, or `tcp+quic` for both, which is what holds if it is absent.
+    pub transport: Option<String>,
+    /// Addresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`; if there are none, all interfaces, IPv4 and IPv6, at free ports
+    /// that stay the same from one start to the next as long as nobody else takes them.
     #[serde(default)]
     pub listen: Vec<String>,
-    /// Addresses of bootstrap nodes, each ending in `/p2p/<peer id>`.
+    /// Addresses of bootstrap nodes, each ending in `/p2p/<peer id>`, such as `/dns4/entry.example.org/tcp/4001/p2p/12D3...`.
     #[serde(default)]
     pub bootstraps: Vec<String>,
+    /// How others reach this node.
+    #[serde(default)]
+    pub reach: ReachConfig,
     /// Whether to look for peers in the local network.
     #[serde(default = "yes")]
     pub mdns: bool,
@@ -62,6 +68,25 @@ pub struct RunConfig {
     /// epochs are kept.
     #[serde(default)]
     pub keep_inputs: bool,
+}
+
+/// How others reach this node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReachConfig {
+    /// `auto`: through the bootstraps' relays if a NAT or a firewall is in the way, with attempts to punch holes; `always`, or
+    /// `never`.
+    pub relay: String,
+    /// Whether to ask the router to forward the node's ports (`UPnP`); if absent, it is asked by builds that can.
+    pub upnp: Option<bool>,
+    /// Addresses of ports that somebody forwarded by hand, as seen from outside, such as `/ip4/203.0.113.5/tcp/4001`.
+    pub external: Vec<String>,
+}
+
+impl Default for ReachConfig {
+    fn default() -> Self {
+        Self { relay: "auto".to_owned(), upnp: None, external: Vec::new() }
+    }
 }
 
 /// Where the images are.
@@ -103,10 +128,6 @@ impl Default for TrainingConfig {
     }
 }
 
-fn tcp() -> String {
-    "tcp".to_owned()
-}
-
 fn flex() -> String {
     "flex".to_owned()
 }
@@ -145,11 +166,59 @@ impl RunConfig {
     /// # Errors
     /// An unknown name.
     pub fn transport(&self) -> Result<TransportKind, Error> {
-        match self.transport.as_str() {
-            "tcp" => Ok(TransportKind::Tcp),
-            "quic" => Ok(TransportKind::Quic),
-            other => Err(Error::Config(format!("transport {other:?}: expected \"tcp\" or \"quic\""))),
+        match self.transport.as_deref() {
+            Some("tcp") => Ok(TransportKind::Tcp),
+            Some("quic") => Ok(TransportKind::Quic),
+            Some("tcp+quic") | None => Ok(TransportKind::TcpAndQuic),
+            Some(other) => {
+                Err(Error::Config(format!("transport {other:?}: expected \"tcp\", \"quic\" or \"tcp+quic\"")))
+            }
         }
+    }
+
+    /// Where to listen.
+    ///
+    /// # Errors
+    /// An unknown transport, or a text that is no address.
+    pub fn listen(&self) -> Result<Vec<Multiaddr>, Error> {
+        if !self.listen.is_empty() {
+            return Self::addresses(&self.listen);
+        }
+        let transport = self.transport()?;
+        // On a host without IPv6 such a listener would be an error.
+        let ip6 = std::net::UdpSocket::bind("[::]:0").is_ok();
+        let hosts: &[&str] = if ip6 { &["/ip4/0.0.0.0", "/ip6/::"] } else { &["/ip4/0.0.0.0"] };
+        let ports: &[&str] = match transport {
+            TransportKind::Tcp => &["tcp/0"],
+            TransportKind::Quic => &["udp/0/quic-v1"],
+            TransportKind::TcpAndQuic | TransportKind::Memory => &["tcp/0", "udp/0/quic-v1"],
+        };
+        let all = hosts.iter().flat_map(|host| ports.iter().map(move |port| format!("{host}/{port}")));
+        Self::addresses(&all.collect::<Vec<_>>())
+    }
+
+    /// How others reach this node, with its peer book in its folder.
+    ///
+    /// # Errors
+    /// An unknown word, or a text that is no address.
+    pub fn reach(&self) -> Result<Reach, Error> {
+        let relay = match self.reach.relay.as_str() {
+            "auto" => Relaying::Auto,
+            "always" => Relaying::Always,
+            "never" => Relaying::Never,
+            other => {
+                let text = format!("reach.relay {other:?}: expected \"auto\", \"always\" or \"never\"");
+                return Err(Error::Config(text));
+            }
+        };
+        let external = Self::addresses(&self.reach.external)?;
+        if self.reach.upnp == Some(true) && !Reach::HAS_UPNP {
+            let text =
+                "reach.upnp: this fedswarm was built without it; build it with --features upnp, or leave the key out";
+            return Err(Error::Config(text.to_owned()));
+        }
+        let upnp = self.reach.upnp.unwrap_or(Reach::HAS_UPNP);
+        Ok(Reach { relay, upnp, external, book: Some(self.folder.join(PEER_BOOK)) })
     }
 
     /// Reads a list of addresses.

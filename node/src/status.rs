@@ -1,8 +1,12 @@
 //! `status.json` in a node's folder: where it stands, for people and scripts, and for the invitations that it signs.
 
 use std::path::Path;
+use std::time::SystemTime;
 
+use fedswarm_network::PeerInfo;
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::membership::Committee;
+use fedswarm_protocol::round::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -24,6 +28,12 @@ pub struct NodeStatus {
     pub record: String,
     /// Its state hash.
     pub state: String,
+    /// How many voters' signatures its certificate has.
+    #[serde(default)]
+    pub signatures: usize,
+    /// The round in progress.
+    #[serde(default)]
+    pub turn: Option<Turn>,
     /// The epoch in progress.
     pub epoch: u32,
     /// Voters in it.
@@ -34,6 +44,74 @@ pub struct NodeStatus {
     pub checkpoint: Option<(u64, String)>,
     /// Where the node can be reached.
     pub addresses: Vec<String>,
+    /// How others reach it, in a few words.
+    #[serde(default)]
+    pub reachability: String,
+    /// Members that are connected.
+    #[serde(default)]
+    pub peers: Vec<PeerStatus>,
+    /// When this was said, in seconds since 1970.
+    #[serde(default)]
+    pub at: u64,
+}
+
+/// Whose turn it is to aggregate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The round in progress.
+    pub round: u64,
+    /// How many aggregators before this one did not manage.
+    pub view: u32,
+    /// Public key of the one whose turn it is.
+    pub aggregator: String,
+    /// Its name, if it has one.
+    pub name: String,
+}
+
+impl Turn {
+    /// Reads it off an event, with the members in the order of their places.
+    #[must_use]
+    pub fn of(event: &Event, committee: &Committee) -> Option<Self> {
+        let (round, view, leader) = match *event {
+            Event::RoundStarted { round, leader } => (round, 0, leader),
+            Event::ViewEntered { round, view, leader } => (round, view, leader),
+            _ => return None,
+        };
+        let member = committee.members.get(usize::from(leader))?;
+        Some(Self { round, view, aggregator: member.key.to_string(), name: member.name.clone() })
+    }
+}
+
+/// A member that is connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its public key.
+    pub member: String,
+    /// `direct`, `punched` or `relayed`.
+    pub path: String,
+    /// The address at which it is.
+    pub address: String,
+    /// The last round trip, in microseconds, once there was one.
+    pub round_trip_us: Option<u64>,
+}
+
+impl PeerStatus {
+    /// What is known of a connected peer.
+    #[must_use]
+    pub fn of(peer: &PeerInfo) -> Self {
+        Self {
+            member: peer.id.to_string(),
+            path: peer.path.name().to_owned(),
+            address: peer.address.to_string(),
+            round_trip_us: peer.round_trip_us,
+        }
+    }
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl NodeStatus {

@@ -42,6 +42,7 @@ pub(crate) fn line(event: &NodeEvent) -> Value {
         NodeEvent::Peer { id, connected } => {
             json!({ "event": "peer", "member": id.to_string(), "connected": connected })
         }
+        NodeEvent::Path { id, path } => json!({ "event": "path", "member": id.to_string(), "path": path.name() }),
         NodeEvent::Finished { record, state } => {
             json!({ "event": "finished", "record_hash": record.to_string(), "state_hash": state.to_string() })
         }

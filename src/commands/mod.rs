@@ -2,6 +2,7 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod compare;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod generator;
@@ -12,6 +13,7 @@ pub(crate) mod run;
 pub(crate) mod scale;
 pub(crate) mod simulate;
 pub(crate) mod soak;
+pub(crate) mod status;
 pub(crate) mod verify;
 
 use std::sync::Arc;

@@ -1,13 +1,14 @@
 //! `fedswarm run`: one real node.
 
-use std::path::{Path, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fedswarm_learning::export;
-use fedswarm_network::Tempo;
+use fedswarm_network::{Path, Tempo};
 use fedswarm_node::invitation::Joining;
 use fedswarm_node::run_config::RunConfig;
+use fedswarm_node::status::{NodeStatus, Turn};
 use fedswarm_node::trainers::Trainers;
 use fedswarm_node::{
     HoldPoint, Keep, NodeConfig, NodeEvent, NodeHandle, Request, Storage, ballot_box, founding, identity,
@@ -29,6 +30,9 @@ const VOTES_EVERY: Duration = Duration::from_secs(1);
 /// The model file in a node's folder, written after every certified round.
 pub(crate) const MODEL_FILE: &str = "model.safetensors";
 
+/// How often a node writes down where it stands, besides after every round.
+pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(10);
+
 /// Runs one node of a network until it is interrupted or the network's last round is certified.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example of a configuration:
@@ -44,6 +48,11 @@ pub(crate) const MODEL_FILE: &str = "model.safetensors";
   [training]
   batch = 10
   lr = 0.01
+  [reach]                # all of it may be left out
+  relay = \"auto\"         # or \"always\", \"never\": through the bootstraps' relays where a NAT is in the way
+  upnp = true            # ask the router to forward ports
+  external = [\"/dns4/node.example.org/tcp/4002\"]   # ports that you forwarded by hand
+Without listen, the node listens on all interfaces, TCP and QUIC, IPv4 and IPv6, at ports that it keeps.
 With --json, stdout has one JSON object a line for what happens - rounds, views, certificates, peers - and the last line is
 {\"finished\": ..., \"model\": ...}.")]
 pub(crate) struct Args {
@@ -84,9 +93,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         secret,
         key_file: Some(config.key.clone()),
         transport: config.transport()?,
-        listen: RunConfig::addresses(&config.listen)?,
+        listen: config.listen()?,
         bootstraps: RunConfig::addresses(&config.bootstraps)?,
         mdns: config.mdns,
+        reach: config.reach()?,
         tempo: Tempo::default(),
         storage: Storage::Folder(config.folder.clone()),
         min_peers: Quorum::of(manifest.founders.len()).quorum,
@@ -116,12 +126,14 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         if joins && manifest.admission == Admission::Vote {
             tracing::info!("the voters decide whether this node comes in: fedswarm network approve {}", key);
         }
-        node.status(&manifest).await?.save(&config.folder)?;
+        let mut turn = None;
+        save_status(&node, &manifest, &config.folder, &turn).await?;
         let mut open = save_roster(&node, &manifest, &config.folder)?;
         let ballots = tokio::spawn(say_votes(node.clone(), Arc::clone(&manifest), config.folder.clone()));
         let mut last = serde_json::Value::Null;
         // One for the whole run: what arrives while an event is handled must not be lost.
         let mut stop = std::pin::pin!(super::stop_signal());
+        let mut tick = tokio::time::interval(STATUS_EVERY);
         loop {
             tokio::select! {
                 event = next(&mut events, json) => match event {
@@ -159,11 +171,14 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                         {
                             tracing::warn!("this key was evicted, and stays out; a new key can be invited");
                         }
-                        if committed {
-                            node.status(&manifest).await?.save(&config.folder)?;
+                        let next = turn_of(&node, &manifest, &event)?;
+                        if committed || next.is_some() {
+                            turn = next.or(turn);
+                            save_status(&node, &manifest, &config.folder, &turn).await?;
                         }
                     }
                 },
+                _ = tick.tick() => save_status(&node, &manifest, &config.folder, &turn).await?,
                 () = &mut stop => {
                     tracing::info!("stopping");
                     break;
@@ -234,8 +249,27 @@ async fn say_votes(node: NodeHandle, manifest: Arc<Manifest>, folder: PathBuf) {
     }
 }
 
+/// Whose turn it is, if this event changes it.
+fn turn_of(node: &NodeHandle, manifest: &Manifest, event: &NodeEvent) -> Result<Option<Turn>, Failure> {
+    let NodeEvent::Round { event: event @ (Event::RoundStarted { .. } | Event::ViewEntered { .. }), .. } = event else {
+        return Ok(None);
+    };
+    Ok(Turn::of(event, &node.membership(manifest)?.0))
+}
+
+/// Writes where the node stands.
+async fn save_status(
+    node: &NodeHandle,
+    manifest: &Manifest,
+    folder: &FilePath,
+    turn: &Option<Turn>,
+) -> Result<(), Failure> {
+    let status = NodeStatus { turn: turn.clone(), ..node.status(manifest).await? };
+    Ok(status.save(folder)?)
+}
+
 /// Writes who belongs to the network and what is voted on; true if anything is.
-fn save_roster(node: &NodeHandle, manifest: &Manifest, folder: &Path) -> Result<bool, Failure> {
+fn save_roster(node: &NodeHandle, manifest: &Manifest, folder: &FilePath) -> Result<bool, Failure> {
     let roster = node.roster(manifest)?;
     roster.save(folder)?;
     Ok(!roster.waiting.is_empty() || !roster.unwanted.is_empty())
@@ -249,6 +283,10 @@ const fn changes_roster(event: &NodeEvent) -> bool {
 fn tell(event: &NodeEvent) {
     match event {
         NodeEvent::Peer { id, connected } => tracing::info!(peer = %id, connected, "peer"),
+        NodeEvent::Path { id, path: Path::Relayed } => {
+            tracing::warn!(peer = %id, "reached through a relay only: payloads come from members that both of you reach");
+        }
+        NodeEvent::Path { id, path } => tracing::info!(peer = %id, path = path.name(), "reached"),
         NodeEvent::ArtefactReceived { job_round, host, pairs } => {
             tracing::info!(round = job_round, %host, pairs = pairs.classes.len(), "pairs of a generator are here");
         }

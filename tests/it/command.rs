@@ -30,6 +30,8 @@ fn every_command_has_help_with_an_example() {
         &["compare"],
         &["run"],
         &["bootstrap"],
+        &["doctor"],
+        &["status"],
         &["export"],
         &["predict"],
         &["network", "create"],

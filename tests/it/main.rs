@@ -7,6 +7,7 @@ mod bad_input;
 mod command;
 mod damaged_store;
 mod determinism;
+mod doctor;
 mod generator;
 mod generator_host;
 mod host_of_a_network;

@@ -241,6 +241,7 @@ impl Swarm {
             listen: Vec::new(),
             bootstraps: self.bootstrap.addrs().to_vec(),
             mdns: false,
+            reach: fedswarm_network::Reach::default(),
             tempo: Tempo::local(),
             storage,
             min_peers,

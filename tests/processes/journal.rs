@@ -40,6 +40,12 @@ impl Seen {
         self.line[field][0].as_str().unwrap_or_default()
     }
 
+    /// All texts of a list.
+    pub(crate) fn texts(&self, field: &str) -> Vec<String> {
+        let list = self.line[field].as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    }
+
     pub(crate) fn is_false(&self, field: &str) -> bool {
         self.line[field] == false
     }
@@ -100,6 +106,20 @@ impl Journal {
             }
             seen = self.more.wait_timeout(seen, left).unwrap().0;
         }
+    }
+
+    /// Waits until everything seen so far will do, at most so long. True if it does.
+    pub(crate) fn until(&self, patience: Duration, will_do: impl Fn(&[Seen]) -> bool) -> bool {
+        let until = Instant::now() + patience;
+        let mut seen = self.seen.lock().unwrap();
+        while !will_do(&seen) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            seen = self.more.wait_timeout(seen, left).unwrap().0;
+        }
+        true
     }
 
     /// Waits until each of these nodes has printed, at any time, a line that will do.

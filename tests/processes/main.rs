@@ -6,12 +6,19 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod all_at_once;
 mod failover;
+mod internet;
 mod journal;
 mod killed;
+mod lan;
+mod nat;
 mod network;
+mod operating;
+mod paths;
 mod paused;
 mod phases;
 mod process;
 mod split;
+mod symmetric_nat;
 mod world;

@@ -23,10 +23,18 @@ pub(crate) const SPARE: usize = 2;
 
 /// Where the processes of a network live.
 pub(crate) trait Place {
-    /// What a command is put behind to run there; the entry point is number [`NODES`].
+    /// What a command is put behind to run there; the entry point's number comes after those of all nodes.
     fn wrapper(&self, number: usize) -> Vec<String>;
-    /// Address to listen on.
-    fn listen(&self, number: usize) -> String;
+    /// Addresses to listen on; none for whatever a node does by itself.
+    fn listen(&self, number: usize) -> Vec<String>;
+    /// Whether there is an entry point.
+    fn has_entry_point(&self) -> bool {
+        true
+    }
+    /// Whether nodes look for each other in their local network.
+    fn mdns(&self) -> bool {
+        false
+    }
 }
 
 /// All on the loopback interface.
@@ -38,8 +46,8 @@ impl Place for Loopback {
         Vec::new()
     }
 
-    fn listen(&self, _: usize) -> String {
-        "/ip4/127.0.0.1/tcp/0".to_owned()
+    fn listen(&self, _: usize) -> Vec<String> {
+        vec!["/ip4/127.0.0.1/tcp/0".to_owned()]
     }
 }
 
@@ -69,10 +77,15 @@ fn fedswarm(folder: &Path, args: &[&str]) -> Value {
 impl Founded {
     /// A network of [`NODES`] with so many rounds that waits so long for stragglers, once a quorum of updates is in.
     pub(crate) fn new(rounds: u64, collect_ms: u64) -> Self {
+        Self::of(NODES, rounds, collect_ms)
+    }
+
+    /// The same with another number of nodes.
+    pub(crate) fn of(nodes: usize, rounds: u64, collect_ms: u64) -> Self {
         let turn = turn();
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
-        let mut keys: Vec<(Digest, PathBuf)> = (0..NODES)
+        let mut keys: Vec<(Digest, PathBuf)> = (0..nodes)
             .map(|i| {
                 let name = format!("{i}.made");
                 let key = fedswarm(at, &["network", "key", "--key", &name]);
@@ -105,27 +118,28 @@ impl Founded {
         self.runs += 1;
         let folder = self.folder.path().join(format!("run-{}", self.runs));
         fs::create_dir(&folder).unwrap();
-        for node in 0..NODES {
+        let count = self.keys.len();
+        for node in 0..count {
             // Each run is the network's first: what a key remembers of its vote log is of this run alone.
             let key = format!("{node}.key");
             fs::copy(self.folder.path().join(&key), folder.join(&key)).unwrap();
         }
-        let args = ["bootstrap", "--listen", &place.listen(NODES)].map(str::to_owned);
-        let mut entry = Process::start(&folder, &place.wrapper(NODES), &args);
-        let address = entry.first_line();
-        let nodes = (0..NODES).map(|_| None).collect();
+        let nodes = (0..count).map(|_| None).collect();
         let mut run = Run {
             founded: self,
             place,
-            listen: (0..NODES).map(|node| place.listen(node)).collect(),
+            listen: (0..count).map(|node| place.listen(node)).collect(),
             folder,
-            address,
+            bootstraps: Vec::new(),
             journal: Arc::new(Journal::new()),
-            lives: vec![0; NODES],
+            lives: vec![0; count],
             nodes,
-            entry: Some(entry),
+            entry: None,
         };
-        for node in 0..NODES {
+        if place.has_entry_point() {
+            run.start_entry_point();
+        }
+        for node in 0..count {
             run.start(node, hold(node));
         }
         run
@@ -137,9 +151,9 @@ pub(crate) struct Run<'a> {
     founded: &'a Founded,
     place: &'a dyn Place,
     /// Where each node listens when it starts.
-    listen: Vec<String>,
+    listen: Vec<Vec<String>>,
     folder: PathBuf,
-    address: String,
+    bootstraps: Vec<String>,
     pub(crate) journal: Arc<Journal>,
     /// How often each node was started before.
     pub(crate) lives: Vec<usize>,
@@ -148,11 +162,47 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
+    fn start_entry_point(&mut self) {
+        let number = self.size();
+        let mut args = vec!["bootstrap".to_owned(), "--json".to_owned()];
+        args.extend(self.place.listen(number).into_iter().flat_map(|addr| ["--listen".to_owned(), addr]));
+        let mut entry = Process::start(&self.folder, &self.place.wrapper(number), &args);
+        entry.follow(Arc::clone(&self.journal), number, 0);
+        self.bootstraps = self.journal.next("an entry point", &mut 0, |seen| {
+            let all = seen.texts("addresses");
+            (seen.node == number && !all.is_empty()).then_some(all)
+        });
+        self.entry = Some(entry);
+    }
+
+    /// Runs a command about a node where that lives: what it said, and whether it ended well.
+    pub(crate) fn fedswarm(&self, node: usize, args: &[&str]) -> (Value, bool) {
+        let wrapper = self.place.wrapper(node);
+        let words =
+            wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_fedswarm")]).chain(args.iter().copied());
+        let words: Vec<&str> = words.collect();
+        let config = format!("{node}.toml");
+        let output = Command::new(words[0])
+            .args(&words[1..])
+            .args(["--config", &config, "--json"])
+            .current_dir(&self.folder)
+            .output()
+            .unwrap();
+        let value = serde_json::from_slice(&output.stdout);
+        let value = value.unwrap_or_else(|e| panic!("{args:?}: {e}: {}", String::from_utf8_lossy(&output.stderr)));
+        (value, output.status.success())
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn size(&self) -> usize {
+        self.founded.keys.len()
+    }
+
     fn start(&mut self, node: usize, hold: Option<&str>) {
-        let (listen, address) = (&self.listen[node], &self.address);
+        let (listen, bootstraps, mdns) = (&self.listen[node], &self.bootstraps, self.place.mdns());
         let config = format!(
-            "manifest = \"../net.manifest\"\nkey = \"{node}.key\"\nfolder = \"state-{node}\"\nmdns = false\n\
-             listen = [\"{listen}\"]\nbootstraps = [\"{address}\"]\nmodel = \"mlp\"\nthreads = 1\nkeep_inputs = true\n\
+            "manifest = \"../net.manifest\"\nkey = \"{node}.key\"\nfolder = \"state-{node}\"\nmdns = {mdns}\n\
+             listen = {listen:?}\nbootstraps = {bootstraps:?}\nmodel = \"mlp\"\nthreads = 1\nkeep_inputs = true\n\
              [data]\npath = \"bundled\"\nmax_train = 100\nmax_test = 20\n[training]\nseed = {node}\n"
         );
         let file = format!("{node}.toml");
@@ -181,11 +231,20 @@ impl Run<'_> {
         let started = self.journal.next("an address", &mut 0, |seen| {
             (seen.node == node && seen.is("started")).then(|| seen.first("addresses").to_owned())
         });
-        self.listen[node] = started.split("/p2p/").next().unwrap().to_owned();
+        self.listen[node] = vec![started.split("/p2p/").next().unwrap().to_owned()];
     }
 
     pub(crate) fn kill_entry_point(&mut self) {
         self.entry.take().expect("it runs").kill();
+    }
+
+    /// Stops the entry point in order; what it counted is the last that it printed.
+    pub(crate) fn stop_entry_point(&mut self) -> Seen {
+        assert!(self.entry.take().expect("it runs").stop("TERM").success());
+        let number = self.size();
+        self.journal.next("what the entry point counted", &mut 0, |seen| {
+            (seen.node == number && seen.number("circuits_opened").is_some()).then(|| seen.clone())
+        })
     }
 
     /// Stops or continues a process.
@@ -205,7 +264,7 @@ impl Run<'_> {
 
     /// The nodes that run, one excepted.
     pub(crate) fn others(&self, node: usize) -> Vec<usize> {
-        (0..NODES).filter(|n| *n != node && self.nodes[*n].is_some()).collect()
+        (0..self.size()).filter(|n| *n != node && self.nodes[*n].is_some()).collect()
     }
 
     /// Signed statements of a round in a killed node's vote log.
@@ -219,11 +278,11 @@ impl Run<'_> {
 
     /// Waits until all are through with the manifest's rounds, stops them, compares, and has two folders verified.
     pub(crate) fn finish(mut self) -> Outcome {
-        let all: Vec<usize> = (0..NODES).collect();
+        let all: Vec<usize> = (0..self.size()).collect();
         let lives = self.lives.clone();
         self.journal.each("the last round", &all, |seen| seen.is("finished") && seen.life == lives[seen.node]);
         self.stop();
-        let outcome = self.compare(&[0, NODES - 1]);
+        let outcome = self.compare(&[0, self.size() - 1]);
         assert!(outcome.states.len() == 1, "they end in different states: {:?}", outcome.states);
         outcome
     }
@@ -231,7 +290,7 @@ impl Run<'_> {
     /// Stops all wherever they are, compares the rounds that they have in common, and has every folder verified.
     pub(crate) fn interrupt(mut self) -> Outcome {
         self.stop();
-        self.compare(&(0..NODES).collect::<Vec<_>>())
+        self.compare(&(0..self.size()).collect::<Vec<_>>())
     }
 
     /// As an operator does, or a service manager.
@@ -248,7 +307,7 @@ impl Run<'_> {
                 assert!(!seen.is(bad), "{seen:?}");
             }
         }
-        for node in 0..NODES {
+        for node in 0..self.size() {
             let state = format!("state-{node}");
             if verified.contains(&node) {
                 let audit = fedswarm(&self.folder, &["verify", &state]);

@@ -111,7 +111,8 @@ impl Armed {
     /// Waits for the next aggregator at its phase.
     pub(crate) fn next(&mut self, run: &Run<'_>) -> Target {
         run.journal.next("an aggregator at its phase", &mut self.cursor, |seen| {
-            let phase = self.phases[seen.node].filter(|_| seen.life == run.lives[seen.node])?;
+            // The entry point has a journal, too, and no phases.
+            let phase = self.phases.get(seen.node).copied().flatten().filter(|_| seen.life == run.lives[seen.node])?;
             Some(Target { node: seen.node, phase, round: phase.reached(seen)? })
         })
     }

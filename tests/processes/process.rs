@@ -32,13 +32,6 @@ impl Process {
         BufReader::new(self.child.stdout.take().unwrap())
     }
 
-    /// The first line that it prints.
-    pub(crate) fn first_line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout().read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-
     /// Writes every line that it prints into the journal.
     pub(crate) fn follow(&mut self, journal: Arc<Journal>, node: usize, life: usize) {
         let stdout = self.stdout();

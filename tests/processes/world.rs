@@ -29,7 +29,7 @@ ip netns exec probe true
 ip netns del probe
 ";
 
-fn run(words: &[&str]) -> Result<(), String> {
+pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let output = Command::new(words[0]).args(&words[1..]).output().map_err(|e| format!("{}: {e}", words[0]))?;
     said(&output).map_err(|text| format!("{}: {text}", words.join(" ")))
 }
@@ -40,8 +40,13 @@ fn said(output: &Output) -> Result<(), String> {
 
 /// Runs a test in a world of its own, or says why it cannot. The test is told by its path in this program.
 pub(crate) fn within(test: &str, body: impl FnOnce(&World)) {
+    alone(test, || body(&World::new()));
+}
+
+/// Runs a test in namespaces where there is nothing yet, or says why it cannot. The test is told by its path in this program.
+pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
-        return body(&World::new());
+        return body();
     }
     let _turn = turn();
     let mut reasons = Vec::new();
@@ -94,6 +99,8 @@ impl World {
             inside(&["addr", "add", &format!("{}/24", address(number)), "dev", "eth0"]);
             inside(&["link", "set", "eth0", "up"]);
             inside(&["link", "set", "lo", "up"]);
+            // As every host in a local network has; without one, nothing is sent to a multicast address.
+            inside(&["route", "add", "default", "dev", "eth0"]);
         }
         Self(())
     }
@@ -137,7 +144,7 @@ impl World {
     }
 }
 
-fn host(number: usize) -> String {
+pub(crate) fn host(number: usize) -> String {
     format!("host{number}")
 }
 
@@ -155,7 +162,7 @@ impl Place for World {
         ["ip", "netns", "exec", &host(number)].map(str::to_owned).to_vec()
     }
 
-    fn listen(&self, number: usize) -> String {
-        format!("/ip4/{}/tcp/0", address(number))
+    fn listen(&self, number: usize) -> Vec<String> {
+        vec![format!("/ip4/{}/tcp/0", address(number))]
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod codec;
 pub(crate) mod fetch;
 mod memory;
+mod part_file;
 pub(crate) mod partial;
 
 use fedswarm_protocol::blob::BlobId;

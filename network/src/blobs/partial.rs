@@ -1,12 +1,16 @@
 //! What is here of a blob so far.
 
+use std::path::Path;
+
 use fedswarm_protocol::blob::{BlobId, chunk_count, chunk_hash, chunk_len};
 use fedswarm_protocol::hash::Digest;
 
+use super::part_file::PartFile;
 use crate::CHUNK_BYTES;
 
-/// A blob on its way: whatever of it was checked stays when its holders go, and the next attempt asks for the rest.
-#[derive(Clone, Debug)]
+/// A blob on its way: whatever of it was checked stays when its holders go, and the next attempt asks for the rest; with a file,
+/// also the next start.
+#[derive(Debug)]
 pub struct Partial {
     id: BlobId,
     len: u64,
@@ -15,13 +19,36 @@ pub struct Partial {
     /// Which chunks are here.
     here: Vec<bool>,
     bytes: Vec<u8>,
+    file: Option<PartFile>,
 }
 
 impl Partial {
     /// Nothing yet of blob `id`, of `len` bytes.
     #[must_use]
     pub const fn new(id: BlobId, len: u64) -> Self {
-        Self { id, len, list: None, here: Vec::new(), bytes: Vec::new() }
+        Self { id, len, list: None, here: Vec::new(), bytes: Vec::new(), file: None }
+    }
+
+    /// Blob `id`, of `len` bytes, as far as it is in a file that an earlier attempt wrote; what comes is written there, too, and
+    /// the file goes when the blob is whole. Every chunk in it is checked again. Reads the file: not for async tasks.
+    #[must_use]
+    pub fn kept(id: BlobId, len: u64, path: &Path) -> Self {
+        let mut blob = Self::new(id, len);
+        if let Some(list) = PartFile::list(path, len) {
+            if blob.take_list(list) {
+                let chunks = PartFile::chunks(path, len);
+                (0..).zip(chunks).for_each(|(index, chunk)| _ = blob.take_chunk(index, &chunk));
+            }
+        }
+        blob.file = Some(PartFile::new(path.to_owned()));
+        blob
+    }
+
+    /// Bytes that are here.
+    #[must_use]
+    pub fn fetched(&self) -> u64 {
+        let here = (0..).zip(&self.here).filter(|(_, here)| **here);
+        here.map(|(index, _)| chunk_len(self.len, index) as u64).sum()
     }
 
     /// Its name.
@@ -45,7 +72,11 @@ impl Partial {
     /// The blob, once all of it is here.
     #[must_use]
     pub fn into_bytes(self) -> Option<Vec<u8>> {
-        self.is_whole().then_some(self.bytes)
+        let whole = self.is_whole();
+        if let Some(file) = self.file.filter(|_| whole) {
+            file.remove();
+        }
+        whole.then_some(self.bytes)
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -67,6 +98,9 @@ impl Partial {
         }
         self.bytes = vec![0; self.len as usize];
         self.here = vec![false; list.len()];
+        if let Some(file) = &mut self.file {
+            file.begin(&list, self.len);
+        }
         self.list = Some(list);
         true
     }
@@ -80,6 +114,9 @@ impl Partial {
         let start = index as usize * CHUNK_BYTES;
         self.bytes[start..start + chunk.len()].copy_from_slice(chunk);
         self.here[index as usize] = true;
+        if let Some(file) = &mut self.file {
+            file.write(self.here.len(), index, chunk);
+        }
         true
     }
 }

@@ -5,7 +5,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{BlobReply, DirectReply, Driver, Open};
 use crate::blobs::codec::Question;
-use crate::{Error, PeerInfo, Topic};
+use crate::{Error, HolderFault, Missing, PeerInfo, Reachability, Topic};
+use tokio::time::Instant;
 
 /// A wish, and where to answer.
 pub(crate) enum Command {
@@ -15,7 +16,9 @@ pub(crate) enum Command {
     SetMembers { peers: Vec<PeerId>, reply: oneshot::Sender<()> },
     Block { peer: PeerId, reply: oneshot::Sender<()> },
     Dial { addr: Multiaddr, reply: oneshot::Sender<Result<(), Error>> },
+    Reachability(oneshot::Sender<Reachability>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Missing(oneshot::Sender<Vec<Missing>>),
     ListenAddrs(oneshot::Sender<Vec<Multiaddr>>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -28,11 +31,23 @@ impl Driver {
             Command::Send { peer, data, permit, reply } => {
                 self.counters.direct.sent(data.len());
                 let id = self.swarm.behaviour_mut().direct.send_request(&peer, data);
-                self.direct.insert(id, Open { reply, _permit: permit });
+                self.direct.insert(id, Open { reply, since: Instant::now(), _permit: permit });
             }
             Command::Question { peer, question, permit, reply } => {
-                let id = self.swarm.behaviour_mut().blobs.send_request(&peer, question);
-                self.questions.insert(id, Open { reply, _permit: permit });
+                // Where relays are in use, a request would wait for a direct connection that may never come.
+                let direct = self.peers.get(&peer).map(super::connections::Peer::is_direct);
+                let fault = match direct {
+                    _ if !self.swarm.behaviour().through.is_enabled() => None,
+                    Some(true) => None,
+                    Some(false) => Some(HolderFault::Relayed),
+                    None => Some(HolderFault::Transport("is not connected".into())),
+                };
+                if let Some(fault) = fault {
+                    drop(reply.send(Err(fault)));
+                    return;
+                }
+                let id = self.swarm.behaviour_mut().blobs.0.send_request(&peer, question);
+                self.questions.insert(id, Open { reply, since: Instant::now(), _permit: permit });
             }
             Command::SetMembers { peers, reply } => {
                 self.set_members(peers);
@@ -46,7 +61,9 @@ impl Driver {
                 let result = self.swarm.dial(addr.clone());
                 drop(reply.send(result.map_err(|e| Error::Dial { addr, reason: e.to_string() })));
             }
+            Command::Reachability(reply) => drop(reply.send(self.reachability())),
             Command::Peers(reply) => drop(reply.send(self.peer_infos())),
+            Command::Missing(reply) => drop(reply.send(self.discovery.missing())),
             Command::ListenAddrs(reply) => drop(reply.send(self.swarm.listeners().cloned().collect())),
             Command::Shutdown(reply) => _ = reply.send(()),
         }

@@ -4,18 +4,24 @@
 //! near its goal dials it. Attempts are repeated with growing pauses; since a newcomer's first attempts come quickly, the others'
 //! long pauses do not keep it waiting. Of two who start together, the one with the smaller id calls and the other waits a moment,
 //! or most pairs would end up with two connections.
+//!
+//! Addresses of a member's own are dialed first. A relay always answers at once, so it is asked a moment later, or most pairs
+//! that could talk straight would talk through it.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm, kad};
 use tokio::time::Instant;
 
-use crate::Tempo;
 use crate::behaviour::{MAX_ADDRS, Member};
+use crate::direct_only::is_relayed;
+use crate::missing::{DialFailure, failures};
+use crate::{Missing, NodeId, Tempo};
 
 /// Lookups under way at once. Lower, and a large network forms slowly; higher, and its entry point is flooded.
 const MAX_LOOKUPS: usize = 4;
@@ -25,17 +31,27 @@ const LOOKUP_WIDTH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 /// How many first pauses the one with the larger id waits for the other's call.
 const COURTESY: u32 = 3;
 
+/// How long own addresses are tried before a relay is. Shorter, and members far away are reached through relays first; longer,
+/// and those behind a NAT, whose own addresses lead nowhere, are met later.
+const RELAY_AFTER: Duration = Duration::from_millis(1000);
+
 /// When to try again.
 #[derive(Debug)]
 struct Attempt {
     addrs: Vec<Multiaddr>,
     due: Instant,
     pause: Duration,
+    /// When a relay is to be tried, if the attempt in progress has not come to anything.
+    relay_due: Option<Instant>,
+    /// What came of the last attempt at each address, at most [`MAX_ADDRS`].
+    failures: Vec<(Multiaddr, DialFailure)>,
+    lookups: u64,
 }
 
 impl Attempt {
-    fn new(addrs: Vec<Multiaddr>, pause: Duration) -> Self {
-        Self { addrs, due: Instant::now(), pause }
+    fn new(pause: Duration) -> Self {
+        let (addrs, failures) = (Vec::new(), Vec::new());
+        Self { addrs, due: Instant::now(), pause, relay_due: None, failures, lookups: 0 }
     }
 
     fn learn(&mut self, addr: Multiaddr) {
@@ -46,6 +62,21 @@ impl Attempt {
             self.addrs.push(addr);
         }
     }
+
+    fn failed(&mut self, failures: Vec<(Multiaddr, DialFailure)>) {
+        for (addr, failure) in failures {
+            self.failures.retain(|(known, _)| *known != addr);
+            if self.failures.len() >= MAX_ADDRS {
+                self.failures.remove(0);
+            }
+            self.failures.push((addr, failure));
+        }
+    }
+
+    /// Addresses of the peer's own, or those that lead through relays.
+    fn some(&self, relayed: bool) -> Vec<Multiaddr> {
+        self.addrs.iter().filter(|addr| is_relayed(addr) == relayed).cloned().collect()
+    }
 }
 
 /// Who is wanted, and what is known about where they are.
@@ -54,6 +85,8 @@ pub(super) struct Discovery {
     me: PeerId,
     pause: Duration,
     pause_max: Duration,
+    /// Whether this node can dial through relays.
+    relays: bool,
     entries: HashMap<PeerId, Attempt>,
     members: HashMap<PeerId, Attempt>,
     connected: HashSet<PeerId>,
@@ -61,18 +94,19 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    pub(super) fn new(me: PeerId, entries: &[Multiaddr], tempo: &Tempo) -> Self {
+    pub(super) fn new(me: PeerId, entries: &[Multiaddr], tempo: &Tempo, relays: bool) -> Self {
         let mut found: HashMap<PeerId, Attempt> = HashMap::new();
         for addr in entries {
             let peer = addr.iter().find_map(|p| if let Protocol::P2p(peer) = p { Some(peer) } else { None });
             if let Some(peer) = peer.filter(|p| *p != me) {
-                found.entry(peer).or_insert_with(|| Attempt::new(Vec::new(), tempo.redial)).learn(addr.clone());
+                found.entry(peer).or_insert_with(|| Attempt::new(tempo.redial)).learn(addr.clone());
             }
         }
         Self {
             me,
             pause: tempo.redial,
             pause_max: tempo.redial_max,
+            relays,
             entries: found,
             members: HashMap::new(),
             connected: HashSet::new(),
@@ -84,16 +118,20 @@ impl Discovery {
         self.members.contains_key(peer)
     }
 
+    pub(super) fn is_entry(&self, peer: &PeerId) -> bool {
+        self.entries.contains_key(peer)
+    }
+
     /// A member or an entry point: no stranger.
     pub(super) fn is_known(&self, peer: &PeerId) -> bool {
-        self.is_member(peer) || self.entries.contains_key(peer)
+        self.is_member(peer) || self.is_entry(peer)
     }
 
     pub(super) fn set_members(&mut self, members: Vec<PeerId>) {
         let mut before = std::mem::take(&mut self.members);
         for peer in members.into_iter().filter(|p| *p != self.me) {
             let attempt = before.remove(&peer).unwrap_or_else(|| {
-                let mut attempt = Attempt::new(Vec::new(), self.pause);
+                let mut attempt = Attempt::new(self.pause);
                 if peer < self.me {
                     attempt.due += self.pause * COURTESY;
                 }
@@ -105,6 +143,9 @@ impl Discovery {
 
     pub(super) fn connected(&mut self, peer: PeerId, swarm: &mut Swarm<Member>) {
         self.connected.insert(peer);
+        if let Some(attempt) = self.members.get_mut(&peer) {
+            attempt.relay_due = None;
+        }
         // What was looked for is here; no need to ask on.
         let ended: Vec<_> = self.lookups.iter().filter(|(_, goal)| **goal == peer).map(|(id, _)| *id).collect();
         for id in ended {
@@ -120,6 +161,47 @@ impl Discovery {
         for attempt in [self.members.get_mut(&peer), self.entries.get_mut(&peer)].into_iter().flatten() {
             attempt.pause = self.pause;
             attempt.due = Instant::now() + self.pause;
+            attempt.relay_due = None;
+        }
+    }
+
+    /// A dial came to nothing: if a relay was to be next, it is.
+    pub(super) fn failed(&mut self, peer: PeerId, error: &DialError) {
+        for attempt in [self.members.get_mut(&peer), self.entries.get_mut(&peer)].into_iter().flatten() {
+            attempt.failed(failures(error));
+            if let Some(relay_due) = attempt.relay_due.as_mut() {
+                *relay_due = Instant::now();
+            }
+        }
+    }
+
+    /// Who is wanted and not connected: entry points, then members.
+    pub(super) fn missing(&self) -> Vec<Missing> {
+        let of = |entry: bool, attempts: &HashMap<PeerId, Attempt>| {
+            let absent = attempts.iter().filter(|(peer, _)| !self.connected.contains(*peer));
+            let mut missing: Vec<Missing> = absent
+                .filter_map(|(peer, attempt)| {
+                    Some(Missing {
+                        id: NodeId::from_peer_id(peer)?,
+                        entry,
+                        addresses: attempt.addrs.clone(),
+                        failures: attempt.failures.clone(),
+                        lookups: attempt.lookups,
+                    })
+                })
+                .collect();
+            missing.sort_by_key(|missing| missing.id);
+            missing
+        };
+        [of(true, &self.entries), of(false, &self.members)].concat()
+    }
+
+    /// A member was at these addresses once.
+    pub(super) fn remembered(&mut self, peer: PeerId, addrs: &[Multiaddr]) {
+        if let Some(attempt) = self.members.get_mut(&peer) {
+            for addr in addrs.iter().filter(|addr| self.relays || !is_relayed(addr)) {
+                attempt.learn(addr.clone());
+            }
         }
     }
 
@@ -135,6 +217,9 @@ impl Discovery {
 
     /// Someone, who may be anyone, says that a peer is at an address: worth a try.
     pub(super) fn heard(&mut self, peer: PeerId, addr: Multiaddr) {
+        if is_relayed(&addr) && !self.relays {
+            return;
+        }
         if let Some(attempt) = self.members.get_mut(&peer) {
             attempt.learn(addr);
             attempt.due = Instant::now();
@@ -169,14 +254,14 @@ impl Discovery {
         let (pause_max, connected) = (self.pause_max, &self.connected);
         let due = |(peer, attempt): &(&PeerId, &mut Attempt)| !connected.contains(*peer) && attempt.due <= now;
         for (peer, attempt) in self.entries.iter_mut().filter(due) {
-            dial(swarm, *peer, &attempt.addrs);
+            dial(swarm, *peer, attempt.addrs.clone(), PeerCondition::DisconnectedAndNotDialing);
             attempt.due = now + attempt.pause;
             attempt.pause = (attempt.pause * 2).min(pause_max);
         }
         let can_ask = knows_someone(swarm);
         for (peer, attempt) in self.members.iter_mut().filter(due) {
             if !attempt.addrs.is_empty() {
-                dial(swarm, *peer, &attempt.addrs);
+                call(swarm, *peer, attempt);
             } else if !can_ask {
                 continue;
             }
@@ -187,21 +272,37 @@ impl Discovery {
                 if self.lookups.values().all(|goal| goal != peer) {
                     let id = swarm.behaviour_mut().common.kad.get_n_closest_peers(*peer, LOOKUP_WIDTH);
                     self.lookups.insert(id, *peer);
+                    attempt.lookups += 1;
                 }
             }
             attempt.due = now + attempt.pause;
             attempt.pause = (attempt.pause * 2).min(pause_max);
         }
+        for (peer, attempt) in &mut self.members {
+            if attempt.relay_due.is_some_and(|at| at <= now) {
+                attempt.relay_due = None;
+                // What the own addresses come to may still be open: whichever is first, wins.
+                dial(swarm, *peer, attempt.some(true), PeerCondition::Disconnected);
+            }
+        }
     }
 }
 
-/// Dials what is known of a peer, if anything. Failures come as events; one to be expected is that it is being dialed already.
-fn dial(swarm: &mut Swarm<Member>, peer: PeerId, addrs: &[Multiaddr]) {
-    let options = DialOpts::peer_id(peer)
-        .condition(PeerCondition::DisconnectedAndNotDialing)
-        .addresses(addrs.to_vec())
-        .extend_addresses_through_behaviour()
-        .build();
+/// Dials a member's own addresses, and sees to it that a relay is tried if they lead nowhere.
+fn call(swarm: &mut Swarm<Member>, peer: PeerId, attempt: &mut Attempt) {
+    let own = attempt.some(false);
+    let wait = if own.is_empty() { Duration::ZERO } else { RELAY_AFTER };
+    if attempt.relay_due.is_none() && attempt.addrs.iter().any(is_relayed) {
+        attempt.relay_due = Some(Instant::now() + wait);
+    }
+    if !own.is_empty() {
+        dial(swarm, peer, own, PeerCondition::DisconnectedAndNotDialing);
+    }
+}
+
+/// Failures come as events; one to be expected is that the peer is being dialed already.
+fn dial(swarm: &mut Swarm<Member>, peer: PeerId, addrs: Vec<Multiaddr>, condition: PeerCondition) {
+    let options = DialOpts::peer_id(peer).condition(condition).addresses(addrs).build();
     if let Err(error) = swarm.dial(options) {
         tracing::trace!(%peer, %error, "not dialed");
     }

@@ -4,6 +4,7 @@ mod commands;
 mod connections;
 mod discovery;
 mod messages;
+mod reach;
 mod serve;
 
 use std::collections::{HashMap, VecDeque};
@@ -16,24 +17,29 @@ use fedswarm_protocol::hash::Digest;
 use futures::StreamExt;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, mdns, swarm};
+use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, mdns, relay, swarm};
+use reach::Reaching;
 use serve::Serving;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::behaviour::{CommonEvent, Member, MemberEvent};
 use crate::blobs::codec::Answer;
+use crate::direct_only::is_relayed;
 use crate::driver::connections::Peer;
 use crate::driver::messages::Unsent;
-use crate::listen::Listeners;
+use crate::listen::{Listeners, outward};
+use crate::peer_book::Keeper;
 use crate::traffic::Counters;
 use crate::{
-    Acceptance, BlobSource, Config, Error, Event, GossipToken, HolderFault, Limits, TransportKind, id, transport,
+    Acceptance, BlobSource, Config, Error, Event, GossipToken, HolderFault, Limits, Relaying, TransportKind, id,
+    transport,
 };
 
 /// A request on its way: whom to tell, and the permit that goes back when it ends.
 struct Open<T> {
     reply: oneshot::Sender<T>,
+    since: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -55,7 +61,11 @@ pub(crate) struct Driver {
     topics: HashMap<gossipsub::TopicHash, crate::Topic>,
     peers: HashMap<PeerId, Peer>,
     discovery: Discovery,
+    keeper: Keeper,
+    reaching: Reaching,
     serving: Serving,
+    /// How long a holder may take for an answer.
+    blob_timeout: Duration,
     unsent: VecDeque<Unsent>,
     direct: HashMap<OutboundRequestId, Open<DirectReply>>,
     questions: HashMap<OutboundRequestId, Open<BlobReply>>,
@@ -72,15 +82,21 @@ impl Driver {
     ) -> Result<Self, Error> {
         let key = id::keypair(&config.secret)?;
         let me = key.public().to_peer_id();
-        let carrier = transport::build(&key, &[config.transport], &counters)?;
+        let relaying = config.reach.relay != Relaying::Never;
+        let (relays, relay) = relaying.then(|| relay::client::new(me)).unzip();
+        let carrier = transport::build(&key, &[config.transport], &counters, relays)?;
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(config.tempo.idle);
-        let swarm = Swarm::new(carrier, Member::new(&key, &config)?, me, swarm_config);
+        let mut swarm = Swarm::new(carrier, Member::new(&key, &config, relay)?, me, swarm_config);
+        for addr in &config.reach.external {
+            swarm.add_external_address(addr.clone());
+        }
         let members = config.members.iter().map(|m| m.peer_id()).collect::<Result<Vec<_>, _>>()?;
-        let mut discovery = Discovery::new(me, &config.bootstraps, &config.tempo);
-        discovery.set_members(members);
+        let discovery = Discovery::new(me, &config.bootstraps, &config.tempo, relaying);
+        let reaching = Reaching::new(&config.reach);
+        let keeper = Keeper::open(config.reach.book);
         let listen = if config.listen.is_empty() { vec![config.transport.any_port()] } else { config.listen };
         let topics = crate::Topic::ALL.iter().map(|t| (t.ident(&config.network).hash(), *t)).collect();
-        Ok(Self {
+        let mut driver = Self {
             swarm,
             network: config.network,
             transport: config.transport,
@@ -95,19 +111,28 @@ impl Driver {
             topics,
             peers: HashMap::new(),
             discovery,
+            keeper,
+            reaching,
+            blob_timeout: config.tempo.blob_timeout,
             unsent: VecDeque::new(),
             direct: HashMap::new(),
             questions: HashMap::new(),
-        })
+        };
+        driver.want(members);
+        Ok(driver)
     }
 
     /// Opens the listeners and waits until each has an address.
     pub(crate) async fn listen(&mut self) -> Result<(), Error> {
         let wanted = std::mem::take(&mut self.listen);
-        let mut listeners = Listeners::open(&mut self.swarm, &wanted)?;
+        let mut listeners = Listeners::open(&mut self.swarm, &wanted, &self.keeper.book)?;
         while listeners.are_awaited() {
             let event = listeners.next(&mut self.swarm).await?;
             self.on_swarm(event);
+        }
+        for (wanted, port) in listeners.ports() {
+            let news = self.keeper.book.got_port(wanted, port);
+            self.keeper.changed(news);
         }
         Ok(())
     }
@@ -120,26 +145,42 @@ impl Driver {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 command = self.commands.recv() => match command {
-                    None => return,
+                    None => break,
                     Some(Command::Shutdown(reply)) => {
                         _ = reply.send(());
-                        return;
+                        break;
                     }
                     Some(command) => self.on_command(command),
                 },
                 Some((token, verdict)) = self.reports.recv() => self.judge(&token, verdict),
                 served = self.serving.next() => self.answer(served),
-                _ = tick.tick() => self.discovery.tick(&mut self.swarm),
+                _ = tick.tick() => self.tick(),
             }
         }
+        self.keeper.close().await;
+    }
+
+    fn tick(&mut self) {
+        self.discovery.tick(&mut self.swarm);
+        self.tend_paths();
+        self.tend_relays();
+        self.give_up_questions();
+        self.keeper.tick();
     }
 
     fn on_swarm(&mut self, event: SwarmEvent<MemberEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            SwarmEvent::NewListenAddr { address, .. } => self.tell(Event::Listening(address)),
+            SwarmEvent::NewListenAddr { address, listener_id } => {
+                self.reaching.opened(listener_id);
+                self.tell(Event::Listening(address));
+            }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
                 self.connected(peer_id, connection_id, &endpoint, num_established.get());
+                if endpoint.is_dialer() && !endpoint.is_relayed() && self.discovery.is_member(&peer_id) {
+                    let news = self.keeper.book.worked(peer_id, endpoint.get_remote_address());
+                    self.keeper.changed(news);
+                }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "connection closed");
@@ -147,10 +188,15 @@ impl Driver {
             }
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
                 tracing::debug!(?peer_id, %error, "dial failed");
+                if let Some(peer) = peer_id {
+                    self.discovery.failed(peer, &error);
+                }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!(%error, "incoming connection failed"),
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
-                tracing::warn!(?addresses, ?reason, "a listener closed");
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                if !self.reaching.closed(listener_id) {
+                    tracing::warn!(?addresses, ?reason, "a listener closed");
+                }
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
             _ => {}
@@ -163,21 +209,39 @@ impl Driver {
             MemberEvent::Direct(event) => self.on_direct(event),
             MemberEvent::Blobs(event) => self.on_blobs(event),
             MemberEvent::Common(CommonEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
-                let kind = self.transport;
-                self.swarm.behaviour_mut().common.identified(peer_id, &info, |addr| kind.carries(addr));
-                let addrs = info.listen_addrs.into_iter().filter(|addr| kind.carries(addr));
-                self.discovery.learned(peer_id, addrs, &mut self.swarm);
+                self.identified(peer_id, &info);
             }
             MemberEvent::Common(CommonEvent::Ping(event)) => self.on_ping(event),
             MemberEvent::Common(CommonEvent::Kad(event)) => self.discovery.on_kad(event, &mut self.swarm),
             MemberEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found {
+                    self.reaching.heard_by_mdns += u64::from(self.discovery.is_member(&peer));
                     self.discovery.heard(peer, addr);
                 }
             }
+            MemberEvent::Through(event) => self.on_through(event),
+            #[cfg(feature = "upnp")]
+            MemberEvent::Upnp(event) => self.on_router(event),
             // The gates and the rest of identify have nothing to say; mDNS' expiry is no reason to forget an address.
             MemberEvent::Common(_) | MemberEvent::Mdns(mdns::Event::Expired(_)) => {}
         }
+    }
+
+    /// A peer says who it is and where it listens.
+    fn identified(&mut self, peer: PeerId, info: &identify::Info) {
+        let (kind, relays) = (self.transport, self.reaching.uses_relays());
+        let useful = |addr: &Multiaddr| kind.carries(addr) && (relays || !is_relayed(addr));
+        self.swarm.behaviour_mut().common.identified(peer, info, useful);
+        let addrs: Vec<Multiaddr> = outward(&info.listen_addrs).filter(|addr| useful(addr)).cloned().collect();
+        if self.discovery.is_member(&peer) {
+            let news = self.keeper.book.told(peer, info.signed_peer_record.as_ref(), &addrs);
+            self.keeper.changed(news);
+        }
+        if let Some(record) = info.signed_peer_record.as_ref().filter(|_| self.discovery.is_known(&peer)) {
+            self.reaching.compare_clocks(peer, record);
+        }
+        self.discovery.learned(peer, addrs.into_iter(), &mut self.swarm);
+        self.seen_by(peer, info);
     }
 
     /// Queues an event that must not be lost.

@@ -102,10 +102,19 @@ impl Driver {
         }
     }
 
+    /// libp2p loses a request that waits for a connection which turns out to lead through a relay: no answer, no failure. Whoever
+    /// asked is told once every ordinary answer would be here.
+    pub(super) fn give_up_questions(&mut self) {
+        let limit = 2 * self.blob_timeout;
+        for (_, open) in self.questions.extract_if(|_, open| open.since.elapsed() > limit) {
+            drop(open.reply.send(Err(HolderFault::Transport("did not answer".into()))));
+        }
+    }
+
     /// An answer that comes too late is dropped; the failure that follows frees its place.
     pub(super) fn answer(&mut self, (channel, answer): Served) {
         let len = answer.payload();
-        if self.swarm.behaviour_mut().blobs.send_response(channel, answer).is_ok() {
+        if self.swarm.behaviour_mut().blobs.0.send_response(channel, answer).is_ok() {
             self.counters.blobs.sent(len);
         }
     }

@@ -39,6 +39,9 @@ pub async fn entry(kind: TransportKind) -> Entry {
     let config = EntryConfig {
         secret: secret(1_000_000),
         listen: vec![kind.any_port()],
+        external: Vec::new(),
+        relay: None,
+        probe: false,
         limits: Limits::default(),
         tempo: Tempo::local(),
     };

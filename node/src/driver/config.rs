@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fedswarm_network::{Multiaddr, Tempo, TransportKind};
+use fedswarm_network::{Multiaddr, Reach, Tempo, TransportKind};
 use fedswarm_protocol::envelope::Kind;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
@@ -53,6 +53,8 @@ pub struct NodeConfig {
     pub bootstraps: Vec<Multiaddr>,
     /// Whether to look for peers in the local network.
     pub mdns: bool,
+    /// How others are to reach this node.
+    pub reach: Reach,
     /// How fast the network layer does things.
     pub tempo: Tempo,
     /// Where to keep things.

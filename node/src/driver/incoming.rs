@@ -14,6 +14,7 @@ impl Driver {
         match event {
             Event::Connected(id) => self.on_peer(id, true).await,
             Event::Disconnected(id) => self.on_peer(id, false).await,
+            Event::Path { peer, path } => self.tell(NodeEvent::Path { id: peer, path }).await,
             Event::Gossip { token, data, .. } => {
                 let verdict = self.on_bytes(&data);
                 self.network.report(token, verdict);

@@ -42,7 +42,7 @@ use crate::archive::Archive;
 use crate::audit::layout;
 use crate::blobs::{Blobs, Interner};
 use crate::roster::Roster;
-use crate::status::NodeStatus;
+use crate::status::{self, NodeStatus, PeerStatus};
 use crate::store::Store;
 use crate::trainers::Trainers;
 use crate::vote_mark::VoteMark;
@@ -109,11 +109,16 @@ impl NodeHandle {
             round: record.round,
             record: hash.to_string(),
             state: record.state_hash().to_string(),
+            signatures: head.as_ref().map_or(0, |head| head.certificate.votes.len()),
+            turn: None,
             epoch: committee.epoch,
             voters: committee.voters(),
             members: committee.members.len(),
             checkpoint: closing.map(|c| (c.record.round, c.certificate.record.to_string())),
-            addresses: addresses.iter().map(ToString::to_string).collect(),
+            addresses: addresses.iter().take(crate::invitation::MAX_ADDRESSES).map(ToString::to_string).collect(),
+            reachability: self.network.reachability().await.verdict().to_owned(),
+            peers: self.network.peers().await.iter().filter(|peer| peer.member).map(PeerStatus::of).collect(),
+            at: status::now(),
         })
     }
 
@@ -244,6 +249,7 @@ pub async fn start(
     network_config.listen = config.listen;
     network_config.bootstraps = config.bootstraps;
     network_config.mdns = config.mdns;
+    network_config.reach = config.reach;
     network_config.tempo = config.tempo;
     network_config.members = members.clone();
     let source: Arc<dyn fedswarm_network::BlobSource> = blobs.clone();

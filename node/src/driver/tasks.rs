@@ -76,7 +76,7 @@ impl Driver {
             // It may have been stored before a restart, and nobody else may have it.
             let wire = match blobs.get(&id) {
                 Some(blob) => blob.bytes.clone(),
-                None => match fetch_until(&network, id, len, &holders, round).await {
+                None => match fetch_until(&network, &blobs, id, len, &holders, round).await {
                     Some(wire) => wire,
                     None => return,
                 },
@@ -172,7 +172,7 @@ pub(super) async fn obtain(
         return Ok(Some(blob));
     }
     let mine = *round.borrow();
-    let Some(bytes) = fetch_until(network, id, len, holders, round).await else { return Ok(None) };
+    let Some(bytes) = fetch_until(network, blobs, id, len, holders, round).await else { return Ok(None) };
     blobs.insert(bytes, mine)?;
     Ok(blobs.get(&id))
 }
@@ -197,6 +197,7 @@ pub(super) async fn fetch_while_wanted(network: &Network, id: BlobId, len: u64, 
 /// Fetches until it succeeds or the round is over.
 async fn fetch_until(
     network: &Network,
+    blobs: &Blobs,
     id: BlobId,
     len: u64,
     holders: &Holders,
@@ -206,7 +207,7 @@ async fn fetch_until(
         return Some(Vec::new());
     }
     let mut pause = FIRST_PAUSE;
-    let mut blob = Partial::new(id, len);
+    let mut blob = blobs.partial(id, len);
     loop {
         let list = holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tokio::select! {

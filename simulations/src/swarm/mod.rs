@@ -218,6 +218,7 @@ async fn start(
             listen: Vec::new(),
             bootstraps: bootstrap.addrs().to_vec(),
             mdns: false,
+            reach: fedswarm_network::Reach::default(),
             tempo: Tempo::local(),
             storage: match unfinished {
                 Some(run) => Storage::SharedFolder(run.node(&prepare::peer_name(i)), interner.clone()),

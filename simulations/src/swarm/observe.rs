@@ -199,7 +199,8 @@ impl Observer {
             NodeEvent::Failed { .. }
             | NodeEvent::RequestDone { .. }
             | NodeEvent::Evidence { .. }
-            | NodeEvent::Held { .. } => false,
+            | NodeEvent::Held { .. }
+            | NodeEvent::Path { .. } => false,
         }
     }
 

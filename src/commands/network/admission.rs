@@ -154,12 +154,10 @@ fn file_name(path: &Path) -> String {
 }
 
 fn configuration(addresses: &[String]) -> String {
-    let transport = if addresses.iter().any(|a| a.contains("/quic-v1")) { "quic" } else { "tcp" };
-    let listen = if transport == "quic" { "/ip4/0.0.0.0/udp/0/quic-v1" } else { "/ip4/0.0.0.0/tcp/0" };
     let list: Vec<String> = addresses.iter().map(|a| format!("{a:?}")).collect();
     format!(
         "manifest = \"network.manifest\"\nkey = \"node.key\"\njoin = \"network.joining\"\nfolder = \"state\"\n\
-         transport = \"{transport}\"\nlisten = [\"{listen}\"]\nbootstraps = [{}]\n# model = \"cnn2\"\n\n\
+         bootstraps = [{}]\n# model = \"cnn2\"\n\n\
          [data]\npath = \"images\"\n",
         list.join(", ")
     )

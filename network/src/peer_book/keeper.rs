@@ -1,0 +1,102 @@
+//! The book's file: read once, written soon after a change, never by the swarm's task itself.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{PeerBook, now, text};
+
+/// How soon a change is on disk. Longer, and a node that is killed right after it met somebody forgets it; shorter, and a
+/// network that forms writes the file for everyone it meets.
+const SOON: Duration = Duration::from_millis(500);
+
+/// A book and where it is kept, if it is.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) book: PeerBook,
+    path: Option<PathBuf>,
+    dirty: bool,
+    written: Instant,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Reads the book. One that is damaged is used as far as it makes sense: it is a convenience, not a state.
+    pub(crate) fn open(path: Option<PathBuf>) -> Self {
+        let (mut book, mut complaints) = (PeerBook::default(), Vec::new());
+        if let Some(path) = &path {
+            match read(path) {
+                Ok(text) => (book, complaints) = text::read(&text, now()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => complaints.push(error.to_string()),
+            }
+            for complaint in complaints {
+                tracing::warn!(path = %path.display(), complaint, "the peer book is damaged; the rest of it is used");
+            }
+        }
+        Self { book, path, dirty: false, written: Instant::now(), writing: None }
+    }
+
+    /// Something in the book is new.
+    pub(crate) const fn changed(&mut self, changed: bool) {
+        self.dirty |= changed;
+    }
+
+    /// Writes the book if it is time.
+    pub(crate) fn tick(&mut self) {
+        let busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
+        if self.dirty && !busy && self.written.elapsed() >= SOON {
+            self.write();
+        }
+    }
+
+    /// Writes what is not on disk yet, and waits for it.
+    pub(crate) async fn close(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            drop(writing.await);
+        }
+        if self.dirty {
+            self.write();
+        }
+        if let Some(writing) = self.writing.take() {
+            drop(writing.await);
+        }
+    }
+
+    fn write(&mut self) {
+        (self.dirty, self.written) = (false, Instant::now());
+        let Some(path) = self.path.clone() else { return };
+        let text = text::write(&self.book);
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = replace(&path, text.as_bytes()) {
+                tracing::warn!(path = %path.display(), %error, "the peer book could not be written");
+            }
+        }));
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let limit = text::MAX_BOOK_BYTES as u64;
+    let read = File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
+    if read as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit} bytes")));
+    }
+    Ok(text)
+}
+
+/// One writer at a time: the name of the partial file needs no number.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let mut file = File::create(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&partial, path)
+}
