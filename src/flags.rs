@@ -61,6 +61,9 @@ pub(crate) struct ScenarioFlags {
     /// Keep the order of the images instead of shuffling each epoch.
     #[arg(long)]
     no_shuffle: bool,
+    /// Also run the same swarm without its generator, for comparison.
+    #[arg(long)]
+    generator_baseline: bool,
     /// Do not train every peer alone for comparison.
     #[arg(long)]
     no_local_baseline: bool,
@@ -111,6 +114,7 @@ impl ScenarioFlags {
             epochs: self.epochs,
             seed,
             shuffle: self.no_shuffle.then_some(false),
+            generator_baseline: self.generator_baseline.then_some(true),
             local_baseline: self.no_local_baseline.then_some(false),
             transport: self.transport,
             codec: self.codec,

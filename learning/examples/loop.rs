@@ -9,7 +9,7 @@
 //! every evaluated round, accuracy over all peers' test images (in percent), the mean gate weight and what each expert does
 //! alone. Round 0 is untrained; round r is measured after the r-th merge was installed.
 //!
-//! `--generator FILE.npz` runs a host between rounds: it aligns the round's prototypes, in the peers' order, and all peers take in
+//! `--generator NAME|FILE` runs a host between rounds: it aligns the round's prototypes, in the peers' order, and all peers take in
 //! its pairs before the next round, so that pairs of round r serve in round r + 1 (as in the reference). After each round it
 //! prints the alignment's first and last loss and how many numbers went up (prototypes) and down (pairs) in all.
 //!
@@ -26,8 +26,7 @@ use std::time::Instant;
 use fedswarm_learning::architectures::architecture;
 use fedswarm_learning::data::{Dataset, PeerData, Split};
 use fedswarm_learning::device::DeviceKind;
-use fedswarm_learning::generator::Generator;
-use fedswarm_learning::generator::npz::NpzGenerator;
+use fedswarm_learning::generator::{self, Generator};
 use fedswarm_learning::methods::{Evaluation, LocalUpdate, Member, MemberSetup, Method, Task, init_digest, method};
 use fedswarm_learning::partition::{Partition, Scheme};
 use fedswarm_learning::training::TrainConfig;
@@ -41,7 +40,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const USAGE: &str =
     "loop --data DIR --partition FILE [--method local] [--models a,b] [--rounds 10] [--every 1] [--seeds 0]
      [--cap 100/100] [--cap-per-class K] [--batch 10] [--epochs 1] [--lr 0.01] [--momentum 0] [--clip X] [--no-shuffle] [--threads 1]
-     [--device flex] [--generator FILE.npz] [--after] [--central EPOCHS]";
+     [--device flex] [--generator NAME|FILE] [--after] [--central EPOCHS]";
 
 #[derive(Default)]
 struct Arguments {
@@ -96,7 +95,7 @@ fn main() -> Result<()> {
     let after = args.text("after").is_some();
     let central = args.value("central")?.unwrap_or(0usize);
     let generator = match args.text("generator") {
-        Some(path) => Some(Arc::new(NpzGenerator::load(Path::new(&path))?) as Arc<dyn Generator>),
+        Some(source) => Some(Arc::new(generator::open(Path::new(&source), None)?) as Arc<dyn Generator>),
         None => None,
     };
     if let Some((key, _)) = args.pairs.first() {

@@ -121,7 +121,10 @@ fn names_and_options_are_spelt_as_they_are_read() {
     let fedktl = format!("fedktl:{ktl},gate=true,as-released=true");
     let moe_ktl = format!("moe-ktl:mix=residual,shared=cnn2,merge=false,{ktl},gate=false,transfer=mixed,scale=16");
     let simple = ["local", "local:head=etf", "fedavg", "fedavg:model=cnn1", "fedktl", "fedktl:as-released=true"];
-    for text in simple.into_iter().chain(["fedmoe:mix=doubled,gate_lr=0.05,shared=cnn2", full, &fedktl, &moe_ktl]) {
+    let usual = format!("{},mix_gradient=0,transfer=local", full.replace("fedmoe", "moe-ktl"));
+    assert_eq!(method("moe-ktl").unwrap().spelling(), usual);
+    let mixes = ["fedmoe:mix=doubled,gate_lr=0.05,shared=cnn2", "fedmoe:mix=residual,mix_gradient=0.5", full];
+    for text in simple.into_iter().chain(mixes).chain([usual.as_str(), &fedktl, &moe_ktl]) {
         assert_eq!(method(text).unwrap().spelling(), text);
     }
 }
@@ -133,6 +136,7 @@ fn wrong_names_and_options_are_answered_with_the_right_ones() {
         ("fedmoe:mix=sum", vec!["mix is \"sum\"", "convex, doubled or residual"]),
         ("fedmoe:rate=1", vec!["unknown option \"rate\"", "gate_lr"]),
         ("fedmoe:gate_lr=-1", vec!["gate_lr", "at least 0"]),
+        ("fedmoe:mix_gradient=2", vec!["mix_gradient is \"2\"", "from 0 to 1"]),
         ("fedmoe:round_momentum=1", vec!["round_momentum is \"1\"", "from 0 to below 1"]),
         ("fedmoe:mix", vec!["\"mix\" is not of the form key=value"]),
         ("fedmoe:mix=convex,mix=convex", vec!["given twice"]),

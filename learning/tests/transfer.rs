@@ -233,6 +233,22 @@ fn pairs_change_what_is_learnt_unless_their_weight_is_zero() {
     }
 }
 
+/// With nothing but the private head's loss, what peers share moves as far as that loss's gradient is let through.
+#[test]
+fn the_mix_gradient_is_what_reaches_the_shared_expert() {
+    let moved = |share: &str| {
+        let name = format!("moe-ktl:mix=residual,shared_loss=0.000001,shared_lr=0.001,mix_gradient={share}");
+        let mut own = setup("cnn2");
+        own.data = Arc::new(PeerData { train: corners(10), test: corners(3) });
+        let mut m = taught(&name, own, None);
+        let delta = train(m.as_mut()).delta;
+        delta.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>().sqrt()
+    };
+    let (whole, half, none) = (moved("1"), moved("0.5"), moved("0"));
+    assert!(whole > 0.0 && (half / whole - 0.5).abs() < 0.01, "{half} of {whole}");
+    assert!(none < whole * 1e-3, "{none} of {whole}");
+}
+
 /// One step each, and a clip that does not bind: whatever differs between with and without was moved by the pairs.
 #[test]
 fn pairs_move_the_branch_that_learns_them_and_no_head() {

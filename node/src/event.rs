@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fedswarm_learning::methods::Evaluation;
+use fedswarm_learning::methods::{Evaluation, Trial};
 use fedswarm_learning::transfer::Pairs;
 use fedswarm_network::{NodeId, Path};
 use fedswarm_protocol::hash::Digest;
@@ -66,6 +66,17 @@ pub enum NodeEvent {
         host: NodeId,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The member trained with a generator's pairs at hand, and had tried whether they do it good.
+    Tried {
+        /// The round that it trained for.
+        round: u64,
+        /// The round whose prototypes the pairs were made of.
+        job_round: u64,
+        /// Who made them.
+        host: NodeId,
+        /// What it found.
+        trial: Trial,
     },
     /// A member is connected, or no longer.
     Peer {

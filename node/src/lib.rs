@@ -10,6 +10,7 @@
 //! by [`fedswarm_protocol::round::State`] alone.
 
 pub mod archive;
+pub mod artefacts;
 pub mod audit;
 pub mod ballot_box;
 pub mod blobs;
@@ -19,6 +20,7 @@ mod error;
 mod event;
 pub mod files;
 pub mod founding;
+pub mod generators;
 pub mod identity;
 pub mod invitation;
 pub mod payload;
@@ -30,6 +32,6 @@ mod stored_chain;
 pub mod trainers;
 mod vote_mark;
 
-pub use driver::{CrashPoint, HoldPoint, Hosting, Keep, NodeConfig, NodeHandle, Request, Storage, start};
+pub use driver::{CrashPoint, HoldPoint, Hosting, InStep, Keep, Made, NodeConfig, NodeHandle, Request, Storage, start};
 pub use error::Error;
 pub use event::{Measured, NodeEvent};

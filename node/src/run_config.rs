@@ -15,7 +15,7 @@ use fedswarm_protocol::hash::Stream;
 use fedswarm_protocol::manifest::Manifest;
 use serde::Deserialize;
 
-use crate::Error;
+use crate::{Error, Hosting, generators};
 
 /// Name of the file in a node's folder that says where members were last found.
 pub const PEER_BOOK: &str = "peers.txt";
@@ -54,6 +54,8 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// Name of the node's own model.
     pub model: Option<String>,
+    /// The generator that this node hosts: `digits`, `fashion`, or a file. Absent, it hosts none.
+    pub generator: Option<PathBuf>,
     /// How it trains.
     #[serde(default)]
     pub training: TrainingConfig,
@@ -153,6 +155,7 @@ impl RunConfig {
         if config.data.path != Path::new("bundled") {
             config.data.path = folder.join(&config.data.path);
         }
+        config.generator = config.generator.map(|source| generators::located(source, folder));
         config.join = config.join.map(|p| folder.join(p));
         config.data.partition = config.data.partition.map(|p| folder.join(p));
         Ok(config)
@@ -275,6 +278,14 @@ impl RunConfig {
             device: self.device.parse::<DeviceKind>()?,
         };
         Ok((method.member(setup)?, card))
+    }
+
+    /// What the node hosts a generator with, if it is to host one.
+    ///
+    /// # Errors
+    /// A generator that is not the manifest's.
+    pub fn hosting(&self, manifest: &Manifest) -> Result<Option<Hosting>, Error> {
+        self.generator.as_deref().map(|source| generators::hosting(source, manifest)).transpose()
     }
 
     /// The node's own images: a client's share of a partition file, or the whole set with its own test images, a quarter of

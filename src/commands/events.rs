@@ -35,6 +35,10 @@ pub(crate) fn line(event: &NodeEvent) -> Value {
         NodeEvent::ArtefactRefused { job_round, host, reason } => json!({
             "event": "artefact_refused", "job": job_round, "host": host.to_string(), "reason": reason,
         }),
+        NodeEvent::Tried { round, job_round, host, trial } => json!({
+            "event": "artefact_tried", "round": round, "job": job_round, "host": host.to_string(),
+            "refused": trial.refused, "with": trial.with, "without": trial.without,
+        }),
         NodeEvent::Peer { id, connected } => {
             json!({ "event": "peer", "member": id.to_string(), "connected": connected })
         }

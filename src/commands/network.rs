@@ -56,7 +56,7 @@ pub(crate) struct Create {
     #[arg(long = "member", value_name = "NAME=KEY", required = true)]
     members: Vec<String>,
     /// The method and its options.
-    #[arg(long, default_value = "fedmoe")]
+    #[arg(long, default_value = "moe-ktl")]
     method: String,
     /// Channels, height and width of an image, such as 1x28x28.
     #[arg(long, value_name = "CxHxW", required_unless_present = "like")]
@@ -67,6 +67,13 @@ pub(crate) struct Create {
     /// Take shape and classes from this data set instead (a path, or `bundled`).
     #[arg(long, value_name = "PATH", conflicts_with_all = ["shape", "classes"])]
     like: Option<PathBuf>,
+    /// The generator that members learn from, for methods that have a use for one: digits, fashion, a file (.safetensors,
+    /// .onnx, .npz), or none [default: digits].
+    #[arg(long, value_name = "G")]
+    generator: Option<PathBuf>,
+    /// A member that may host the generator, by its name; once for each [default: any member may].
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
     /// How updates are packed: i32, f16 or int8.
     #[arg(long, default_value = "i32")]
     codec: UpdateCodec,
@@ -96,6 +103,7 @@ enum AdmissionRule {
 }
 
 mod admission;
+mod generator;
 mod votes;
 use admission::{Invite, Join};
 use votes::{Approve, Evict};
@@ -128,6 +136,8 @@ impl Create {
         let founders = self.members.iter().map(|text| member(text)).collect::<Result<Vec<_>, _>>()?;
         let (input, classes) = self.task()?;
         let method = method(&self.method)?;
+        let task = Task { input, classes: classes.len() };
+        let generator = generator::choose(self, method.as_ref(), &task, &founders)?;
         let mut seed = [0; 32];
         seed.copy_from_slice(&identity::generate()?.to_bytes());
         let plan = Plan {
@@ -143,9 +153,8 @@ impl Create {
                 AdmissionRule::Vote => Admission::Vote,
             },
             timers: Timers { collect_ms: self.collect_ms, ..Timers::default() },
-            generator: None,
+            generator,
         };
-        let task = Task { input, classes: classes.len() };
         let manifest = founding::found(plan, method.as_ref(), &task, founders)?;
         founding::save(&manifest, &self.out)?;
         print(&manifest, json)
@@ -201,7 +210,7 @@ fn print(manifest: &Manifest, json: bool) -> Result<(), Failure> {
                 "quorum": quorum.quorum, "byzantine": quorum.is_byzantine(), "faulty": quorum.faulty,
                 "shape": [task.channels, task.height, task.width], "classes": task.classes,
                 "shared_parameters": manifest.schema.len(), "codec": manifest.codec.to_string(),
-                "rounds": manifest.rounds, "admission": admission_name(manifest.admission),
+                "generator": manifest.generator.as_ref().map(generator::json), "rounds": manifest.rounds, "admission": admission_name(manifest.admission),
                 "sponsor_cap": manifest.sponsor_cap,
             })
         );
@@ -211,6 +220,7 @@ fn print(manifest: &Manifest, json: bool) -> Result<(), Failure> {
     println!("method     {}", manifest.method);
     println!("images     {}x{}x{}, {} classes", task.channels, task.height, task.width, task.classes.len());
     println!("shared     {} parameters, as {}", manifest.schema.len(), manifest.codec);
+    generator::print(manifest);
     match manifest.rounds {
         0 => println!("rounds     without end"),
         n => println!("rounds     {n}"),

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 /// Labels images with an exported model.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  fedswarm predict --model runs/fedmoe-seed1/models/peer-0.safetensors shoe.png bag.jpg")]
+  fedswarm predict --model runs/moe-ktl-seed1/models/peer-0.safetensors shoe.png bag.jpg")]
 pub(crate) struct Args {
     /// The model file.
     #[arg(long, value_name = "FILE")]

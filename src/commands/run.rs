@@ -42,6 +42,7 @@ pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(10);
   listen = [\"/ip4/0.0.0.0/tcp/4002\"]
   bootstraps = [\"/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...\"]
   model = \"cnn2\"
+  generator = \"digits\"                # only to host the network's generator
   [data]
   path = \"images\"
   [training]
@@ -82,6 +83,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let (request, checkpoint) = args.request(&config, &manifest, &secret)?;
     let (joins, key) = (matches!(request, Some(Request::Join(_))), secret.public());
     let (member, card) = config.member(&manifest)?;
+    let hosting = config.hosting(&manifest)?;
     let threads =
         config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let trainers = Trainers::start(threads).map_err(|e| Failure::failed(format!("no training threads: {e}")))?;
@@ -103,7 +105,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         keep: if args.keep_inputs || config.keep_inputs { Keep::All } else { Keep::TwoEpochs },
         archive: None,
         adaptive_timers: true,
-        hosting: None,
+        in_step: None,
+        hosting,
         crash_before: None,
         hold: args.hold,
         manifest: Arc::clone(&manifest),
@@ -286,6 +289,16 @@ fn tell(event: &NodeEvent) {
         NodeEvent::Path { id, path } => tracing::info!(peer = %id, path = path.name(), "reached"),
         NodeEvent::ArtefactReceived { job_round, host, pairs } => {
             tracing::info!(round = job_round, %host, pairs = pairs.classes.len(), "pairs of a generator are here");
+        }
+        NodeEvent::Tried { round, job_round, host, trial } if trial.refused => {
+            let (with, without) = (trial.with, trial.without);
+            tracing::warn!(round, job_round, %host, with, without, "refused: these pairs raise this node's own loss");
+        }
+        NodeEvent::Round { event: Event::ArtefactCertified { round, job_round, host }, .. } => {
+            tracing::info!(round, job_round, %host, "an artefact is in force");
+        }
+        NodeEvent::Round { event: Event::ArtefactRefused { job_round, host, reason }, .. } => {
+            tracing::warn!(job_round, %host, reason, "an artefact was refused");
         }
         NodeEvent::Round { event: Event::RoundCommitted { round, view, inputs, record, .. }, .. } => {
             tracing::info!(round, view, inputs, %record, "certified");

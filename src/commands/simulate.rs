@@ -22,7 +22,7 @@ use crate::flags::ScenarioFlags;
 pub(crate) struct Args {
     #[command(flatten)]
     scenario: ScenarioFlags,
-    /// The method and its options, such as fedmoe or fedmoe:mix=convex; see `fedswarm methods` [default: fedmoe].
+    /// The method and its options, such as moe-ktl or fedmoe:mix=convex; see `fedswarm methods` [default: moe-ktl].
     #[arg(long, value_name = "M")]
     method: Option<String>,
     /// Fixes everything random [default: 1].

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// it proves that a member said two contradictory things.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  fedswarm verify runs/fedmoe-1
+  fedswarm verify runs/moe-ktl-seed1
   fedswarm verify state --verbose
   fedswarm verify equivocation.evidence --manifest clinic.manifest
 Exit codes: 0 everything holds, 1 something does not, 2 there is nothing to verify.")]

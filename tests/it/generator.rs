@@ -56,6 +56,20 @@ fn a_trained_generator_is_inspected_with_its_story_statistics_and_a_grid() {
 }
 
 #[test]
+fn with_a_cap_only_what_capped_members_hold_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    set(folder.path());
+    let partition = r#"{"clients":{"0":{"train":[0,1,2],"test":[3]},"1":{"train":[10],"test":[]}}}"#;
+    fs::write(folder.path().join("p.json"), partition).unwrap();
+    let output = fedswarm(folder.path(), &[&TRAIN[..], &["--exclude", "p.json", "--cap", "1/1", "--json"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let trained = json(&output);
+    assert_eq!((&trained["images"], &trained["excluded"]), (&93.into(), &3.into()));
+    let text = stdout(&fedswarm(folder.path(), &["generator", "inspect", "g.safetensors", "--samples", "50"]));
+    assert!(text.contains("--exclude p.json --cap 1/1"), "{text}");
+}
+
+#[test]
 fn the_bundled_generators_open_by_name() {
     let folder = tempfile::tempdir().unwrap();
     for (name, images) in [("digits", 20_000), ("fashion", 60_000)] {

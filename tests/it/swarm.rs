@@ -250,6 +250,7 @@ impl Swarm {
             keep: Keep::TwoEpochs,
             archive: None,
             adaptive_timers: false,
+            in_step: None,
             hosting: place.and_then(|place| self.hosting.get(&place).cloned()),
             crash_before,
             hold: None,

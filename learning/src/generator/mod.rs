@@ -9,7 +9,6 @@ pub mod files;
 mod gaussian;
 mod grid;
 pub mod native;
-pub mod npz;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 mod open;

@@ -156,6 +156,12 @@ pub trait Member: Send {
         Ok(())
     }
 
+    /// What the member found when it tried the pairs that it has, and by which it took them in or refused them in its last
+    /// round; nothing if it has none, or tries none.
+    fn trial(&self) -> Option<Trial> {
+        None
+    }
+
     /// Trains for one round. `cancel` is looked at before every step. If it fails, the member is as it was before.
     ///
     /// # Errors
@@ -218,6 +224,19 @@ pub struct LocalUpdate {
     pub steps: u32,
 }
 
+/// A peer's trial of a generator's pairs.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Trial {
+    /// The peer's round of the trial, counted from 0; later rounds with nearly the same pairs have its verdict.
+    pub round: u64,
+    /// Whether the pairs were refused.
+    pub refused: bool,
+    /// Mean loss on the peer's own images after a few steps with the pairs.
+    pub with: f32,
+    /// The same after as many steps without them.
+    pub without: f32,
+}
+
 /// A measurement on a peer's own test images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
@@ -258,8 +277,8 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
     let method: Arc<dyn Method> = match options.method() {
         "local" => Arc::new(Local::from_options(&mut options)?),
         "fedavg" => Arc::new(FedAvg::from_options(&mut options)?),
-        "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true)?),
-        "moe-local" => Arc::new(FedMoe::from_options(&mut options, false)?),
+        "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true, Recipe::default())?),
+        "moe-local" => Arc::new(FedMoe::from_options(&mut options, false, Recipe::default())?),
         "fedktl" => Arc::new(FedKtl::from_options(&mut options)?),
         "moe-ktl" => Arc::new(MoeKtl::from_options(&mut options)?),
         name => {

@@ -9,8 +9,11 @@
 //! evaluated: softmax(scale s) and softmax(h_s(R_G) + ln pi_k), pooled as in FedMoE
 //! ```
 //!
-//! `f`, whose features learn the generator's latent space, is named by `transfer`: the `shared` extractor (so that what is
-//! learnt from a generator is averaged over peers), the `local` one, or the `mixed` features.
+//! `f`, whose features learn the generator's latent space, is the private `local` extractor (`transfer` names another). So
+//! nothing that a generator's host sends reaches what peers share. For the same reason the private head's gradient stops
+//! before the shared extractor (`mix_gradient=0`): `ArcFace`'s is so long that peers' private goals would drown the common one.
+//! In the answer cosines are multiplied with `scale` = 2 and not with `ArcFace`'s 64, with which a private head that has seen
+//! fifty images would outvote the shared one on everything. `docs/results/transfer.md` has the ablations.
 //!
 //! Controls: `mu=0` takes no pairs in; `merge=false` shares no extractor; both together are `moe-local` with this head.
 
@@ -21,22 +24,22 @@ use std::sync::Arc;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::tensor::Schema;
 
-use super::fedmoe::Head;
+use super::fedmoe::{Head, Recipe};
 use super::ktl::{self, Transfer};
 use super::options::Options;
 use super::{FedMoe, Member, MemberSetup, Method, MethodInfo, Task};
 use crate::Error;
 use crate::generator::Generator;
 use crate::training::Learner;
-use crate::transfer::{Host, arcface};
+use crate::transfer::Host;
 
 /// Whose features learn a generator's latent space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Branch {
     /// The shared extractor's, `R_G`.
-    #[default]
     Shared,
     /// The local extractor's, `R_F`.
+    #[default]
     Local,
     /// The mixture's, `R`.
     Mixed,
@@ -70,15 +73,23 @@ pub struct MoeKtl {
     scale: f32,
 }
 
+/// What cosines are multiplied with for the answer: 2 is where answers were best of 1, 2, 4, 8 and 64 (`docs/results/transfer.md`), 1 hardly behind.
+const SCALE: f32 = 2.0;
+
+/// `fedmoe`'s recipe, with the shared expert left to its own head.
+fn recipe() -> Recipe {
+    Recipe { mix_gradient: 0.0, ..Recipe::default() }
+}
+
 impl MoeKtl {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
         let merging = options.flag("merge")?.unwrap_or(true);
         Ok(Self {
-            moe: FedMoe::from_options(options, merging)?,
+            moe: FedMoe::from_options(options, merging, recipe())?,
             merging,
             transfer: Transfer::from_options(options)?,
             branch: options.value("transfer", "shared, local or mixed")?.unwrap_or_default(),
-            scale: options.positive("scale")?.unwrap_or(arcface::SCALE),
+            scale: options.positive("scale")?.unwrap_or(SCALE),
         })
     }
 }
@@ -97,7 +108,7 @@ impl Method for MoeKtl {
     fn spelling(&self) -> String {
         let merge = if self.merging { "" } else { ",merge=false" };
         let mut text = format!("moe-ktl:{}{merge}{},transfer={}", self.moe.options(), self.transfer, self.branch);
-        if self.scale != arcface::SCALE {
+        if self.scale != SCALE {
             text.push_str(&format!(",scale={}", self.scale));
         }
         text

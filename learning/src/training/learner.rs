@@ -11,7 +11,7 @@ use super::tally::Tally;
 use super::transfer::Transfer;
 use super::{Lookahead, Sgd, TransferPlan, cross_entropy, sgd};
 use crate::Error;
-use crate::methods::{Evaluation, LocalUpdate, Member, MemberSetup, NamedTensor};
+use crate::methods::{Evaluation, LocalUpdate, Member, MemberSetup, NamedTensor, Trial};
 use crate::parameters::{ParamSpec, Parameters, Weights, download, to_vec, upload};
 use crate::transfer::{Pairs, Prototype, class_means};
 
@@ -332,6 +332,10 @@ impl<N: Network> Member for Learner<N> {
             Some(transfer) => transfer.receive(pairs, &self.setup.task, &self.device),
             None => Ok(()),
         }
+    }
+
+    fn trial(&self) -> Option<Trial> {
+        self.transfer.as_ref().and_then(Transfer::trial)
     }
 
     fn train(&mut self, cancel: &AtomicBool) -> Result<LocalUpdate, Error> {

@@ -9,7 +9,7 @@ use super::trial::Verdict;
 use super::{Sgd, batches, checkpoint};
 use crate::Error;
 use crate::architectures::layers;
-use crate::methods::{MemberSetup, Task};
+use crate::methods::{MemberSetup, Task, Trial};
 use crate::parameters::{ParamSpec, Parameters, Weights, initial};
 use crate::transfer::Pairs;
 
@@ -163,6 +163,14 @@ impl Transfer {
         self.verdict = Some(Arc::new(verdict));
     }
 
+    /// The verdict by which the pairs were taken in or refused.
+    pub(super) fn trial(&self) -> Option<Trial> {
+        let (held, verdict) = (self.held.as_ref()?, self.verdict.as_ref()?);
+        let (with, without) = verdict.losses;
+        let trial = Trial { round: verdict.round, refused: verdict.refused, with, without };
+        verdict.covers(&held.pairs, verdict.round).then_some(trial)
+    }
+
     /// The next batch of pairs; nothing if there are none.
     pub(super) fn lesson(&mut self, device: &Device) -> Option<Lesson> {
         let (Some(held), Some(round)) = (&self.held, &mut self.round) else { return None };
@@ -198,6 +206,7 @@ impl Transfer {
         if let Some(verdict) = &self.verdict {
             out.extend_from_slice(&verdict.round.to_le_bytes());
             out.push(u8::from(verdict.refused));
+            checkpoint::put(out, &[verdict.losses.0, verdict.losses.1]);
         }
     }
 
@@ -208,7 +217,8 @@ impl Transfer {
             Some(pairs) => {
                 let round = checkpoint::number(rest)?;
                 let refused = checkpoint::take(rest, 1)? != [0];
-                Some(Arc::new(Verdict { round, refused, pairs }))
+                let losses = checkpoint::floats(rest, 2)?;
+                Some(Arc::new(Verdict { round, refused, losses: (losses[0], losses[1]), pairs }))
             }
             None => None,
         };

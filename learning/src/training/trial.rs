@@ -42,6 +42,8 @@ pub(super) struct Verdict {
     /// The peer's round of the trial.
     pub(super) round: u64,
     pub(super) refused: bool,
+    /// Mean losses with the pairs and without them.
+    pub(super) losses: (f32, f32),
     /// The pairs that were tried.
     pub(super) pairs: Pairs,
 }
@@ -95,13 +97,13 @@ impl<N: Network> Learner<N> {
         let without = self.outcome(tried, left, cancel)?;
         (self.parts, self.transfer) = start;
         let refused = raised(&with, &without);
+        let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+        let (with, without) = (mean(&with), mean(&without));
         if refused {
-            let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
-            let (with, without) = (mean(&with), mean(&without));
             tracing::info!(round, with, without, "a generator's pairs raise the peer's own loss: refused");
         }
         if let Some(transfer) = &mut self.transfer {
-            transfer.rule(Verdict { round, refused, pairs });
+            transfer.rule(Verdict { round, refused, losses: (with, without), pairs });
         }
         Ok(())
     }
@@ -144,7 +146,7 @@ mod tests {
     fn a_verdict_holds_for_near_pairs_and_a_few_rounds() {
         let image = ImageShape { channels: 1, height: 1, width: 2 };
         let pairs = Pairs { image, latent: 1, classes: vec![0], images: vec![0.6, 0.8], latents: vec![2.0] };
-        let verdict = Verdict { round: 3, refused: false, pairs: pairs.clone() };
+        let verdict = Verdict { round: 3, refused: false, losses: (1.0, 1.0), pairs: pairs.clone() };
         assert!(verdict.covers(&pairs, 4) && verdict.covers(&pairs, 7) && !verdict.covers(&pairs, 8));
         assert!(verdict.covers(&Pairs { latents: vec![2.2], ..pairs.clone() }, 4));
         assert!(!verdict.covers(&Pairs { latents: vec![2.6], ..pairs.clone() }, 4));

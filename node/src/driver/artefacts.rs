@@ -4,29 +4,24 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fedswarm_learning::data::ImageShape;
 use fedswarm_learning::generator::Generator;
 use fedswarm_learning::transfer::Pairs;
 use fedswarm_network::{BlobId, NodeId};
 use fedswarm_protocol::artefact::{ArtefactRef, ArtefactShape, Contents, MAX_ARTEFACT_LAG};
 use fedswarm_protocol::envelope::Verified;
 use fedswarm_protocol::hash::Digest;
-use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::message::{Artefact, Committed, Message};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{ArtefactVerdict, Input};
 
+use super::lockstep::{InStep, Lockstep};
 use super::tasks::{Holders, fetch_while_wanted};
 use super::{Driver, Report};
-use crate::blobs::Blobs;
-use crate::{Error, NodeEvent};
+use crate::NodeEvent;
+use crate::artefacts::{can_compare, check, pairs_of};
 
-/// Least peak signal-to-noise ratio, in decibels, of an artefact's images to what this node's own generator makes of their
-/// latents. Machines differ by rounding, which is far above it; another image is far below.
-const LEAST_PSNR: f64 = 40.0;
-
-/// Where the pairs of the artefact in force are left for the next training.
-pub(super) type Slot = Arc<Mutex<Option<Arc<Pairs>>>>;
+/// Where the pairs of the artefact in force are left for the next training, with what it is.
+pub(super) type Slot = Arc<Mutex<Option<(ArtefactRef, Arc<Pairs>)>>>;
 
 /// The prototypes of a record.
 #[derive(Clone, Copy, Debug)]
@@ -43,16 +38,22 @@ pub(super) struct Artefacts {
     /// Those that are being fetched and checked for the receipts.
     checking: HashMap<ArtefactRef, Holders>,
     /// Those that were found to be valid: a receipt promises to serve them.
-    valid: Vec<ArtefactRef>,
+    pub(super) valid: Vec<ArtefactRef>,
     /// The one that is being fetched for the member.
     wanted: Option<(ArtefactRef, Holders)>,
     /// What was last fetched for the member.
     pub(super) slot: Slot,
     /// Records of which artefacts may still be made.
     pub(super) jobs: BTreeMap<u64, Job>,
+    /// Who waits for whom where results must repeat.
+    pub(super) lockstep: Lockstep,
 }
 
 impl Artefacts {
+    pub(super) fn new(step: Option<Arc<InStep>>) -> Self {
+        Self { lockstep: Lockstep::new(step), ..Self::default() }
+    }
+
     /// What is certified, whether it is here or not.
     pub(super) fn in_force(&self) -> Option<ArtefactRef> {
         self.wanted.as_ref().map(|(reference, _)| *reference)
@@ -99,6 +100,7 @@ impl Driver {
         self.artefacts.wanted = Some((reference, Arc::clone(&holders)));
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
         let (reports, slot, mine) = (self.reports.clone(), Arc::clone(&self.artefacts.slot), *self.round.borrow());
+        let here = Arc::clone(&self.artefacts.lockstep.here);
         tokio::spawn(async move {
             let id = BlobId(reference.blob_root);
             let bytes = match blobs.get(&id) {
@@ -116,7 +118,8 @@ impl Driver {
             let event = match read.await {
                 Ok(Ok(pairs)) => {
                     let pairs = Arc::new(pairs);
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pairs));
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((reference, Arc::clone(&pairs)));
+                    here.send_replace(Some(reference));
                     let (job_round, host) = (reference.job_round, NodeId(reference.host.0));
                     NodeEvent::ArtefactReceived { job_round, host, pairs }
                 }
@@ -182,104 +185,18 @@ impl Driver {
             self.tell(refused(&reference, reason)).await;
         }
         self.inputs.push_back(Input::Artefact { reference, verdict });
+        if verdict == ArtefactVerdict::Valid {
+            self.release_for_artefact(reference.job_round);
+        }
     }
 
     /// This node's own generator, if it is the network's and makes images of the members' extents.
     fn generator_for_checks(&self) -> Option<Arc<dyn Generator>> {
-        let (hosting, spec) = (self.hosting.as_ref()?, self.manifest.generator.as_ref()?);
-        let generator = Arc::clone(&hosting.generator);
-        let same = generator.id() == spec.id
-            && generator.latent() == spec.latent as usize
-            && generator.image() == image_of(&self.manifest);
-        same.then_some(generator)
+        let generator = Arc::clone(&self.hosting.as_ref()?.generator);
+        can_compare(generator.as_ref(), &self.manifest).then_some(generator)
     }
 }
 
 fn refused(reference: &ArtefactRef, reason: String) -> NodeEvent {
     NodeEvent::ArtefactRefused { job_round: reference.job_round, host: NodeId(reference.host.0), reason }
-}
-
-/// All checks of an artefact's blob, that by this node's own generator included if there is one.
-fn check(
-    manifest: &Manifest,
-    shape: &ArtefactShape,
-    bytes: &[u8],
-    list: &[u8],
-    generator: Option<&dyn Generator>,
-) -> Result<(), (ArtefactVerdict, String)> {
-    let invalid = |fault: fedswarm_protocol::artefact::ArtefactFault| (ArtefactVerdict::Invalid, fault.to_string());
-    let contents = Contents::from_bytes(shape, bytes).map_err(invalid)?;
-    let certified = manifest.prototypes.map(|spec| spec.classes(list)).unwrap_or_default();
-    contents.check(&certified).map_err(invalid)?;
-    let Some(generator) = generator else { return Ok(()) };
-    let images = match generator.synthesise(&contents.float_latents()) {
-        Ok(images) => images,
-        // A generator that does not run says nothing of others.
-        Err(error) => {
-            tracing::warn!(%error, "an artefact could not be compared with this node's own generator");
-            return Ok(());
-        }
-    };
-    let found = psnr(&images, &contents.float_images());
-    if found >= LEAST_PSNR {
-        return Ok(());
-    }
-    let reason =
-        format!("its images are {found:.1} dB from what this node's generator makes of its latents, not {LEAST_PSNR}");
-    Err((ArtefactVerdict::Doubtful, reason))
-}
-
-/// Peak signal-to-noise ratio of images in -1..1, in decibels.
-fn psnr(a: &[f32], b: &[f32]) -> f64 {
-    if a.len() != b.len() || a.is_empty() {
-        return 0.0;
-    }
-    let squares: f64 = a.iter().zip(b).map(|(x, y)| f64::from(x - y).powi(2)).sum();
-    // The peak is 2. A sum that is no number is no likeness.
-    let ratio = 10.0 * (4.0 * a.len() as f64 / squares).log10();
-    if ratio.is_nan() { 0.0 } else { ratio }
-}
-
-/// Extents of the members' images.
-pub(super) fn image_of(manifest: &Manifest) -> ImageShape {
-    let task = &manifest.task;
-    ImageShape { channels: task.channels.into(), height: task.height.into(), width: task.width.into() }
-}
-
-fn pairs_of(manifest: &Manifest, contents: &Contents) -> Pairs {
-    Pairs {
-        image: image_of(manifest),
-        latent: manifest.generator.as_ref().map_or(0, |generator| generator.latent as usize),
-        classes: contents.classes.clone(),
-        images: contents.float_images(),
-        latents: contents.float_latents(),
-    }
-}
-
-/// An artefact's transformer, from a blob that is here.
-pub(super) fn transformer_of(manifest: &Manifest, blobs: &Blobs, reference: &ArtefactRef) -> Result<Vec<f32>, Error> {
-    let text = |what: String| Error::Corrupt(format!("the artefact of round {}: {what}", reference.job_round));
-    let shape = ArtefactShape::of(manifest).ok_or_else(|| text("this network has no generator".to_owned()))?;
-    let blob = blobs.get(&BlobId(reference.blob_root)).ok_or_else(|| text("its contents are not here".to_owned()))?;
-    let contents = Contents::from_bytes(&shape, &blob.bytes).map_err(|fault| text(fault.to_string()))?;
-    Ok(contents.float_transformer())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounding_of_pixels_is_far_above_the_least_likeness_and_another_image_far_below() {
-        let image: Vec<f32> = (0..784).map(|i| (i as f32 / 30.0).sin()).collect();
-        let rounded: Vec<f32> = image.iter().map(|x| (x * 16384.0).round() / 16384.0).collect();
-        assert!(psnr(&image, &rounded) > 80.0);
-        let eight_bits: Vec<f32> = image.iter().map(|x| (x * 127.5).round() / 127.5).collect();
-        assert!(psnr(&image, &eight_bits) > LEAST_PSNR);
-        let other: Vec<f32> = (0..784).map(|i| (i as f32 / 29.0).cos()).collect();
-        assert!(psnr(&image, &other) < 15.0);
-        assert_eq!(psnr(&image, &image), f64::INFINITY);
-        assert_eq!(psnr(&image, &image[1..]), 0.0);
-        assert_eq!(psnr(&image, &vec![f32::NAN; 784]), 0.0);
-    }
 }

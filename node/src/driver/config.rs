@@ -9,7 +9,7 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Manifest;
 
-use super::{Hosting, Request};
+use super::{Hosting, InStep, Request};
 use crate::archive::Archive;
 use crate::blobs::Interner;
 
@@ -73,6 +73,9 @@ pub struct NodeConfig {
     /// Whether the machine's timers follow what this node measures of the network. Not where many nodes share a machine and
     /// results must repeat: how long a training phase lasts would then depend on what else runs there.
     pub adaptive_timers: bool,
+    /// What nodes of one process share that are to wait for a generator's host among them, so that results repeat. None, and no
+    /// training ever waits for a generator: right wherever a network is real.
+    pub in_step: Option<Arc<InStep>>,
     /// The generator that this node hosts, if any.
     pub hosting: Option<Hosting>,
     /// Where to crash, if at all.

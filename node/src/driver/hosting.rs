@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use fedswarm_learning::generator::Generator;
 use fedswarm_learning::transfer::{Contribution, Generation, Host, Prototype};
 use fedswarm_network::{BlobId, NodeId};
-use fedswarm_protocol::artefact::{ArtefactRef, ArtefactShape, Contents, MAX_ARTEFACT_LAG, generator_seed, host_rank};
+use fedswarm_protocol::artefact::{
+    ArtefactFault, ArtefactRef, ArtefactShape, Contents, MAX_ARTEFACT_LAG, artefact_root, generator_seed, host_rank,
+};
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::PublicKey;
@@ -16,7 +18,6 @@ use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::message::Artefact;
 use fedswarm_protocol::round::Input;
 
-use super::artefacts::transformer_of;
 use super::tasks::{Holders, fetch_while_wanted};
 use super::{Driver, Report};
 use crate::blobs::Blobs;
@@ -46,6 +47,59 @@ impl Hosting {
         Self { host: Arc::new(Mutex::new(host)), generator }
     }
 
+    /// Makes an artefact of a round's certified prototypes, a list as the record names it; `carried` is the artefact that was in
+    /// force then, if its contents are here.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the network has no generator, [`Error::Learning`] if the host fails or is cancelled,
+    /// [`Error::Corrupt`] if `carried` is no artefact, or if it made what no voter accepts.
+    pub fn make(
+        &self,
+        manifest: &Manifest,
+        job_round: u64,
+        list: &[u8],
+        carried: Option<(&ArtefactRef, &[u8])>,
+        cancel: &AtomicBool,
+    ) -> Result<Made, Error> {
+        let (Some(spec), Some(shape), Some(generator)) =
+            (manifest.prototypes, ArtefactShape::of(manifest), &manifest.generator)
+        else {
+            return Err(Error::Config("this network has no generator".to_owned()));
+        };
+        let contribution = |(author, p): (u16, fedswarm_protocol::prototypes::FixedPrototype)| Contribution {
+            author,
+            prototype: Prototype { class: p.class, values: spec.dequantise(&p.values) },
+        };
+        let prototypes: Vec<Contribution> = spec.read(list).map(contribution).collect();
+        let corrupt = |what: &str, fault: ArtefactFault| Error::Corrupt(format!("{what}: {fault}"));
+        let transformer = carried.map(|(_, bytes)| Contents::from_bytes(&shape, bytes)).transpose();
+        let transformer = transformer.map_err(|fault| corrupt("the artefact in force", fault))?;
+        let transformer = transformer.map(|contents| contents.float_transformer());
+        let protos_root = spec.name(list).root;
+        let seed = generator_seed(&protos_root, job_round);
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let made: Generation = host.generate(&prototypes, transformer.as_deref(), &seed, cancel)?;
+        drop(host);
+        let pairs = &made.pairs;
+        let contents = Contents::from_floats(&shape, &pairs.classes, &pairs.images, &pairs.latents, &made.transformer);
+        let contents = contents.and_then(|contents| contents.check(&spec.classes(list)).map(|()| contents));
+        let bytes = contents.map_err(|fault| corrupt("the host made what no voter accepts", fault))?.to_bytes();
+        let artefact = Artefact {
+            protos_root,
+            generator: generator.id,
+            previous: carried.map_or(Digest::ZERO, |(reference, _)| artefact_root(Some(reference))),
+            blob_root: blob::root(&bytes),
+            blob_len: bytes.len() as u32,
+        };
+        Ok(Made { artefact, bytes, loss: made.loss })
+    }
+
+    /// The generator.
+    #[must_use]
+    pub fn generator(&self) -> &dyn Generator {
+        self.generator.as_ref()
+    }
+
     /// Checks that it is the generator of this network, and that this key may host it.
     pub(super) fn check(&self, manifest: &Manifest, key: &PublicKey) -> Result<(), Error> {
         let wrong = |text: String| Err(Error::Config(text));
@@ -68,6 +122,17 @@ impl Hosting {
     }
 }
 
+/// What a host made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// What it signs for.
+    pub artefact: Artefact,
+    /// The artefact's blob.
+    pub bytes: Vec<u8>,
+    /// Alignment loss by epoch.
+    pub loss: Vec<f32>,
+}
+
 /// What a host knows.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
@@ -88,7 +153,6 @@ struct Busy {
 /// What an artefact is made of.
 struct Task {
     job_round: u64,
-    protos_root: Digest,
     /// The artefact in force at the job's round.
     carried: Option<ArtefactRef>,
     hosting: Hosting,
@@ -152,7 +216,6 @@ impl Driver {
         self.turns.busy = Some(Busy { job_round: newest, cancel: Arc::clone(&cancel), _holders: Arc::clone(&holders) });
         let task = Task {
             job_round: newest,
-            protos_root: job.root,
             carried: self.state.artefact().copied(),
             hosting,
             manifest: Arc::clone(&self.manifest),
@@ -193,8 +256,12 @@ impl Driver {
                 tracing::info!(round = job_round, millis, bytes = artefact.blob_len, "made an artefact");
                 self.tell(NodeEvent::Generated { job_round, millis, loss, bytes: artefact.blob_len }).await;
                 self.inputs.push_back(Input::Generated { job_round, artefact });
+                self.own_artefact_is_made(job_round);
             }
-            Err(error) => tracing::warn!(round = job_round, error, "no artefact could be made"),
+            Err(error) => {
+                tracing::warn!(round = job_round, error, "no artefact could be made");
+                self.no_artefact_is_made(job_round);
+            }
         }
         // While it was busy newer prototypes may have come.
         let newest = self.state.head().round;
@@ -213,47 +280,17 @@ impl Driver {
 
 impl Task {
     fn make(&self, list: &[u8]) -> Result<(Artefact, Vec<f32>), Error> {
-        let manifest = &self.manifest;
-        let (Some(spec), Some(shape), Some(generator)) =
-            (manifest.prototypes, ArtefactShape::of(manifest), &manifest.generator)
-        else {
-            return Err(Error::Config("this network has no generator".to_owned()));
-        };
-        let contribution = |(author, p): (u16, fedswarm_protocol::prototypes::FixedPrototype)| Contribution {
-            author,
-            prototype: Prototype { class: p.class, values: spec.dequantise(&p.values) },
-        };
-        let prototypes: Vec<Contribution> = spec.read(list).map(contribution).collect();
-        // Without the transformer of the artefact in force - it may not be here yet - a host starts afresh, and says so.
-        let carried = self.carried.and_then(|reference| match transformer_of(manifest, &self.blobs, &reference) {
-            Ok(values) => Some((reference, values)),
-            Err(error) => {
-                tracing::debug!(%error, "nothing to carry on from");
-                None
+        // Without the artefact in force - it may not be here yet - a host starts afresh, and says so.
+        let carried = self.carried.and_then(|reference| {
+            let blob = self.blobs.get(&BlobId(reference.blob_root));
+            if blob.is_none() {
+                tracing::debug!(job_round = reference.job_round, "nothing to carry on from: it is not here yet");
             }
+            blob.map(|blob| (reference, blob.bytes.clone()))
         });
-        let seed = generator_seed(&self.protos_root, self.job_round);
-        let mut host = self.hosting.host.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = carried.as_ref().map(|(_, values)| values.as_slice());
-        let made: Generation = host.generate(&prototypes, values, &seed, &self.cancel)?;
-        drop(host);
-        let pairs = &made.pairs;
-        let contents = Contents::from_floats(&shape, &pairs.classes, &pairs.images, &pairs.latents, &made.transformer)
-            .map_err(|fault| Error::Corrupt(format!("the host made what no voter accepts: {fault}")))?;
-        contents
-            .check(&spec.classes(list))
-            .map_err(|fault| Error::Corrupt(format!("the host made what no voter accepts: {fault}")))?;
-        let bytes = contents.to_bytes();
-        let (blob_root, blob_len) = (blob::root(&bytes), bytes.len() as u32);
-        self.blobs.insert(bytes, self.job_round)?;
-        let previous = carried.map(|(reference, _)| fedswarm_protocol::artefact::artefact_root(Some(&reference)));
-        let artefact = Artefact {
-            protos_root: self.protos_root,
-            generator: generator.id,
-            previous: previous.unwrap_or(Digest::ZERO),
-            blob_root,
-            blob_len,
-        };
-        Ok((artefact, made.loss))
+        let carried = carried.as_ref().map(|(reference, bytes)| (reference, bytes.as_ref()));
+        let made = self.hosting.make(&self.manifest, self.job_round, list, carried, &self.cancel)?;
+        self.blobs.insert(made.bytes, self.job_round)?;
+        Ok((made.artefact, made.loss))
     }
 }

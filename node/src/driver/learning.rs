@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use fedswarm_network::{BlobId, NodeId};
+use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::round::Input;
@@ -23,7 +24,8 @@ impl Driver {
         self.training = Arc::clone(&cancel);
         let job = self.job(round - 1, model_root);
         let reports = self.reports.clone();
-        self.with_state(model_root, holders, move |state| {
+        let ready = self.artefact_in_force_is_here();
+        self.with_state(model_root, holders, ready, move |state| {
             let outcome = job.take_in(&state).and_then(|()| job.train(round, base, &cancel));
             match outcome {
                 Ok(Some(header)) => send(&reports, Report::Input(Input::Trained { round, header })),
@@ -41,7 +43,7 @@ impl Driver {
         let (round, record, state_hash) = (head.round, self.state.head_hash(), head.state_hash());
         let job = self.job(round, head.model_root);
         let reports = self.reports.clone();
-        self.with_state(head.model_root, Vec::new(), move |state| {
+        self.with_state(head.model_root, Vec::new(), std::future::ready(()), move |state| {
             if let Err(error) = job.take_in(&state) {
                 tracing::error!(%error, "the last state could not be taken in");
             }
@@ -57,13 +59,20 @@ impl Driver {
             blobs: Arc::clone(&self.blobs),
             manifest: Arc::clone(&self.manifest),
             in_force: Arc::clone(&self.artefacts.slot),
+            given: Mutex::default(),
             reports: self.reports.clone(),
             checkpoint: self.store.keeps_checkpoints().then(|| Arc::clone(&self.checkpoint)),
         }
     }
 
-    /// Runs a job on a training thread once the certified state is here.
-    fn with_state(&self, root: Digest, holders: Vec<NodeId>, job: impl FnOnce(Vec<f32>) + Send + 'static) {
+    /// Runs a job on a training thread once the certified state is here and `ready` has come.
+    fn with_state(
+        &self,
+        root: Digest,
+        holders: Vec<NodeId>,
+        ready: impl Future<Output = ()> + Send + 'static,
+        job: impl FnOnce(Vec<f32>) + Send + 'static,
+    ) {
         // Those who certified it first, then everybody else: they may have gone meanwhile.
         let mut holders = holders;
         holders.extend(self.members.iter().filter(|m| !holders.contains(m)).copied().collect::<Vec<_>>());
@@ -72,7 +81,9 @@ impl Driver {
         tokio::spawn(async move {
             let len = 4 * manifest.schema.len() as u64;
             let holders = Arc::new(Mutex::new(holders));
-            match obtain(&network, &blobs, BlobId(root), len, &holders, round).await {
+            let obtained = obtain(&network, &blobs, BlobId(root), len, &holders, round).await;
+            ready.await;
+            match obtained {
                 Ok(None) => {}
                 // The job holds the state itself: by the time that a thread is free, the round may be over and its blobs gone.
                 Ok(Some(blob)) => trainers.run(move || match read_state(&blob, &manifest.schema) {
@@ -94,6 +105,8 @@ struct Job {
     manifest: Arc<fedswarm_protocol::manifest::Manifest>,
     /// The generator's pairs that are in force, if there are any and they are here.
     in_force: super::artefacts::Slot,
+    /// Whose pairs the member was given.
+    given: Mutex<Option<ArtefactRef>>,
     reports: mpsc::Sender<Report>,
     /// Where to leave the private state behind an update, if it is to be kept.
     checkpoint: Option<Arc<Mutex<Option<Vec<u8>>>>>,
@@ -108,7 +121,8 @@ impl Job {
             if self.manifest.generator.is_some() {
                 // What is here by now: training never waits for a generator.
                 let in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                member.receive(in_force.as_deref())?;
+                member.receive(in_force.as_ref().map(|(_, pairs)| pairs.as_ref()))?;
+                *self.given.lock().unwrap_or_else(PoisonError::into_inner) = in_force.map(|(reference, _)| reference);
             }
             member.install(state)?;
             member.evaluate()?
@@ -129,7 +143,12 @@ impl Job {
         if let Some(slot) = &self.checkpoint {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(member.checkpoint()?);
         }
+        let trial = member.trial();
         drop(member);
+        let given = *self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((ArtefactRef { job_round, host, .. }, trial)) = given.zip(trial) {
+            send(&self.reports, Report::Event(NodeEvent::Tried { round, job_round, host: NodeId(host.0), trial }));
+        }
         let millis = began.elapsed().as_millis() as u64;
         send(&self.reports, Report::Event(NodeEvent::Trained { round, loss: update.loss, millis }));
         if cancel.load(Ordering::Relaxed) {

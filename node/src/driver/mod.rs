@@ -8,6 +8,7 @@ mod effects;
 mod hosting;
 mod incoming;
 mod learning;
+mod lockstep;
 mod membership;
 mod pace;
 mod tasks;
@@ -32,7 +33,8 @@ use fedswarm_protocol::round::{ArtefactVerdict, Effect, Event, Input, Rules, Sta
 use tokio::sync::{mpsc, watch};
 
 pub use self::config::{CrashPoint, HoldPoint, Keep, NodeConfig, Storage};
-pub use self::hosting::Hosting;
+pub use self::hosting::{Hosting, Made};
+pub use self::lockstep::InStep;
 use self::membership::Asked;
 pub use self::membership::Request;
 use self::pace::Pace;
@@ -314,7 +316,7 @@ pub async fn start(
         kept: Vec::new(),
         mark,
         pace: Pace::new(),
-        artefacts: artefacts::Artefacts::default(),
+        artefacts: artefacts::Artefacts::new(config.in_step),
         hosting: config.hosting,
         turns: hosting::Turns::default(),
         adaptive_timers: config.adaptive_timers,
@@ -333,6 +335,8 @@ enum Report {
         verdict: ArtefactVerdict,
         reason: String,
     },
+    /// The update of this round has waited long enough for a generator.
+    ArtefactIsLate(u64),
     /// Hosts that come before this one have had their time since this round.
     HostTurn(u64),
     /// This node has made an artefact, with its alignment loss by epoch, or says why not.
@@ -497,6 +501,7 @@ impl Driver {
     async fn on_report(&mut self, report: Report) {
         match report {
             Report::Input(input) => {
+                let Some(input) = self.hold_for_artefact(input) else { return };
                 if let Input::Payload { author, statement, .. } = &input {
                     self.fetching.remove(&(*author, *statement));
                 }
@@ -506,6 +511,7 @@ impl Driver {
             Report::Artefact { reference, verdict, reason } => {
                 self.on_artefact_checked(reference, verdict, reason).await;
             }
+            Report::ArtefactIsLate(round) => self.artefact_is_late(round),
             Report::HostTurn(since) => self.on_host_turn(since),
             Report::Generated { job_round, millis, outcome } => self.on_generated(job_round, millis, outcome).await,
             Report::Fatal(error) => self.fail(&error).await,

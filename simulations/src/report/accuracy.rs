@@ -24,6 +24,8 @@ pub(super) fn chart(results: &Results) -> String {
     let summary = &results.summary;
     let swarm = &summary.accuracy.by_round;
     let alone = summary.local_accuracy.as_ref().map(|local| local.by_round.as_slice()).unwrap_or_default();
+    let without = results.generated.as_ref().and_then(|generated| generated.without.as_ref());
+    let without = without.map(|accuracy| accuracy.by_round.as_slice()).unwrap_or_default();
     let peers: Vec<Vec<(usize, f64)>> = (0..results.peers.len())
         .map(|peer| {
             let point = |round: &crate::results::Round| Some((round.round as usize, *round.accuracies.get(peer)?));
@@ -31,7 +33,7 @@ pub(super) fn chart(results: &Results) -> String {
         })
         .collect();
     let last = swarm.len().max(alone.len()).saturating_sub(1).max(1);
-    let series = || peers.iter().flatten().copied().chain(pairs(swarm)).chain(pairs(alone));
+    let series = || peers.iter().flatten().copied().chain(pairs(swarm)).chain(pairs(alone)).chain(pairs(without));
     let high = series().map(|(_, accuracy)| accuracy).fold(0.1, f64::max);
     // Where a long run's lines lie close together, the axis begins below all that happens after the first quarter.
     let settled = series().filter(|(round, _)| *round >= last / 4).map(|(_, accuracy)| accuracy);
@@ -76,6 +78,7 @@ pub(super) fn chart(results: &Results) -> String {
     }
     svg.push_str("</g>\n");
     polyline(&mut svg, "alone-line", pairs(alone), x, y, "All peers, each trained alone");
+    polyline(&mut svg, "without-line", pairs(without), x, y, "All peers, in the swarm without its generator");
     polyline(&mut svg, "swarm-line", pairs(swarm), x, y, "All peers, in the swarm");
     svg.push_str("</svg>\n");
     end_labels(&mut svg, swarm.last().copied(), alone.last().copied(), y);
@@ -84,6 +87,9 @@ pub(super) fn chart(results: &Results) -> String {
     let mut key = vec![("line swarm".to_owned(), "all peers, in the swarm".to_owned())];
     if !alone.is_empty() {
         key.push(("line alone".to_owned(), "all peers, each trained alone".to_owned()));
+    }
+    if !without.is_empty() {
+        key.push(("line without".to_owned(), "all peers, in the same swarm without its generator".to_owned()));
     }
     key.push(("line peer".to_owned(), "one peer, in the swarm".to_owned()));
     format!("{}{svg}", chart::legend(&key))

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{chart, escape};
 use crate::results::{Generated, Picture, Projected, Results};
+use crate::table::percent;
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 130.0;
@@ -137,6 +138,10 @@ pub(super) fn notes(results: &Results, generated: &Generated) -> String {
     if let Some(last) = generated.artefacts.last() {
         let _ =
             write!(out, " {} peers got the last one; each leaves it if it makes its own model worse.", last.received);
+    }
+    if let Some(without) = &generated.without {
+        let (with, without) = (percent(results.summary.accuracy.last), percent(without.last));
+        let _ = write!(out, " The same swarm without it ends at {without}, with it at {with}.");
     }
     out.push_str("</p>\n");
     if !generated.refused.is_empty() {

@@ -12,6 +12,7 @@ mod labels;
 mod peers;
 mod phases;
 mod traffic;
+mod verdicts;
 
 use std::fmt::Write as _;
 
@@ -39,6 +40,9 @@ pub fn html(results: &Results) -> String {
     if let Some(generated) = &results.generated {
         let body = generator::notes(results, generated) + &generator::pictures(results, generated);
         page.push_str(&section("generator", "What the generator made", GENERATOR, &body));
+        if !generated.verdicts.is_empty() {
+            page.push_str(&section("verdicts", "Who learnt from it", VERDICTS, &verdicts::chart(results, generated)));
+        }
         if !generated.prototypes.is_empty() {
             let body = generator::prototypes(results, generated);
             page.push_str(&section("prototypes", "Where the prototypes are", PROTOTYPES, &body));
@@ -58,6 +62,8 @@ const ACCURACY: &str = "Each peer is tested on its own test images after every r
 const GENERATOR: &str = "A peer hosts a pretrained generator. It aligns the prototypes that the round certified with the \
     generator's latent space and makes one picture of each class; the others learn to find the latent vector in the \
     picture. The pictures need not look like the class: what counts is that they keep the classes apart.";
+const VERDICTS: &str = "Before a peer learns from new pictures it takes a few steps with them and a few without, and measures both on \
+    images of its own. Where they raise its loss it refuses them for that round.";
 const PROTOTYPES: &str = "A dot is one peer's mean feature of one class. Each plane shows the two directions in which \
     its dots differ most, so the two planes have no axis in common.";
 const PHASES: &str = "A round lasts until its record is certified. The peer under each bar was elected to propose the \

@@ -2,7 +2,7 @@
 
 use super::{
     Accuracy, Artefact, Bytes, FORMAT, Generated, Peer, Phases, Picture, Projected, Refused, Results, Round, Score,
-    Seconds, Summary,
+    Seconds, Summary, Verdict,
 };
 use crate::scenario::{Cap, Scenario};
 
@@ -145,14 +145,32 @@ pub(crate) fn with_generator() -> Results {
     // A single grey pixel.
     let png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==";
     let each = || (0..CLASSES.len() as u16).map(|class| Picture { class, png: png.to_owned() }).collect::<Vec<_>>();
-    let artefact = |round| Artefact { round, job_round: round - 1, host: 3, received: 7, pictures: each() };
+    let artefact = |round| Artefact {
+        round,
+        job_round: round - 1,
+        host: 3,
+        received: 7,
+        loss: Some([0.9, 0.4]),
+        pictures: each(),
+    };
     let mut noise = Noise(5);
     let mut point = || [2.0 * noise.next() - 1.0, 2.0 * noise.next() - 1.0];
     let place = |i: u16| Projected { class: i % 10, before: point(), after: point() };
+    let verdict = |round: u64, peer: usize| Verdict {
+        peer,
+        round,
+        job_round: round - 2,
+        host: 3,
+        refused: (round, peer) == (5, 2),
+        with: Some(3.5),
+        without: Some(1.5),
+    };
     results.generated = Some(Generated {
         generator: "digits 0f3a".to_owned(),
         artefacts: (2..=9).map(artefact).collect(),
         refused: vec![Refused { round: 4, host: 2, by: 6, reason: "its pictures are not numbers".to_owned() }],
+        verdicts: (3..=9).flat_map(|round| (0..7).map(move |peer| verdict(round, peer))).collect(),
+        without: Some(results.summary.accuracy.clone()),
         samples: each(),
         prototypes: (0..40).map(place).collect(),
     });

@@ -26,6 +26,9 @@ pub struct Artefact {
     pub host: usize,
     /// Peers that got it, and may learn from it.
     pub received: usize,
+    /// Alignment loss in the host's first and last pass over the prototypes; absent if the host did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<[f64; 2]>,
     /// A picture of each class, in some rounds only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<Picture>,
@@ -42,6 +45,25 @@ pub struct Refused {
     pub by: usize,
     /// Why.
     pub reason: String,
+}
+
+/// What a peer found when it trained with an artefact's pairs at hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The peer's index.
+    pub peer: usize,
+    /// The round that it trained for.
+    pub round: u64,
+    /// The round whose prototypes the artefact was made of.
+    pub job_round: u64,
+    /// The index of the peer that made it.
+    pub host: usize,
+    /// Whether the peer refused it.
+    pub refused: bool,
+    /// The peer's own loss after a few steps with the pairs; absent if it diverged.
+    pub with: Option<f64>,
+    /// The same after as many steps without them.
+    pub without: Option<f64>,
 }
 
 /// A prototype before and after its alignment with the generator's latent space, each in a plane of its own.
@@ -65,6 +87,12 @@ pub struct Generated {
     /// Refused ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
+    /// What peers found in their trials, by round and peer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<Verdict>,
+    /// The same swarm without the generator, if it was run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<super::Accuracy>,
     /// Some of the peers' own images, by class.
     pub samples: Vec<Picture>,
     /// The prototypes of the last artefact.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use accuracy::{Accuracy, Score};
 pub use files::{RESULTS_FILE, write_atomically};
-pub use generator::{Artefact, Generated, MOST_PICTURED, Picture, Projected, Refused, spread};
+pub use generator::{Artefact, Generated, MOST_PICTURED, Picture, Projected, Refused, Verdict, spread};
 pub use projection::plane;
 
 use crate::scenario::Scenario;

@@ -3,7 +3,7 @@
 //! ```toml
 //! nodes = 20
 //! rounds = 60
-//! method = "fedmoe"
+//! method = "moe-ktl"
 //! partition = { dirichlet = 0.1 }   # or { file = "p.json" }, { classes_per_node = 2 }, "iid"
 //! cap = "100/100"                   # train/test images per peer, or "none"
 //!
@@ -77,6 +77,8 @@ pub struct Scenario {
     pub shuffle: bool,
     /// Whether every peer is also trained alone, on the same images from the same weights, to compare with.
     pub local_baseline: bool,
+    /// Whether the same swarm is also run without its generator, to compare with.
+    pub generator_baseline: bool,
     /// How bytes travel.
     pub transport: Transport,
     /// How updates are packed.
@@ -101,7 +103,7 @@ impl Default for Scenario {
         Self {
             nodes: None,
             rounds: 10,
-            method: "fedmoe".to_owned(),
+            method: "moe-ktl".to_owned(),
             generator: None,
             hosts: 1,
             models: Vec::new(),
@@ -115,6 +117,7 @@ impl Default for Scenario {
             seed: 1,
             shuffle: true,
             local_baseline: true,
+            generator_baseline: false,
             transport: Transport::default(),
             codec: Codec::default(),
             device: Device::default(),

@@ -24,6 +24,7 @@ pub struct Overrides {
     pub seed: Option<u64>,
     pub shuffle: Option<bool>,
     pub local_baseline: Option<bool>,
+    pub generator_baseline: Option<bool>,
     pub transport: Option<Transport>,
     pub codec: Option<Codec>,
     pub device: Option<Device>,
@@ -53,6 +54,7 @@ impl Scenario {
             seed,
             shuffle,
             local_baseline,
+            generator_baseline,
             transport,
             codec,
             device,
@@ -66,7 +68,7 @@ impl Scenario {
             ($($field:ident),+) => { $(if $field.is_some() { self.$field = $field; })+ };
         }
         set!(rounds, method, hosts, models, data, partition, batch, lr, epochs, seed, shuffle, local_baseline);
-        set!(transport, codec, device);
+        set!(generator_baseline, transport, codec, device);
         set_option!(nodes, generator, cap, cap_per_class, threads, out);
         self
     }
@@ -114,6 +116,9 @@ impl Scenario {
         given!(threads => "--threads");
         if !self.shuffle {
             add("--no-shuffle", None);
+        }
+        if self.generator_baseline {
+            add("--generator-baseline", None);
         }
         if !self.local_baseline {
             add("--no-local-baseline", None);

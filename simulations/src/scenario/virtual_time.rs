@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Scenario, Transport};
 use crate::Error;
 use crate::world::adversaries::Vice;
+use crate::world::deeds::Plan;
 use crate::world::keys::Signatures;
 use crate::world::options::{Churn, Disks, Faults, Links, Options, Waits, Work};
 use fedswarm_protocol::certificate::Quorum;
@@ -38,6 +39,11 @@ pub struct VirtualTime {
     pub churn: Churn,
     /// Nodes beside the peers that can be invited; without training only.
     pub strangers: u16,
+    /// Rounds per epoch; 0 for the usual number.
+    pub epoch_length: u32,
+    /// What hosts of a generator do in some rounds instead of their work, such as
+    /// `{ host = 0, from = 5, to = 7, does = "dies" }`.
+    pub plans: Vec<Plan>,
     /// Who goes wrong on purpose: pairs such as `[3, "liar"]`.
     pub vices: Vec<(u16, Vice)>,
     /// Whether liars go on lying after the healing.
@@ -59,6 +65,8 @@ impl Default for VirtualTime {
             faults: calm.faults,
             churn: calm.churn,
             strangers: 0,
+            epoch_length: 0,
+            plans: Vec::new(),
             vices: Vec::new(),
             lie_on: false,
         }
@@ -70,6 +78,9 @@ impl VirtualTime {
     #[must_use]
     pub fn options(&self, seed: u64, members: u16, rounds: u64) -> Options {
         let mut options = Options { seed, members, rounds, ..Options::default() };
+        if self.epoch_length > 0 {
+            options.epoch_length = self.epoch_length;
+        }
         // Every field by its name: none is forgotten.
         Self {
             min_inputs: options.min_inputs,
@@ -80,10 +91,12 @@ impl VirtualTime {
             disks: options.disks,
             work: options.work,
             faults: options.faults,
+            plans: options.plans,
             vices: options.vices,
             lie_on: options.lie_on,
             churn: options.churn,
             strangers: options.strangers,
+            epoch_length: _,
             training: _,
         } = self.clone();
         options
@@ -132,6 +145,15 @@ impl VirtualTime {
             return refuse("virtual.strangers", self.strangers.to_string(), should);
         }
         let f = Quorum::of(nodes.min(MAX_VOTERS)).faulty;
+        if let Some(plan) = self.plans.iter().find(|plan| usize::from(plan.host) >= scenario.hosts || !self.training) {
+            let should =
+                format!("plans of hosts, numbered 0 to {}, with training = true", scenario.hosts.saturating_sub(1));
+            return refuse("virtual.plans", format!("host {}", plan.host), should);
+        }
+        let mut lying: Vec<u16> = self.plans.iter().filter(|plan| plan.does.is_lie()).map(|plan| plan.host).collect();
+        lying.sort_unstable();
+        lying.dedup();
+        lying.retain(|host| !self.vices.iter().any(|(member, _)| member == host));
         let mut liars: Vec<u16> = self.vices.iter().map(|(member, _)| *member).collect();
         liars.sort_unstable();
         liars.dedup();
@@ -141,7 +163,7 @@ impl VirtualTime {
             return refuse("virtual.vices", format!("{:?}", self.vices), should);
         }
         // Only voters can do harm to agreement.
-        let voting = liars.iter().filter(|liar| usize::from(**liar) < nodes.min(MAX_VOTERS)).count();
+        let voting = lying.len() + liars.iter().filter(|liar| usize::from(**liar) < nodes.min(MAX_VOTERS)).count();
         if voting > f {
             let should =
                 format!("at most {f} of {} voters: with more there is no agreement to test", nodes.min(MAX_VOTERS));

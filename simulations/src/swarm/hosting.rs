@@ -8,24 +8,17 @@ use fedswarm_learning::data::ImageShape;
 use fedswarm_learning::generator::{self, Generator};
 use fedswarm_learning::methods::{MemberSetup, Method, Task};
 use fedswarm_learning::transfer::{Host, Prototype};
-use fedswarm_node::{Hosting, NodeHandle};
+use fedswarm_node::{Hosting, NodeHandle, generators};
 use fedswarm_protocol::artefact::{ArtefactShape, Contents, GeneratorSpec};
-use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::message::Committed;
 
 use crate::Error;
 use crate::results::{Picture, Projected, plane};
-use crate::scenario::{Scenario, Transport};
+use crate::scenario::Scenario;
 
 /// The generator of a run whose method has a use for one, if nothing else is asked for.
 const USUAL: &str = "digits";
-
-/// What `--generator` says for none.
-const NONE: &str = "none";
-
-/// How long a host waits for the artefact of one that comes before it, in milliseconds. Too low and two make the same.
-const WAIT_MS: u64 = 2_000;
 
 /// A generator, and what a network must know of it.
 #[derive(Clone)]
@@ -40,23 +33,14 @@ pub(super) struct Chosen {
 ///
 /// # Errors
 /// [`Error`] if there is no such generator, or it does not fit the method or its images.
-pub(super) fn choose(
-    scenario: &Scenario,
-    method: &dyn Method,
-    task: &Task,
-    common: &Digest,
-    nodes: usize,
-) -> Result<Option<Chosen>, Error> {
+pub(super) fn choose(scenario: &Scenario, method: &dyn Method, task: &Task) -> Result<Option<Chosen>, Error> {
     let wanted = scenario.generator.as_deref();
     let wrong = |should: String| {
         let is = wanted.unwrap_or_default().to_owned();
         Err(Error::Setting { field: "generator", flag: "--generator", is, should })
     };
-    if wanted == Some(NONE) || wanted.is_none() && scenario.transport == Transport::Virtual {
+    if wanted == Some(generators::NONE) {
         return Ok(None);
-    }
-    if scenario.transport == Transport::Virtual {
-        return wrong("left out with --transport virtual, where no peer hosts one".to_owned());
     }
     if method.prototype_len(task).is_none() {
         return if wanted.is_none() {
@@ -66,24 +50,14 @@ pub(super) fn choose(
         };
     }
     let name = wanted.unwrap_or(USUAL);
-    let generator: Arc<dyn Generator> = Arc::new(generator::open(Path::new(name), None).map_err(Error::learning)?);
-    let Some(host) = method.host(task, Arc::clone(&generator), common).map_err(Error::learning)? else {
-        return Ok(None);
-    };
-    let id = generator.id();
-    let spec = GeneratorSpec {
-        id,
-        latent: generator.latent() as u32,
-        transformer: host.transformer_len() as u32,
-        per_class: nodes as u16,
-        hosts: Vec::new(),
-        wait_ms: WAIT_MS,
-    };
-    Ok(Some(Chosen { generator, name: format!("{name} {}", id.short()), spec }))
+    let generator = generators::open(Path::new(name)).map_err(Error::learning)?;
+    let spec = generators::spec(method, task, Arc::clone(&generator), Vec::new()).map_err(Error::learning)?;
+    let Some(spec) = spec else { return Ok(None) };
+    Ok(Some(Chosen { generator, name: format!("{name} {}", spec.id.short()), spec }))
 }
 
 impl Chosen {
-    fn host(&self, method: &dyn Method, setup: &MemberSetup) -> Result<Option<Box<dyn Host>>, Error> {
+    pub(super) fn host(&self, method: &dyn Method, setup: &MemberSetup) -> Result<Option<Box<dyn Host>>, Error> {
         method.host(&setup.task, Arc::clone(&self.generator), &setup.common).map_err(Error::learning)
     }
 

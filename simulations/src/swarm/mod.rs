@@ -8,9 +8,11 @@ mod inputs;
 mod observe;
 mod prepare;
 mod resume;
+mod virtual_learner;
 #[cfg(test)]
 mod virtual_tests;
 mod virtual_time;
+mod without;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,12 +25,12 @@ use fedswarm_network::{Tempo, TransportKind};
 use fedswarm_node::audit::layout;
 use fedswarm_node::blobs::Interner;
 use fedswarm_node::trainers::Trainers;
-use fedswarm_node::{Keep, NodeConfig, NodeEvent, NodeHandle, Storage};
+use fedswarm_node::{InStep, Keep, NodeConfig, NodeEvent, NodeHandle, Storage};
 use fedswarm_protocol::codec;
 use tokio::sync::mpsc;
 
 use crate::progress::{Progress, RunStart};
-use crate::results::{Bytes, Results, write_atomically};
+use crate::results::{Accuracy, Bytes, Results, write_atomically};
 use crate::scenario::Scenario;
 use crate::{Error, rss};
 
@@ -39,6 +41,9 @@ use resume::{Found, Unfinished};
 
 /// Events of all nodes waiting for the observer. Full, nodes wait.
 const EVENTS: usize = 4096;
+
+/// How long nodes wait for a generator's host at a time, so that a run repeats.
+const HOST_WAIT: Duration = Duration::from_secs(10);
 
 /// How a run is carried out, beside what it is.
 #[derive(Clone, Debug, Default)]
@@ -100,9 +105,17 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
     } else {
         None
     };
+    let without = if scenario.generator_baseline && prepared.generator.is_some() {
+        progress.note("running the same swarm without its generator first, for comparison");
+        Some(without::run(&prepared, options)?)
+    } else {
+        None
+    };
     let mut seen = observe::Observer::new(&prepared, alone, began);
     if scenario.transport == crate::scenario::Transport::Virtual {
-        let results = virtual_time::run(&prepared, seen, options, progress)?;
+        let (mut results, stores) = virtual_time::run(&prepared, seen, options, progress)?;
+        beside(&mut results, without);
+        virtual_time::write(&results, &stores, &prepared)?;
         progress.finished(&results.summary);
         return Ok(results);
     }
@@ -135,7 +148,8 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
         keep(&seen, &swarm.nodes)?;
         return Err(error);
     }
-    let results = collect(&swarm, seen, &prepared, options, &earlier)?;
+    let mut results = collect(&swarm, seen, &prepared, options, &earlier)?;
+    beside(&mut results, without);
     inputs::clear(&out)?;
     if let Some(note) = kept.map(|kept| kept.end(rounds, &out)).transpose()?.flatten() {
         progress.note(&note);
@@ -146,6 +160,13 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
     }
     progress.finished(&results.summary);
     Ok(results)
+}
+
+/// Puts the run without a generator beside the one with it.
+fn beside(results: &mut Results, without: Option<Accuracy>) {
+    if let Some(generated) = &mut results.generated {
+        generated.without = without;
+    }
 }
 
 /// What there is of a run that may be gone on with.
@@ -181,6 +202,7 @@ async fn start(
     let bootstrap = fedswarm_bootstrap::start(config).await.map_err(|e| Error::Run(e.to_string()))?;
     let (sender, events) = mpsc::channel(EVENTS);
     let interner = Interner::default();
+    let step = InStep::new(HOST_WAIT);
     let mut nodes = Vec::new();
     for (i, setup) in prepared.setups.iter().enumerate() {
         let member = prepared.method.member(setup.clone()).map_err(Error::learning)?;
@@ -208,6 +230,7 @@ async fn start(
             keep: Keep::LastRounds,
             archive: kept.map(Inputs::archive),
             adaptive_timers: false,
+            in_step: Some(Arc::clone(&step)),
             hosting,
             crash_before: None,
             hold: None,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use fedswarm_learning::methods::Evaluation;
+use fedswarm_network::NodeId;
 use fedswarm_node::NodeEvent;
 use fedswarm_protocol::message::Committed;
 use fedswarm_protocol::round::Event;
@@ -37,6 +38,11 @@ pub(super) struct Memory {
     by_round: Vec<Seen>,
     told: usize,
     proposers: BTreeMap<u64, u16>,
+}
+
+/// The first of the longest stores.
+pub(super) fn longest(stores: &[Vec<Committed>]) -> Option<&Vec<Committed>> {
+    stores.iter().rev().max_by_key(|store| store.len())
 }
 
 /// Follows a run.
@@ -176,12 +182,23 @@ impl Observer {
                 self.artefacts.refused(node, job_round, host, reason);
                 false
             }
+            NodeEvent::Round { event: Event::ArtefactRefused { job_round, host, reason }, .. } => {
+                self.artefacts.refused_by_machine(node, job_round, NodeId(host.0), reason);
+                false
+            }
+            NodeEvent::Generated { job_round, loss, .. } => {
+                self.artefacts.made(node, job_round, &loss);
+                false
+            }
+            NodeEvent::Tried { round, job_round, host, trial } => {
+                self.artefacts.tried(node, round, job_round, host, trial);
+                false
+            }
             NodeEvent::Finished { .. } => self.finished.insert(node),
             NodeEvent::Round { event, .. } => self.take_round(event, now),
             NodeEvent::Failed { .. }
             | NodeEvent::RequestDone { .. }
             | NodeEvent::Evidence { .. }
-            | NodeEvent::Generated { .. }
             | NodeEvent::Held { .. }
             | NodeEvent::Path { .. } => false,
         }
@@ -298,7 +315,8 @@ impl Observer {
         projected: Vec<Projected>,
     ) -> Results {
         let empty = Vec::new();
-        let first = stores.first().unwrap_or(&empty);
+        // Whoever was away has taken over later records without those in between.
+        let first = longest(stores).unwrap_or(&empty);
         let rounds: Vec<Round> = first
             .iter()
             .filter(|c| c.record.round <= self.rounds)

@@ -92,8 +92,7 @@ impl Prepared {
         for setup in setups.iter().take(names.len()) {
             method.member(setup.clone()).map_err(Error::learning)?;
         }
-        let common = init_digest(scenario.seed);
-        let generator = hosting::choose(&scenario, method.as_ref(), &task, &common, nodes)?;
+        let generator = hosting::choose(&scenario, method.as_ref(), &task)?;
         let spec = generator.as_ref().map(|chosen| chosen.spec.clone());
         let (manifest, secrets) = network(&scenario, method.as_ref(), &task, &dataset.class_names, nodes, spec)?;
         Ok(Self {
@@ -179,7 +178,12 @@ fn network(
         },
         generator,
     };
-    Ok((found(plan, method, task, founders)?, secrets))
+    let mut manifest = found(plan, method, task, founders)?;
+    match scenario.virtual_time.as_ref().map(|world| world.epoch_length) {
+        None | Some(0) => {}
+        Some(length) => manifest.epoch_length = length,
+    }
+    Ok((manifest, secrets))
 }
 
 /// A peer's name in tables and plots.

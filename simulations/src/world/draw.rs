@@ -54,6 +54,7 @@ pub fn options(seed: u64) -> Options {
         faults: faults(&mut rng),
         churn,
         hosts: Vec::new(),
+        plans: Vec::new(),
         vices: Vec::new(),
         lie_on: rng.chance(0.5),
         vote: false,

@@ -27,6 +27,12 @@ pub enum Purpose {
     Finish(u64),
     /// An artefact, to be checked.
     Artefact(Box<ArtefactRef>),
+    /// The prototypes that an artefact is to be checked against; then it is fetched from these members.
+    Prototypes(Box<ArtefactRef>, Vec<u16>),
+    /// The prototypes of this round, to make an artefact of.
+    Job(u64),
+    /// The artefact in force, to be taken in.
+    InForce,
 }
 
 /// A merge to be done.

@@ -14,6 +14,7 @@
 pub mod adversaries;
 pub mod blobs;
 pub mod core;
+pub mod deeds;
 pub mod disk;
 pub mod draw;
 pub mod event;
@@ -166,7 +167,8 @@ impl World {
         }
         let links = Links::new(&options.links, nodes.len(), &mut rng);
         let members = nodes.iter().map(|node| node.me).collect();
-        let liars: Vec<bool> = vices.iter().map(Option::is_some).collect();
+        let liars: Vec<bool> =
+            vices.iter().enumerate().map(|(i, vice)| vice.is_some() || options.lies(i as u16)).collect();
         let genesis = manifest.schema.genesis(&manifest.genesis_seed).to_bytes();
         let mut blobs = Blobs::default();
         blobs.insert(manifest.genesis_root, 0, genesis.into());

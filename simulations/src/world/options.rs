@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use fedswarm_protocol::manifest::MAX_VOTERS;
 
 use super::adversaries::Vice;
+use super::deeds::Plan;
 use super::faults::Split;
 use super::keys::Signatures;
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub churn: Churn,
     /// Members that host a generator; without any there is none, and no prototypes.
     pub hosts: Vec<u16>,
+    /// What hosts do in some rounds instead of their work. One that lies counts as a liar, but is honest in all else.
+    pub plans: Vec<Plan>,
     /// Who goes wrong on purpose.
     pub vices: Vec<(u16, Vice)>,
     /// Whether liars go on lying after the healing, or fall silent.
@@ -77,6 +80,7 @@ impl Default for Options {
             faults: Faults::default(),
             churn: Churn::default(),
             hosts: Vec::new(),
+            plans: Vec::new(),
             vices: Vec::new(),
             lie_on: false,
         }
@@ -88,6 +92,12 @@ impl Options {
     #[must_use]
     pub fn voters(&self) -> u16 {
         self.members.min(MAX_VOTERS as u16)
+    }
+
+    /// Whether a host's plan has it lie.
+    #[must_use]
+    pub fn lies(&self, host: u16) -> bool {
+        self.plans.iter().any(|plan| plan.host == host && plan.does.is_lie())
     }
 
     /// Members that one voter may have invited at a time.

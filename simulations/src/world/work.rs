@@ -1,10 +1,11 @@
 //! Training and merging: abstract here, real in a swarm that learns.
 
+use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::merge::Merged;
-use fedswarm_protocol::message::UpdateHeader;
-use fedswarm_protocol::round::{MergeInput, Rules};
+use fedswarm_protocol::message::{Artefact, UpdateHeader};
+use fedswarm_protocol::round::{ArtefactVerdict, MergeInput, Rules};
 
 use super::blobs::Blob;
 use super::hosting;
@@ -20,6 +21,30 @@ pub trait Work {
     /// Merges payloads onto a base: what a record says of the result, and the blobs that it names. Nothing if the result leaves
     /// its range.
     fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Merged, Vec<(Digest, Blob)>)>;
+
+    /// Whether it makes anything of artefacts. If so, prototypes and artefacts are fetched for it.
+    fn has_generator(&self) -> bool {
+        false
+    }
+
+    /// As a host: makes an artefact of a round's certified prototypes; `carried` is the artefact in force, if it is here.
+    /// Nothing if that fails.
+    fn generate(
+        &mut self,
+        _round: u64,
+        _list: &Blob,
+        _carried: Option<(&ArtefactRef, &Blob)>,
+    ) -> Option<(Artefact, Blob)> {
+        None
+    }
+
+    /// As a voter: checks an artefact against its job's certified prototypes.
+    fn check_artefact(&mut self, _reference: &ArtefactRef, _list: &Blob, _blob: &Blob) -> ArtefactVerdict {
+        ArtefactVerdict::Invalid
+    }
+
+    /// Takes in the artefact in force, for the next training.
+    fn receive(&mut self, _reference: &ArtefactRef, _blob: &Blob) {}
 
     /// The private state behind the last training.
     fn checkpoint(&self) -> Option<Blob> {

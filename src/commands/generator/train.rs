@@ -12,6 +12,7 @@ use fedswarm_learning::generator::train::{Exclusion, Progress, Recipe, Stage, Tr
 use fedswarm_learning::generator::{Generator, Native, Statistics, files};
 use fedswarm_learning::partition::Partition;
 use fedswarm_protocol::hash::Stream;
+use fedswarm_simulations::scenario::Cap;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -42,6 +43,10 @@ pub(crate) struct Args {
     /// `bundled`, every image that the program has inside. May be given more than once.
     #[arg(long, value_name = "PARTITION|bundled")]
     exclude: Vec<PathBuf>,
+    /// Of the partitions that are left out, count only the first so many training and test images of each client: those that
+    /// its members hold when they run with the same `--cap`.
+    #[arg(long, value_name = "TRAIN/TEST", requires = "exclude")]
+    cap: Option<Cap>,
     /// Passes over the images.
     #[arg(long, value_name = "E", default_value_t = Recipe::default().epochs)]
     epochs: u64,
@@ -185,8 +190,14 @@ impl Args {
             .exclude
             .iter()
             .filter(|e| e.as_os_str() != BUNDLED)
-            .map(|path| Partition::load(path, &dataset).map_err(|e| Failure::input(e.to_string())))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|path| {
+                let partition = Partition::load(path, &dataset).map_err(|e| Failure::input(e.to_string()))?;
+                Ok(match self.cap {
+                    Some(Cap::At { train, test }) => partition.cap(train, test),
+                    Some(Cap::Unlimited) | None => partition,
+                })
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
         let mut exclusions: Vec<_> = partitions.iter().map(Exclusion::Partition).collect();
         exclusions.extend(bundled.as_ref().map(Exclusion::Dataset));
         let rows = choose(&dataset, &exclusions);
@@ -199,6 +210,9 @@ impl Args {
         let mut text = format!("fedswarm generator train --data {} --out {}", name(&self.data), name(&self.out));
         for path in &self.exclude {
             text.push_str(&format!(" --exclude {}", name(path)));
+        }
+        if let Some(cap) = self.cap {
+            text.push_str(&format!(" --cap {cap}"));
         }
         let Self { epochs, mapping_epochs, latent, pixel_variance, seed, .. } = self;
         text.push_str(&format!(" --epochs {epochs} --mapping-epochs {mapping_epochs} --latent {latent}"));

@@ -21,6 +21,8 @@ pub(in crate::methods) struct Mixture {
     pub(super) shared: Arc<dyn Architecture>,
     pub(super) local: Arc<dyn Architecture>,
     pub(super) mix: Mix,
+    /// See [`Recipe::mix_gradient`](super::Recipe::mix_gradient).
+    pub(super) mix_gradient: f32,
     pub(super) shared_head: Option<SharedHead>,
     pub(super) head: Head,
 }
@@ -80,11 +82,11 @@ impl Mixture {
         self.local.forward(&mut parts.part("local", self.local.name())?, images)
     }
 
-    fn see(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Seen, Error> {
+    fn see(&self, parts: &Parts<'_>, images: Tensor<4>, mix_gradient: f32) -> Result<Seen, Error> {
         let r_g = self.shared(parts, images.clone())?;
         let r_f = self.local(parts, images.clone())?;
         let weights = gate::weigh(&mut parts.part("gate", "gate")?, images)?;
-        let mixed = self.mix.mix(weights.clone(), r_g.clone(), r_f.clone());
+        let mixed = self.mix.mix(weights.clone(), damped(&r_g, mix_gradient), r_f.clone());
         Ok(Seen { weights, r_g, r_f, mixed })
     }
 
@@ -99,6 +101,11 @@ impl Mixture {
     }
 }
 
+/// The same values, whose gradient is multiplied with `share` on its way back.
+fn damped(x: &Tensor<2>, share: f32) -> Tensor<2> {
+    if share >= 1.0 { x.clone() } else { x.clone() * share + x.clone().detach() * (1.0 - share) }
+}
+
 /// The answer: `h_k(R)`, or with a shared head the geometric mean of both distributions, `ln p = (ln p_k + ln p_G) / 2`
 /// up to a constant (a logarithmic opinion pool): whoever is unsure has little say.
 fn pool(private: Tensor<2>, generic: Option<Tensor<2>>) -> Tensor<2> {
@@ -110,14 +117,14 @@ fn pool(private: Tensor<2>, generic: Option<Tensor<2>>) -> Tensor<2> {
 
 impl Network for Mixture {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let seen = self.see(parts, images)?;
+        let seen = self.see(parts, images, 1.0)?;
         Ok(pool(self.private(parts, seen.mixed)?, self.generic(parts, seen.r_g)?))
     }
 
     /// `CE(h_k(R), y) + shared_loss CE(h_s(R_G) + ln pi, y)`: each classifier is trained on its own and not their mean, so
     /// that neither can lean on what the other has learnt by heart. With class vectors the first is `ArcFace`'s loss.
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
-        let seen = self.see(parts, images)?;
+        let seen = self.see(parts, images, self.mix_gradient)?;
         let loss = self.head.loss(parts, embed(parts, seen.mixed)?, targets.clone())?;
         Ok(match (&self.shared_head, self.generic(parts, seen.r_g)?) {
             (Some(shared), Some(generic)) => loss + cross_entropy(generic, targets) * shared.weight,
@@ -126,7 +133,7 @@ impl Network for Mixture {
     }
 
     fn examine(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Examined, Error> {
-        let Seen { weights, r_g, r_f, mixed } = self.see(parts, images)?;
+        let Seen { weights, r_g, r_f, mixed } = self.see(parts, images, 1.0)?;
         let alone = self.mix.alone();
         let generic = self.generic(parts, r_g.clone())?;
         let shared_only = match &generic {
@@ -143,14 +150,14 @@ impl Network for Mixture {
             Head::Linear => Ok(None),
             Head::Etf { branch: Branch::Shared, .. } => self.shared(parts, images).map(Some),
             Head::Etf { branch: Branch::Local, .. } => self.local(parts, images).map(Some),
-            Head::Etf { branch: Branch::Mixed, .. } => Ok(Some(self.see(parts, images)?.mixed)),
+            Head::Etf { branch: Branch::Mixed, .. } => Ok(Some(self.see(parts, images, 1.0)?.mixed)),
         }
     }
 
     fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
         match self.head {
             Head::Linear => Ok(None),
-            Head::Etf { .. } => embed(parts, self.see(parts, images)?.mixed).map(Some),
+            Head::Etf { .. } => embed(parts, self.see(parts, images, 1.0)?.mixed).map(Some),
         }
     }
 }

@@ -78,8 +78,8 @@ impl FedMoe {
         Self { recipe, shared, merging }
     }
 
-    pub(super) fn from_options(options: &mut Options, merging: bool) -> Result<Self, Error> {
-        let recipe = Recipe::from_options(options)?;
+    pub(super) fn from_options(options: &mut Options, merging: bool, usual: Recipe) -> Result<Self, Error> {
+        let recipe = Recipe::from_options(options, usual)?;
         let shared = options.text("shared").map(|name| architecture(&name)).transpose()?;
         Ok(Self { recipe, shared, merging })
     }
@@ -158,7 +158,8 @@ impl FedMoe {
             )));
         }
         let specs = architectures::check(expert.as_ref(), setup.task.input, &setup.device.open()?)?;
-        let Recipe { mix, rates, shared_loss, shared_momentum, shared_clip, round_momentum } = self.recipe;
+        let Recipe { mix, rates, shared_loss, shared_momentum, shared_clip, round_momentum, mix_gradient } =
+            self.recipe;
         // The law of the genesis: with the digest of a run's seed as its genesis seed, a network starts where `moe-local` does.
         let mut parts = vec![part("shared", "shared", specs, self.merging, setup, rates.shared)?];
         let linear = || head_specs(expert.features(), &setup.task);
@@ -181,6 +182,6 @@ impl FedMoe {
             .then(|| setup.device.open().map(|device| SharedHead::new(shared_loss, labels, classes, &device)))
             .transpose()?;
         let (shared, local) = (Arc::clone(&expert), setup.architecture.clone());
-        Ok((Mixture { shared, local, mix, shared_head, head }, parts))
+        Ok((Mixture { shared, local, mix, mix_gradient, shared_head, head }, parts))
     }
 }

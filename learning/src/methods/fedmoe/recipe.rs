@@ -40,6 +40,10 @@ pub struct Recipe {
     pub shared_clip: Option<f32>,
     /// Momentum of the shared parts from round to round, in 0..1: see [`Lookahead`](crate::training::Lookahead).
     pub round_momentum: f32,
+    /// By what the private head's gradient is multiplied where it enters the shared expert, in 0..=1. At 1 a single backward
+    /// pass goes through everything, as in the paper; at 0 the shared expert learns from its own head alone. `ArcFace`'s
+    /// logits are scaled by 64, and so are its gradients: with them, 1 lets the private heads drown the common goal.
+    pub mix_gradient: f32,
 }
 
 impl Default for Recipe {
@@ -54,12 +58,21 @@ impl Recipe {
     #[must_use]
     pub const fn paper(mix: Mix) -> Self {
         let rates = Rates { shared: None, local: None, head: None, gate: None };
-        Self { mix, rates, shared_loss: 0.0, shared_momentum: None, shared_clip: None, round_momentum: 0.0 }
+        Self {
+            mix,
+            rates,
+            shared_loss: 0.0,
+            shared_momentum: None,
+            shared_clip: None,
+            round_momentum: 0.0,
+            mix_gradient: 1.0,
+        }
     }
 
-    pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
+    /// The options; `usual` is what holds without any. A named mix means the paper's recipe.
+    pub(super) fn from_options(options: &mut Options, usual: Self) -> Result<Self, Error> {
         let mix = options.value("mix", "convex, doubled or residual")?;
-        let preset = mix.map_or_else(Self::default, Self::paper);
+        let preset = mix.map_or(usual, Self::paper);
         Ok(Self {
             mix: preset.mix,
             rates: Rates {
@@ -72,6 +85,7 @@ impl Recipe {
             shared_momentum: options.fraction("shared_momentum")?.or(preset.shared_momentum),
             shared_clip: options.positive("shared_clip")?.or(preset.shared_clip),
             round_momentum: options.fraction("round_momentum")?.unwrap_or(preset.round_momentum),
+            mix_gradient: options.share("mix_gradient")?.unwrap_or(preset.mix_gradient),
         })
     }
 
@@ -82,7 +96,7 @@ impl Recipe {
     }
 }
 
-/// The options that give this recipe back.
+/// The options that give this recipe back. They name the mix, so they are read as changes to [`Recipe::paper`].
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mix={}", self.mix)?;
@@ -97,6 +111,7 @@ impl fmt::Display for Recipe {
             ("shared_momentum", self.shared_momentum),
             ("shared_clip", self.shared_clip),
             ("round_momentum", nonzero(self.round_momentum)),
+            ("mix_gradient", (self.mix_gradient < 1.0).then_some(self.mix_gradient)),
         ] {
             if let Some(value) = value {
                 write!(f, ",{key}={value}")?;

@@ -6,6 +6,7 @@ mod churn;
 mod clocks;
 mod clogs;
 mod crashes;
+mod deaths;
 mod splits;
 mod stragglers;
 
@@ -33,6 +34,7 @@ pub fn all(core: &mut Core, nodes: &mut [Node]) -> Vec<Box<dyn Hardship>> {
         Box::new(clogs::Clogs),
         Box::new(crashes::Crashes),
         Box::new(absences::Absences::default()),
+        Box::new(deaths::Deaths::default()),
         Box::new(clocks::Clocks),
         Box::new(churn::Churn::default()),
     ]

@@ -109,6 +109,7 @@ impl Node {
                     core.records[self.id].push(committed.as_ref().clone());
                 }
                 self.fetches.retain(|_, fetch| !matches!(fetch.purpose, Purpose::Payload(..)));
+                self.take_in_force(core);
                 self.host(&committed, core);
                 self.payloads.clear();
                 core.blobs[self.id].prune(committed.record.round);
@@ -163,7 +164,7 @@ impl Node {
     }
 
     /// Whoever should hold a certified model: all other members, those that only contribute too.
-    fn everybody(&self, core: &Core) -> Vec<u16> {
+    pub(super) fn everybody(&self, core: &Core) -> Vec<u16> {
         let members = core.keys.members(self.state.committee().epoch).iter();
         members.flatten().copied().filter(|member| *member != self.me).collect()
     }

@@ -12,7 +12,6 @@ use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::membership::{Committee, Operation};
 use fedswarm_protocol::message::UpdateRef;
-use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{ArtefactVerdict, Effect, Input, Rules, State, Timer, Timestamp};
 
 use super::adversaries::Adversary;
@@ -23,6 +22,7 @@ use super::event::What;
 use super::fetch::{Fetch, MergeJob, Purpose};
 use super::packet::Packet;
 use super::work::Work;
+use hosting::Job;
 
 /// A training under way, or waiting for its model.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,9 @@ pub struct Node {
     merges: BTreeMap<u64, MergeJob>,
     training: Option<Training>,
     /// What it makes an artefact of, as a host.
-    job: Option<Box<Record>>,
+    job: Option<Box<Job>>,
+    /// The artefact in force that its learner has.
+    taken: Option<ArtefactRef>,
     checkpoint: Option<Blob>,
     numbers: u64,
     clock_ms: i64,
@@ -112,6 +114,7 @@ impl Node {
             merges: BTreeMap::new(),
             training: None,
             job: None,
+            taken: None,
             checkpoint: None,
             numbers: 0,
             clock_ms: 0,
@@ -172,6 +175,7 @@ impl Node {
             // A record, too, may have reached the disk in the moment of the crash.
             core.monitor.came_back_with(self.id, head, core.now);
         }
+        self.take_in_force(core);
         core.monitor.restarted(self.id, self.state.head().round, core.now);
         core.monitor.follows(self.id, self.state.committee(), core.now);
         let members = core.members();
@@ -196,6 +200,7 @@ impl Node {
         self.forget_work();
         self.training = None;
         self.job = None;
+        self.taken = None;
         self.checkpoint = None;
         core.hang_up(self.id);
         core.tally.crashes += 1;
@@ -268,6 +273,7 @@ impl Node {
     }
 
     fn forget_work(&mut self) {
+        self.forget_job();
         self.fetches.clear();
         self.payloads.clear();
         self.artefacts.clear();
@@ -339,8 +345,20 @@ impl Node {
                 core.blobs[self.id].insert(fetch.root, round, blob);
                 self.begin_merge(*job, core);
             }
+            Purpose::Prototypes(reference, holders) => {
+                core.blobs[self.id].insert(fetch.root, round, blob);
+                self.fetch_contents(*reference, holders, core);
+            }
+            Purpose::Job(made) => {
+                core.blobs[self.id].insert(fetch.root, round, blob);
+                self.begin_job(made, core);
+            }
+            Purpose::InForce => {
+                core.blobs[self.id].insert(fetch.root, round, blob);
+                self.take_in_force(core);
+            }
             Purpose::Artefact(reference) => {
-                let verdict = self.check_artefact(&blob);
+                let verdict = self.check_artefact(&reference, &blob, core);
                 if verdict == ArtefactVerdict::Valid {
                     core.blobs[self.id].insert(fetch.root, round, blob);
                 }

@@ -79,3 +79,25 @@ fn without_its_host_a_network_goes_on_with_what_it_has_and_takes_up_again_when_i
     }
     assert_eq!(world.core.monitor.broken(), None);
 }
+
+#[test]
+fn a_host_that_dies_then_lies_then_returns_is_refused_when_it_lies_and_heard_when_it_is_back() {
+    use crate::world::deeds::{Deed, Plan};
+    let plan = |from, to, does| Plan { host: 0, from, to, does };
+    let plans = vec![
+        plan(10, 14, Deed::Dies),
+        plan(15, 19, Deed::NotANumber),
+        plan(20, 24, Deed::WrongSize),
+        plan(25, 29, Deed::TenTimes),
+    ];
+    for seed in 0..4 {
+        let options =
+            Options { seed, rounds: 50, epoch_length: 3, hosts: vec![0], plans: plans.clone(), ..Options::default() };
+        let seen = artefacts(&options);
+        let job = |round: u64| seen.iter().find(|(r, _)| *r == round).and_then(|(_, job)| *job);
+        assert!(job(10).is_some_and(|job| job < 10), "{seen:?}");
+        assert!(job(30).is_some_and(|job| job < 15), "what was in force stays: {seen:?}");
+        assert!(job(50).is_some_and(|job| job > 40), "{seen:?}");
+        assert!(sound(&options).tally.crashes > 0);
+    }
+}
