@@ -142,7 +142,7 @@ impl Create {
         seed.copy_from_slice(&identity::generate()?.to_bytes());
         let plan = Plan {
             name: self.name.clone(),
-            classes: classes.clone(),
+            classes,
             codec: self.codec,
             genesis_seed: Digest(seed),
             rounds: self.rounds,

@@ -15,6 +15,7 @@ fn a_network_that_starts_again_without_any_entry_point_finds_itself() {
     let all: Vec<usize> = (0..NODES).collect();
     all_connected(&run);
     run.journal.each("a round", &all, |seen| seen.certified().is_some());
+    run.all_are_written_down();
     run.kill_entry_point();
     all.iter().for_each(|node| run.kill(*node));
     all.iter().for_each(|node| run.restart(*node, None));

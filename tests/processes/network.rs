@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fedswarm_node::store::Store;
 use fedswarm_protocol::bundle;
@@ -232,6 +233,18 @@ impl Run<'_> {
             (seen.node == node && seen.is("started")).then(|| seen.first("addresses").to_owned())
         });
         self.listen[node] = vec![started.split("/p2p/").next().unwrap().to_owned()];
+    }
+
+    /// Waits until each node has written down where all others are.
+    pub(crate) fn all_are_written_down(&self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        for node in 0..self.size() {
+            let book = self.folder.join(format!("state-{node}/peers.txt"));
+            while fs::read_to_string(&book).unwrap_or_default().matches("\npeer ").count() + 1 < self.size() {
+                assert!(Instant::now() < until, "{} does not name all others", book.display());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
     }
 
     pub(crate) fn kill_entry_point(&mut self) {

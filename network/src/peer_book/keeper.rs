@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::{PeerBook, now, text};
 
-/// How soon a change is on disk. Longer, and a node that is killed right after it met somebody forgets it; shorter, and a
-/// network that forms writes the file for everyone it meets.
+/// How soon a change is on disk, unless the node knows more than twice as many as the file: then it is at once, so that who is
+/// killed right after it met the first others finds them again. Longer, and more is forgotten; shorter, and a network that
+/// forms writes the file for everyone it meets.
 const SOON: Duration = Duration::from_millis(500);
 
 /// A book and where it is kept, if it is.
@@ -21,6 +22,8 @@ pub(crate) struct Keeper {
     path: Option<PathBuf>,
     dirty: bool,
     written: Instant,
+    /// Members with addresses in the file.
+    on_disk: usize,
     writing: Option<JoinHandle<()>>,
 }
 
@@ -38,7 +41,8 @@ impl Keeper {
                 tracing::warn!(path = %path.display(), complaint, "the peer book is damaged; the rest of it is used");
             }
         }
-        Self { book, path, dirty: false, written: Instant::now(), writing: None }
+        let on_disk = book.found();
+        Self { book, path, dirty: false, written: Instant::now(), on_disk, writing: None }
     }
 
     /// Something in the book is new.
@@ -49,7 +53,8 @@ impl Keeper {
     /// Writes the book if it is time.
     pub(crate) fn tick(&mut self) {
         let busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
-        if self.dirty && !busy && self.written.elapsed() >= SOON {
+        let many = self.book.found() > 2 * self.on_disk;
+        if self.dirty && !busy && (many || self.written.elapsed() >= SOON) {
             self.write();
         }
     }
@@ -68,7 +73,7 @@ impl Keeper {
     }
 
     fn write(&mut self) {
-        (self.dirty, self.written) = (false, Instant::now());
+        (self.dirty, self.written, self.on_disk) = (false, Instant::now(), self.book.found());
         let Some(path) = self.path.clone() else { return };
         let text = text::write(&self.book);
         self.writing = Some(tokio::task::spawn_blocking(move || {
@@ -99,4 +104,37 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&partial, path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use libp2p::PeerId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_acquaintance_is_written_at_once_and_the_next_ones_by_doubling() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peers.txt");
+        let mut keeper = Keeper::open(Some(path.clone()));
+        let addr = "/ip4/192.0.2.1/tcp/4001".parse().unwrap();
+        let wanted = "/ip4/0.0.0.0/tcp/0".parse().unwrap();
+        let news = keeper.book.got_port(&wanted, 4001);
+        keeper.changed(news);
+        keeper.tick();
+        assert!(keeper.writing.is_none(), "a port alone can wait");
+        let mut written = Vec::new();
+        for met in 1..=8 {
+            let news = keeper.book.worked(PeerId::from(libp2p::identity::Keypair::generate_ed25519().public()), &addr);
+            keeper.changed(news);
+            keeper.written = Instant::now();
+            keeper.tick();
+            if let Some(writing) = keeper.writing.take() {
+                writing.await.unwrap();
+                written.push((met, fs::read_to_string(&path).unwrap().matches("peer ").count() - 1));
+            }
+        }
+        assert_eq!(written, [(1, 1), (3, 3), (7, 7)], "members met, and members in the file");
+    }
 }

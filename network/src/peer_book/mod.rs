@@ -59,6 +59,11 @@ impl PeerBook {
         self.pages.get(peer).map_or(&[], |page| &page.addrs)
     }
 
+    /// How many members it says an address of.
+    pub(crate) fn found(&self) -> usize {
+        self.pages.values().filter(|page| !page.addrs.is_empty()).count()
+    }
+
     /// A member, over a connection of its own, said where it is. True if that is worth writing down.
     pub(crate) fn told(&mut self, peer: PeerId, record: Option<&SignedEnvelope>, addrs: &[Multiaddr]) -> bool {
         let before = self.pages.get(&peer).cloned();
