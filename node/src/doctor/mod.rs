@@ -1,7 +1,7 @@
 //! Why can't I reach them? Every way of reaching the others is tried, and what came back is told, with what to do about it.
 //!
-//! First what needs no network ([`host`]), then a start of the network layer with the node's own key, addresses and peer book, and
-//! from what that learns the ways in and out ([`ways`]) and the members one by one ([`members`]).
+//! First what needs no network (`host`), then a start of the network layer with the node's own key, addresses and peer book, and
+//! from what that learns the ways in and out (`ways`) and the members one by one (`members`).
 
 mod host;
 mod members;
