@@ -1,10 +1,27 @@
 //! Running the command that people run.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 pub(crate) fn fedswarm(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fedswarm")).args(args).current_dir(folder).output().unwrap()
+}
+
+/// Ends a process however the test ends.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Already gone is what is wanted.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Starts the command, whose stdout is for the test to read.
+pub(crate) fn spawn(folder: &Path, args: &[&str]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fedswarm"));
+    Process(command.args(args).current_dir(folder).stdout(Stdio::piped()).env("FEDSWARM_LOG", "error").spawn().unwrap())
 }
 
 pub(crate) fn stdout(output: &Output) -> String {

@@ -23,6 +23,12 @@ fn set(folder: &Path) {
     fs::write(folder.join("set/labels-idx1-ubyte"), labels).unwrap();
 }
 
+/// A partition of the set: two members with five images together.
+fn two_members(folder: &Path) {
+    let partition = r#"{"clients":{"0":{"train":[0,1,2],"test":[3]},"1":{"train":[10],"test":[]}}}"#;
+    fs::write(folder.join("p.json"), partition).unwrap();
+}
+
 const TRAIN: [&str; 10] =
     ["generator", "train", "--data", "set", "--out", "g.safetensors", "--latent", "4", "--mapping-epochs", "2"];
 
@@ -30,8 +36,7 @@ const TRAIN: [&str; 10] =
 fn a_trained_generator_is_inspected_with_its_story_statistics_and_a_grid() {
     let folder = tempfile::tempdir().unwrap();
     set(folder.path());
-    let partition = r#"{"clients":{"0":{"train":[0,1,2],"test":[3]},"1":{"train":[10],"test":[]}}}"#;
-    fs::write(folder.path().join("p.json"), partition).unwrap();
+    two_members(folder.path());
     let output = fedswarm(folder.path(), &[&TRAIN[..], &["--exclude", "p.json", "--json"]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     let trained = json(&output);
@@ -59,8 +64,7 @@ fn a_trained_generator_is_inspected_with_its_story_statistics_and_a_grid() {
 fn with_a_cap_only_what_capped_members_hold_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
     set(folder.path());
-    let partition = r#"{"clients":{"0":{"train":[0,1,2],"test":[3]},"1":{"train":[10],"test":[]}}}"#;
-    fs::write(folder.path().join("p.json"), partition).unwrap();
+    two_members(folder.path());
     let output = fedswarm(folder.path(), &[&TRAIN[..], &["--exclude", "p.json", "--cap", "1/1", "--json"]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     let trained = json(&output);

@@ -4,32 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::command::{fedswarm, json, stderr, stdout};
+use crate::command::{Process, fedswarm, json, spawn, stderr, stdout};
 
 const MEMBERS: usize = 3;
-
-/// Ends a process however the test ends.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Already gone is what is wanted.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-fn spawn(folder: &Path, args: &[&str]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fedswarm"));
-    command.args(args).current_dir(folder).stdout(Stdio::piped()).env("FEDSWARM_LOG", "error");
-    Process(command.spawn().unwrap())
-}
 
 /// Keys, and a manifest made with these further arguments.
 fn found(at: &Path, extra: &[&str]) -> std::process::Output {

@@ -2,29 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::command::{fedswarm, json, stderr, stdout};
-
-/// Ends a process however the test ends.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Already gone is what is wanted.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-fn spawn(folder: &Path, args: &[&str]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fedswarm"));
-    command.args(args).current_dir(folder).stdout(Stdio::piped());
-    Process(command.spawn().unwrap())
-}
+use crate::command::{Process, fedswarm, json, spawn, stderr, stdout};
 
 fn node_config(index: usize, bootstrap: &str) -> String {
     format!(

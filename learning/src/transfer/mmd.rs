@@ -47,7 +47,7 @@ pub(super) fn mmd(a: &[f64], b: &[f64], width: usize) -> (f64, Vec<f64>) {
 /// The kernel at a squared distance, and its slope in it.
 fn kernel(squared: f64) -> (f64, f64) {
     // The bandwidths' exponents are 30, 20, 15 and 6 times one number: an exponential and eight products in place of four
-    // exponentials, which were most of an alignment's time.
+    // exponentials.
     let u = (-squared / UNIT).exp();
     let (u2, u3) = (u * u, u * u * u);
     let u5 = u2 * u3;

@@ -105,16 +105,21 @@ impl Driver {
 
     /// An artefact of this record was checked: the update that waited for it goes out after it.
     pub(super) fn release_for_artefact(&mut self, job: u64) {
-        if let Some((_, input)) = self.artefacts.lockstep.held.take_if(|(round, _)| *round == job + 1) {
-            self.inputs.push_back(input);
-        }
+        self.release(job + 1);
     }
 
     /// The wait of this round's update is over.
     pub(super) fn artefact_is_late(&mut self, round: u64) {
-        if let Some((_, input)) = self.artefacts.lockstep.held.take_if(|(held, _)| *held == round) {
+        if self.release(round) {
             tracing::debug!(round, "no generator's work came in time: the round goes on without");
-            self.inputs.push_back(input);
         }
+    }
+
+    /// Gives on the update of this round, if it is held.
+    fn release(&mut self, round: u64) -> bool {
+        let held = self.artefacts.lockstep.held.take_if(|(held, _)| *held == round);
+        let released = held.is_some();
+        self.inputs.extend(held.map(|(_, input)| input));
+        released
     }
 }
