@@ -64,7 +64,11 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let cli = Cli::parse();
     // A node's operator wants to see it work; a swarm has its progress bar.
-    let quiet = !matches!(cli.command, Command::Run(_) | Command::Bootstrap(_));
+    let quiet = match &cli.command {
+        Command::Run(_) | Command::Bootstrap(_) => false,
+        Command::Network(command) => !command.starts_a_node(),
+        _ => true,
+    };
     let default = if quiet { "error,fedswarm=warn" } else { "warn,libp2p_kad=error,fedswarm=info" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("FEDSWARM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));

@@ -81,6 +81,15 @@ pub fn hosting(source: &Path, manifest: &Manifest) -> Result<Hosting, Error> {
     }
 }
 
+/// A generator as a configuration names it, wherever that lies.
+///
+/// # Errors
+/// [`Error::File`] if the current folder is gone.
+pub fn absolute(source: &Path) -> Result<PathBuf, Error> {
+    let here = std::env::current_dir().map_err(|e| Error::file(source, e))?;
+    Ok(located(source.to_owned(), &here))
+}
+
 /// Where a configuration's generator is: a file's name is relative to the configuration's folder.
 pub(crate) fn located(source: PathBuf, folder: &Path) -> PathBuf {
     let bundled = BUNDLED.iter().any(|name| source.as_os_str() == *name);

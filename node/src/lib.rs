@@ -23,6 +23,7 @@ pub mod founding;
 pub mod generators;
 pub mod identity;
 pub mod invitation;
+pub mod member_folder;
 pub mod payload;
 pub mod roster;
 pub mod run_config;

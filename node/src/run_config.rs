@@ -241,23 +241,8 @@ impl RunConfig {
     /// # Errors
     /// Data that does not fit the manifest's task, unknown names, settings that cannot train.
     pub fn member(&self, manifest: &Manifest) -> Result<(Box<dyn Member>, Card), Error> {
-        let learning = |e: &dyn std::fmt::Display| Error::Config(e.to_string());
-        let dataset = match self.data.path.as_path() {
-            p if p == Path::new("bundled") => Dataset::bundled(),
-            p => Dataset::load(p),
-        }
-        .map_err(|e| learning(&e))?;
+        let dataset = images(&self.data.path, manifest)?;
         let task = task_of(manifest);
-        if dataset.shape != task.input {
-            let text =
-                format!("images of {} are {}, but the network learns from {}", dataset.name, dataset.shape, task.input);
-            return Err(Error::Config(text));
-        }
-        if dataset.classes() > task.classes {
-            let text =
-                format!("{} has {} classes, but the network has {}", dataset.name, dataset.classes(), task.classes);
-            return Err(Error::Config(text));
-        }
         let data = self.share(&dataset)?;
         let method = method(&manifest.method)?;
         let name = match &self.model {
@@ -320,6 +305,25 @@ pub fn task_of(manifest: &Manifest) -> Task {
     let t = &manifest.task;
     let input = ImageShape { channels: t.channels.into(), height: t.height.into(), width: t.width.into() };
     Task { input, classes: t.classes.len() }
+}
+
+/// The images at a path, or the bundled ones, if they are such as a network learns from.
+///
+/// # Errors
+/// Data that cannot be read, or of another shape or with more classes than the manifest's task.
+pub fn images(path: &Path, manifest: &Manifest) -> Result<Dataset, Error> {
+    let dataset = if path == Path::new("bundled") { Dataset::bundled() } else { Dataset::load(path) };
+    let dataset = dataset.map_err(|e| Error::Config(e.to_string()))?;
+    let task = task_of(manifest);
+    let Dataset { name, shape, .. } = &dataset;
+    if *shape != task.input {
+        return Err(Error::Config(format!("images of {name} are {shape}, but the network learns from {}", task.input)));
+    }
+    if dataset.classes() > task.classes {
+        let text = format!("{name} has {} classes, but the network has {}", dataset.classes(), task.classes);
+        return Err(Error::Config(text));
+    }
+    Ok(dataset)
 }
 
 fn whole(dataset: &Dataset, seed: u64) -> Partition {

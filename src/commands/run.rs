@@ -34,7 +34,7 @@ pub(crate) const MODEL_FILE: &str = "model.safetensors";
 pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs one node of a network until it is interrupted or the network's last round is certified.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = "Example of a configuration:
   manifest = \"clinic.manifest\"
   key = \"node.key\"
@@ -207,6 +207,11 @@ async fn next(events: &mut mpsc::Receiver<NodeEvent>, json: bool) -> Option<Node
 type Checkpoint = Option<(u64, Digest)>;
 
 impl Args {
+    /// The node of this configuration, and nothing beside.
+    pub(crate) fn with_config(config: PathBuf) -> Self {
+        Self { config, ..Self::default() }
+    }
+
     /// What the node is to ask the network for.
     fn request(
         &self,

@@ -1,10 +1,11 @@
 //! `fedswarm network invite` and `join`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use fedswarm_node::invitation::Invitation;
-use fedswarm_node::run_config::RunConfig;
+use fedswarm_node::member_folder::{self, CONFIG, Papers};
+use fedswarm_node::run_config::{self, RunConfig};
 use fedswarm_node::status::NodeStatus;
 use fedswarm_node::{founding, identity};
 use fedswarm_protocol::membership::{self, Admission};
@@ -78,7 +79,7 @@ impl Invite {
             );
         } else {
             println!("{}: good for one newcomer to {:?}, until round {expires}", self.out.display(), manifest.name);
-            println!("The newcomer runs: fedswarm network join {}", file_name(&self.out));
+            println!("The newcomer runs: fedswarm network join {}", super::file_name(&self.out));
             if manifest.admission == Admission::Vote {
                 println!(
                     "Once its node runs, a quorum of the voters must approve it, you too: fedswarm network approve"
@@ -89,76 +90,62 @@ impl Invite {
     }
 }
 
-/// Accepts an invitation: makes a key, and writes a folder with manifest, request and configuration.
+/// Accepts an invitation: makes a key, and writes a folder with all that the node of a new member needs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  fedswarm network join cleo.invitation --name cleo --out clinic
-  $EDITOR clinic/node.toml                   # where your images are, which model
-  fedswarm run --config clinic/node.toml")]
+  fedswarm network join cleo.invitation --name cleo --data images --start")]
 pub(crate) struct Join {
     /// The invitation.
     invitation: PathBuf,
     /// Your name, for people.
     #[arg(long, default_value = "")]
     name: String,
-    /// The folder to write.
+    /// Your images: a path, or `bundled`. Without it, write into the configuration where they are.
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// The folder to write [default: the network's name].
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
+    /// Run the node at once.
+    #[arg(long, requires = "data")]
+    pub(super) start: bool,
 }
 
 impl Join {
     pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
         let (invitation, manifest) = Invitation::load(&self.invitation)?;
-        if self.out.exists() {
-            return Err(Failure::input(format!("{}: exists already; choose another --out", self.out.display())));
+        if let Some(path) = &self.data {
+            run_config::images(path, &manifest)?;
         }
-        std::fs::create_dir_all(&self.out).map_err(|e| Failure::input(format!("{}: {e}", self.out.display())))?;
-        let secret = identity::load_or_create(&self.out.join("node.key"))?;
-        let joining = invitation.accept(&manifest, &secret, &self.name)?;
-        founding::save(&manifest, &self.out.join("network.manifest"))?;
-        joining.save(&self.out.join("network.joining"))?;
-        let config = self.out.join("node.toml");
-        let text = configuration(&invitation.addresses);
-        std::fs::write(&config, text).map_err(|e| Failure::input(format!("{}: {e}", config.display())))?;
-        let t = &manifest.task;
+        let out = self.out.clone().unwrap_or_else(|| member_folder::name_for(&manifest.name).into());
+        let mut key = None;
+        let papers = member_folder::make::<Failure>(&out, |secret| {
+            key = Some(secret.public());
+            Ok(Papers {
+                joining: Some(invitation.accept(&manifest, secret, &self.name)?),
+                manifest,
+                invitations: Vec::new(),
+                bootstraps: invitation.addresses.clone(),
+                generator: None,
+                data: self.data.as_deref().map(super::absolute_data).transpose()?,
+            })
+        })?;
+        let (manifest, config) = (papers.manifest, out.join(CONFIG));
+        let public = key.map(|key| key.to_string()).unwrap_or_default();
         if json {
             let admission = super::admission_name(manifest.admission);
-            println!(
-                "{}",
-                json!({ "config": config, "public_key": secret.public().to_string(), "admission": admission })
-            );
+            println!("{}", json!({ "config": config, "public_key": public, "admission": admission }));
         } else {
+            let t = &manifest.task;
             println!("{}: a configuration for {:?}", config.display(), manifest.name);
-            println!(
-                "Say in it where your images are ({}x{}x{}, {} classes), then run: fedswarm run --config {}",
-                t.channels,
-                t.height,
-                t.width,
-                t.classes.len(),
-                config.display()
-            );
+            println!("images     {}x{}x{}, {} classes", t.channels, t.height, t.width, t.classes.len());
             if manifest.admission == Admission::Vote {
                 println!(
                     "The voters decide whether you come in: once your node runs it waits until a quorum of them has approved. \
-                     Each does so with: fedswarm network approve {}",
-                    secret.public()
+                     Each does so with: fedswarm network approve {public}"
                 );
             }
         }
-        Ok(())
+        super::start_or_say(&config, self.start, self.data.is_some(), json)
     }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-fn configuration(addresses: &[String]) -> String {
-    let list: Vec<String> = addresses.iter().map(|a| format!("{a:?}")).collect();
-    format!(
-        "manifest = \"network.manifest\"\nkey = \"node.key\"\njoin = \"network.joining\"\nfolder = \"state\"\n\
-         bootstraps = [{}]\n# model = \"cnn2\"\n\n\
-         [data]\npath = \"images\"\n",
-        list.join(", ")
-    )
 }

@@ -9,11 +9,11 @@ use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::manifest::{Founder, Manifest};
 use serde_json::{Value, json};
 
-use super::Create;
+use super::create::Create;
 use crate::failure::Failure;
 
 /// The generator of a network whose method has a use for one, if its founder says nothing.
-const USUAL: &str = "digits";
+pub(super) const USUAL: &str = "digits";
 
 /// What the founder wants: a generator for methods that have a use for one.
 pub(super) fn choose(
