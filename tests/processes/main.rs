@@ -19,6 +19,7 @@ mod paths;
 mod paused;
 mod phases;
 mod process;
+mod readme;
 mod split;
 mod symmetric_nat;
 mod world;

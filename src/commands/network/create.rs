@@ -143,7 +143,10 @@ impl Create {
             println!();
             for path in &invitations {
                 println!("{}: for one newcomer, to be handed over in confidence;", path.display());
-                println!("    it is accepted with: fedswarm network join {} --data THEIR_IMAGES --start", super::file_name(path));
+                println!(
+                    "    it is accepted with: fedswarm network join {} --data THEIR_IMAGES --start",
+                    super::file_name(path)
+                );
             }
         }
         super::start_or_say(&config, self.start, self.data.is_some(), json)
