@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fedswarm_network::NodeId;
 use fedswarm_node::{founding, identity};
 use fedswarm_protocol::certificate::Quorum;
 use fedswarm_protocol::manifest::Manifest;
@@ -20,7 +21,7 @@ pub(crate) enum Command {
         key: PathBuf,
     },
     /// Found a network, alone or of given members.
-    Create(Create),
+    Create(Box<Create>),
     /// Sign an invitation: a file with which one newcomer can join.
     Invite(Invite),
     /// Accept an invitation: write what a node needs to run as a new member, and run it.
@@ -46,8 +47,12 @@ use votes::{Approve, Evict};
 
 impl Command {
     /// True if it ends with a node that runs.
-    pub(crate) const fn starts_a_node(&self) -> bool {
-        matches!(self, Self::Create(Create { start: true, .. }) | Self::Join(Join { start: true, .. }))
+    pub(crate) fn starts_a_node(&self) -> bool {
+        match self {
+            Self::Create(create) => create.start,
+            Self::Join(join) => join.start,
+            _ => false,
+        }
     }
 }
 
@@ -56,7 +61,9 @@ pub(crate) fn run(command: &Command, json: bool) -> Result<(), Failure> {
         Command::Key { key } => {
             let public = identity::load_or_create(key)?.public();
             if json {
-                println!("{}", json!({ "key_file": key, "public_key": public.to_string() }));
+                // As addresses name it: an entry point's key is one, too.
+                let peer_id = NodeId(public.0).peer_id().map_err(|e| Failure::failed(e.to_string()))?.to_string();
+                println!("{}", json!({ "key_file": key, "public_key": public.to_string(), "peer_id": peer_id }));
             } else {
                 println!("{public}");
             }

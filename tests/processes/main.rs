@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod all_at_once;
+mod compose;
 mod failover;
+mod images;
 mod internet;
 mod journal;
 mod killed;

@@ -4,15 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use fedswarm_learning::data::Dataset;
-
+use crate::images::{IMAGES, images};
 use crate::journal::{Journal, Seen};
 use crate::network::Place as _;
 use crate::process::Process;
 use crate::world::within;
-
-/// Images of each machine; enough for both to have all classes.
-const IMAGES: usize = 60;
 
 /// The commands of the README's chapter: for which machine, and the words after `fedswarm`.
 fn commands() -> Vec<(String, Vec<String>)> {
@@ -27,23 +23,6 @@ fn commands() -> Vec<(String, Vec<String>)> {
             (whose.trim_start_matches("# ").to_owned(), words.collect())
         })
         .collect()
-}
-
-/// A folder of images in the format of MNIST.
-fn images(folder: &Path, from: usize) {
-    let all = Dataset::bundled().unwrap();
-    let rows = from..from + IMAGES;
-    let size = all.shape.len();
-    let pixels = all.pixels[rows.start * size..rows.end * size].to_vec();
-    let labels = all.labels[rows].iter().map(|label| u8::try_from(*label).unwrap()).collect();
-    let header = |magic: u32, extents: &[usize]| -> Vec<u8> {
-        let extents = extents.iter().map(|n| u32::try_from(*n).unwrap());
-        std::iter::once(magic).chain(extents).flat_map(u32::to_be_bytes).collect()
-    };
-    fs::create_dir_all(folder).unwrap();
-    let write = |name: &str, header: Vec<u8>, body: Vec<u8>| fs::write(folder.join(name), [header, body].concat());
-    write("train-images-idx3-ubyte", header(0x803, &[IMAGES, 28, 28]), pixels).unwrap();
-    write("train-labels-idx1-ubyte", header(0x801, &[IMAGES]), labels).unwrap();
 }
 
 #[test]
@@ -66,9 +45,8 @@ fn two_machines_configured_by_the_readme_alone_certify_rounds_together() {
             process
         };
         let together = |life: usize| {
-            let both = move |seen: &Seen| {
-                seen.life == life && seen.certified().is_some() && seen.number("inputs") == Some(2)
-            };
+            let both =
+                move |seen: &Seen| seen.life == life && seen.certified().is_some() && seen.number("inputs") == Some(2);
             journal.each("a round with the updates of both", &[0, 1], both);
         };
 
