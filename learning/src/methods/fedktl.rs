@@ -45,7 +45,7 @@ impl FedKtl {
     }
 
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self { transfer: Transfer::from_options(options)? })
+        Ok(Self { transfer: Transfer::from_options(options, Transfer::default())? })
     }
 }
 
@@ -61,7 +61,7 @@ impl Method for FedKtl {
     }
 
     fn spelling(&self) -> String {
-        let options = self.transfer.to_string();
+        let options = self.transfer.spelling(&Transfer::default());
         options.strip_prefix(',').map_or_else(|| "fedktl".to_owned(), |options| format!("fedktl:{options}"))
     }
 

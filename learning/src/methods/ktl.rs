@@ -1,6 +1,5 @@
 //! What the methods with knowledge transfer have in common: their options, the fixed classifier's part, the host.
 
-use std::fmt;
 use std::sync::Arc;
 
 use fedswarm_protocol::hash::Digest;
@@ -40,8 +39,9 @@ impl Default for Transfer {
 }
 
 impl Transfer {
-    pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        let Self { mu, mu_decay, shuffled, gate: _, alignment } = Self::default();
+    /// What the options say; about the rest, what is usual for the method.
+    pub(super) fn from_options(options: &mut Options, usual: Self) -> Result<Self, Error> {
+        let Self { mu, mu_decay, shuffled, gate: _, alignment } = usual;
         let as_released = options.flag("as-released")?.unwrap_or(alignment.as_released);
         let scope = match options.choice("per", &["class", "prototype"])? {
             Some("prototype") => Scope::Prototype,
@@ -62,6 +62,26 @@ impl Transfer {
                 as_released,
             },
         })
+    }
+
+    /// The options that give these settings back, where they are not what is usual for the method; each with a comma before it.
+    pub(super) fn spelling(&self, usual: &Self) -> String {
+        let (own, other) = (&self.alignment, &usual.alignment);
+        let scope = if own.scope == Scope::Prototype { "prototype" } else { "class" };
+        let pairs = if self.shuffled { "shuffled" } else { "matched" };
+        let options = [
+            (self.mu != usual.mu, format!("mu={}", self.mu)),
+            (self.mu_decay != usual.mu_decay, format!("mu_decay={}", self.mu_decay)),
+            (self.shuffled != usual.shuffled, format!("pairs={pairs}")),
+            (own.scope != other.scope, format!("per={scope}")),
+            (own.epochs != other.epochs, format!("server_epochs={}", own.epochs)),
+            (own.batch != other.batch, format!("server_batch={}", own.batch)),
+            (own.lr != other.lr, format!("server_lr={}", own.lr)),
+            (own.lambda != other.lambda, format!("lambda={}", own.lambda)),
+            (self.gate == own.as_released, format!("gate={}", self.gate)),
+            (own.as_released, "as-released=true".to_owned()),
+        ];
+        options.into_iter().filter(|(other, _)| *other).map(|(_, text)| format!(",{text}")).collect()
     }
 
     pub(super) const fn plan(&self, features: usize) -> TransferPlan {
@@ -88,45 +108,6 @@ impl Transfer {
 /// The number that was meant: 0.1 and not the `f32` nearest to it.
 fn widened(x: f32) -> f64 {
     x.to_string().parse().unwrap_or_else(|_| f64::from(x))
-}
-
-/// The options that give these settings back, where they are not the default's; each with a comma before it.
-impl fmt::Display for Transfer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let usual = Self::default();
-        let (own, other) = (&self.alignment, &usual.alignment);
-        if self.mu != usual.mu {
-            write!(f, ",mu={}", self.mu)?;
-        }
-        if self.mu_decay != usual.mu_decay {
-            write!(f, ",mu_decay={}", self.mu_decay)?;
-        }
-        if self.shuffled {
-            write!(f, ",pairs=shuffled")?;
-        }
-        if own.scope == Scope::Prototype {
-            write!(f, ",per=prototype")?;
-        }
-        if own.epochs != other.epochs {
-            write!(f, ",server_epochs={}", own.epochs)?;
-        }
-        if own.batch != other.batch {
-            write!(f, ",server_batch={}", own.batch)?;
-        }
-        if own.lr != other.lr {
-            write!(f, ",server_lr={}", own.lr)?;
-        }
-        if own.lambda != other.lambda {
-            write!(f, ",lambda={}", own.lambda)?;
-        }
-        if self.gate == own.as_released {
-            write!(f, ",gate={}", self.gate)?;
-        }
-        if own.as_released {
-            write!(f, ",as-released=true")?;
-        }
-        Ok(())
-    }
 }
 
 /// The part with the class vectors: fixed, and exported so that a file alone can predict.

@@ -76,6 +76,15 @@ pub struct MoeKtl {
 /// What cosines are multiplied with for the answer: 2 is where answers were best of 1, 2, 4, 8 and 64 (`docs/results/transfer.md`), 1 hardly behind.
 const SCALE: f32 = 2.0;
 
+/// What the weight of the loss on pairs is multiplied with after each round. Pairs help at the beginning and not at the end, where
+/// wrong ones do harm (`docs/results/hosts.md`): after twenty rounds an eighth of the weight is left, after forty a seventieth.
+const MU_DECAY: f32 = 0.9;
+
+/// FedKTL's transfer, fading.
+fn usual() -> Transfer {
+    Transfer { mu_decay: MU_DECAY, ..Transfer::default() }
+}
+
 /// `fedmoe`'s recipe, with the shared expert left to its own head.
 fn recipe() -> Recipe {
     Recipe { mix_gradient: 0.0, ..Recipe::default() }
@@ -87,7 +96,7 @@ impl MoeKtl {
         Ok(Self {
             moe: FedMoe::from_options(options, merging, recipe())?,
             merging,
-            transfer: Transfer::from_options(options)?,
+            transfer: Transfer::from_options(options, usual())?,
             branch: options.value("transfer", "shared, local or mixed")?.unwrap_or_default(),
             scale: options.positive("scale")?.unwrap_or(SCALE),
         })
@@ -107,7 +116,8 @@ impl Method for MoeKtl {
 
     fn spelling(&self) -> String {
         let merge = if self.merging { "" } else { ",merge=false" };
-        let mut text = format!("moe-ktl:{}{merge}{},transfer={}", self.moe.options(), self.transfer, self.branch);
+        let transfer = self.transfer.spelling(&usual());
+        let mut text = format!("moe-ktl:{}{merge}{transfer},transfer={}", self.moe.options(), self.branch);
         if self.scale != SCALE {
             text.push_str(&format!(",scale={}", self.scale));
         }
