@@ -6,7 +6,10 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod abuse;
 mod all_at_once;
+#[path = "../../network/tests/common/evil.rs"]
+mod evil;
 mod failover;
 mod internet;
 mod journal;
@@ -19,6 +22,8 @@ mod paths;
 mod paused;
 mod phases;
 mod process;
+mod scrape;
 mod split;
 mod symmetric_nat;
+mod tended;
 mod world;

@@ -54,6 +54,10 @@ impl Process {
         self.end();
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
         // The standard library knows no other signal than KILL.
