@@ -69,7 +69,7 @@ pub async fn start(config: Config, blobs: Arc<dyn BlobSource>) -> Result<(Networ
     // Large enough to be a burden to every future that waits for this one.
     let mut driver = Box::new(Driver::new(config, blobs, counters, command_queue, report_queue, events)?);
     driver.listen().await?;
-    tokio::spawn(async move { driver.run().await });
+    tokio::spawn((*driver).run());
     Ok((network, event_queue))
 }
 

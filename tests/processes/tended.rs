@@ -139,7 +139,7 @@ fn an_aggregator_that_is_asked_to_stop_finishes_its_round_and_one_that_is_killed
     run.journal.each("two rounds", &all(), |seen| seen.certified() >= Some(2));
     let mut took = Duration::ZERO;
     let asked = stop_an_aggregator(&mut run, |run, node| took = run.stop_one(node, "TERM"));
-    let killed = stop_an_aggregator(&mut run, Run::kill);
+    let killed = stop_an_aggregator(&mut run, |run, node| run.kill(node));
     println!(
         "an aggregator stopped as its round began: certified after {:.2} s in view {} with {} updates when asked (it took {:.2} s \
          to end), {:.2} s in view {} with {} updates when killed",
@@ -163,13 +163,13 @@ fn a_node_that_cannot_finish_its_round_stops_in_time_and_at_once_if_asked_twice(
     let mut founded = Founded::of(NODES, 0, 500).with("stop_seconds = 3");
     // These stand still in the middle of the first round that they aggregate.
     let mut run = founded.start(&Loopback, |node| (node < 2).then_some("receipt"));
-    let mut held =
+    let held =
         |cursor: &mut usize| run.journal.next("one stands still", cursor, |s| s.is("held").then_some(s.node));
     let mut cursor = 0;
     let first = held(&mut cursor);
     let took = run.stop_one(first, "TERM");
     assert!((3..8).contains(&took.as_secs()), "it took {took:?} of 3 s");
-    let mut held =
+    let held =
         |cursor: &mut usize| run.journal.next("one stands still", cursor, |s| s.is("held").then_some(s.node));
     let second = held(&mut cursor);
     run.signal(second, "TERM");
