@@ -28,7 +28,7 @@ pub struct Rates {
 impl Default for Rates {
     fn default() -> Self {
         Self {
-            member_direct: 256,
+            member_direct: 1024,
             stranger_direct: KNOCKS_PER_SECOND,
             member_blobs: 512,
             member_gossip: 1024,

@@ -96,3 +96,77 @@ fn set_list(place: &mut Vec<String>, value: &[String]) {
         *place = value.to_vec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        overrides: Overrides,
+    }
+
+    fn config() -> RunConfig {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("node.toml");
+        let text = "manifest = \"m\"\nkey = \"k\"\nfolder = \"f\"\nlisten = [\"/ip4/127.0.0.1/tcp/1\"]\n[data]\npath = \"bundled\"\n";
+        std::fs::write(&file, text).unwrap();
+        RunConfig::load(&file).unwrap()
+    }
+
+    /// Each flag with a value that is nobody's default.
+    const LINE: [(&str, &str); 15] = [
+        ("manifest", "other.manifest"),
+        ("key", "other.key"),
+        ("folder", "elsewhere"),
+        ("transport", "quic"),
+        ("listen", "/ip4/127.0.0.1/tcp/7,/ip4/127.0.0.1/tcp/8"),
+        ("bootstraps", "/ip4/127.0.0.1/tcp/9"),
+        ("mdns", "false"),
+        ("relay", "never"),
+        ("external", "/ip4/203.0.113.5/tcp/4001"),
+        ("data", "images"),
+        ("model", "cnn2"),
+        ("device", "ndarray"),
+        ("threads", "3"),
+        ("metrics", "127.0.0.1:9464"),
+        ("stop-seconds", "4"),
+    ];
+
+    #[test]
+    fn every_flag_takes_the_place_of_its_key() {
+        let words = LINE.iter().flat_map(|(flag, value)| [format!("--{flag}"), (*value).to_owned()]);
+        let line = Line::parse_from(["run".to_owned()].into_iter().chain(words));
+        let text = format!("{:?}", line.overrides.apply(config()));
+        for (flag, value) in LINE {
+            for value in value.split(',') {
+                assert!(text.contains(value), "--{flag} {value} is not in {text}");
+            }
+        }
+        assert!(!text.contains("/tcp/1\""), "what the file says to listen on is replaced: {text}");
+    }
+
+    #[test]
+    fn without_flags_the_file_holds() {
+        let config = config();
+        let line = Line::parse_from(["run"]);
+        assert_eq!(format!("{:?}", line.overrides.apply(config.clone())), format!("{config:?}"));
+    }
+
+    #[test]
+    fn every_flag_has_its_variable() {
+        let command = Line::command();
+        let all: Vec<_> = command.get_arguments().filter(|arg| arg.get_id() != "help").collect();
+        assert_eq!(all.len(), LINE.len(), "a new flag belongs into this test");
+        for arg in all {
+            let long = arg.get_long().unwrap();
+            let expected = format!("FEDSWARM_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(arg.get_env().unwrap().to_str().unwrap(), expected);
+            assert!(LINE.iter().any(|(flag, _)| *flag == long), "--{long}");
+        }
+    }
+}
