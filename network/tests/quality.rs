@@ -245,6 +245,8 @@ async fn an_entry_point_has_room_for_so_many_and_its_own_lists() {
     }
     let stats = entry.stats().await;
     assert_eq!((stats.guests, stats.denied), (4, 2));
+    entry.set_lists(AccessLists::parse(&[], &[id(10).to_string()]).unwrap()).await.unwrap();
+    assert!(is_sent_away(&mut guests[1], PATIENCE).await, "it is on the list now");
 }
 
 #[tokio::test(flavor = "multi_thread")]

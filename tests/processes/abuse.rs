@@ -150,7 +150,7 @@ fn attackers() {
         for number in 0..ATTACKERS {
             tasks.spawn(attack(number, Multiaddr::clone(&victim), network));
             // More, and they would take every connection that may be half open, and the others could do nothing.
-            if number % 4 == 0 {
+            if number.is_multiple_of(4) {
                 tasks.spawn(half_open(number, Multiaddr::clone(&victim)));
             }
         }
@@ -257,7 +257,7 @@ async fn half_open(number: u64, victim: Multiaddr) {
     loop {
         tokio::time::sleep(Duration::from_millis(2_000 + 37 * number)).await;
         let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { continue };
-        if number % 8 == 0 {
+        if number.is_multiple_of(8) {
             drop(stream.write_all(&[b'x'; 1_000]).await);
         }
         tokio::time::sleep(Duration::from_secs(5)).await;

@@ -54,6 +54,11 @@ impl Process {
         self.end();
     }
 
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::journal::Seen;
+use crate::journal::{Journal, Seen};
 use crate::network::{Founded, Loopback, Run};
 use crate::phases::Phase;
+use crate::process::Process;
 use crate::scrape::{get, parse, value, values};
 
 const NODES: usize = 4;
@@ -175,4 +177,31 @@ fn a_node_that_cannot_finish_its_round_stops_in_time_and_at_once_if_asked_twice(
     std::thread::sleep(Duration::from_millis(300));
     let took = run.stop_one(second, "INT");
     assert!(took < Duration::from_millis(2_500), "asked twice, it took {took:?}");
+}
+
+#[test]
+fn an_entry_point_has_metrics_health_and_lists_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let lists = folder.path().join("lists.toml");
+    let start = |text: &str| {
+        fs::write(&lists, text).unwrap();
+        let args = "bootstrap --json --listen /ip4/127.0.0.1/tcp/0 --metrics 127.0.0.1:0 --lists lists.toml";
+        Process::start(folder.path(), &[], &args.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    };
+    let journal = Arc::new(Journal::new());
+    let mut entry = start("block = [\"203.0.113.0/24\"]\n");
+    entry.follow(Arc::clone(&journal), 0, 0);
+    let at = journal.next("its metrics", &mut 0, |seen| {
+        (!seen.text("metrics").is_empty()).then(|| seen.text("metrics").to_owned())
+    });
+    let (_, page) = get(&at, "/metrics");
+    assert!(parse(&page).len() > 15, "{page}");
+    assert_eq!((value(&page, "fedswarm_guests"), value(&page, "fedswarm_bans_total")), (0.0, 0.0));
+    assert_eq!(get(&at, "/health"), (200, "ok\n".to_owned()));
+    // Rubbish in the file does not end it, nor a hangup.
+    fs::write(&lists, "block = [7]").unwrap();
+    entry.signal("HUP");
+    assert_eq!(get(&at, "/health").0, 200);
+    assert!(entry.stop("TERM").success());
+    assert_eq!(start("block = [\"nobody\"]\n").wait().code(), Some(2), "it does not start with a list that is none");
 }
