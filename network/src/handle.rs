@@ -14,8 +14,8 @@ use crate::gates::Gates;
 use crate::listen::is_local;
 use crate::traffic::Counters;
 use crate::{
-    Acceptance, BlobId, BlobSource, Config, Error, EventReceiver, GossipToken, HolderFault, MAX_DIRECT_BYTES,
-    MAX_GOSSIP_BYTES, Missing, NodeId, PeerInfo, Reachability, Topic, Traffic,
+    Acceptance, AccessLists, BlobId, BlobSource, Config, Error, EventReceiver, Fault, Gauges, GossipToken, HolderFault,
+    MAX_DIRECT_BYTES, MAX_GOSSIP_BYTES, Missing, NodeId, PeerInfo, Reachability, Topic, Traffic,
 };
 
 /// Commands waiting for the swarm's task. Full, callers wait.
@@ -66,9 +66,10 @@ pub async fn start(config: Config, blobs: Arc<dyn BlobSource>) -> Result<(Networ
             hedge: config.tempo.hedge,
         },
     }));
-    let mut driver = Driver::new(config, blobs, counters, command_queue, report_queue, events)?;
+    // Large enough to be a burden to every future that waits for this one.
+    let mut driver = Box::new(Driver::new(config, blobs, counters, command_queue, report_queue, events)?);
     driver.listen().await?;
-    tokio::spawn(driver.run());
+    tokio::spawn((*driver).run());
     Ok((network, event_queue))
 }
 
@@ -146,7 +147,12 @@ impl Network {
         if self.0.commands.is_closed() {
             return Err(Error::Closed);
         }
-        fetch::fetch(|holder, question| self.question(holder, question), blob, &holders, self.0.plan).await
+        let accuse = |holder, fault: &HolderFault| {
+            if matches!(fault, HolderFault::BadList | HolderFault::BadChunk(_) | HolderFault::WrongAnswer) {
+                self.accuse(holder, Fault::WrongBlob);
+            }
+        };
+        fetch::fetch(|holder, question| self.question(holder, question), blob, &holders, self.0.plan, &accuse).await
     }
 
     async fn question(&self, holder: NodeId, question: Question) -> Result<Answer, HolderFault> {
@@ -174,6 +180,27 @@ impl Network {
             return Err(Error::Setting(text));
         }
         self.ask(|reply| Command::SetMembers { peers, reply }).await
+    }
+
+    /// Says that a peer did something wrong; with too many faults it is banned for a while. What was gossiped is judged by
+    /// [`Network::report`] alone. Should the driver be far behind, the fault is forgotten.
+    pub fn accuse(&self, peer: NodeId, fault: Fault) {
+        if let Ok(peer) = peer.peer_id() {
+            drop(self.0.commands.try_send(Command::Accuse { peer, fault }));
+        }
+    }
+
+    /// Puts other lists in force; peers that they block are disconnected.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn set_lists(&self, lists: AccessLists) -> Result<(), Error> {
+        self.ask(|reply| Command::SetLists { lists, reply }).await
+    }
+
+    /// How full everything is, and what was refused. Zero after a shutdown.
+    pub async fn gauges(&self) -> Gauges {
+        self.ask(Command::Gauges).await.unwrap_or_default()
     }
 
     /// Closes all connections with a peer and lets it in no more.

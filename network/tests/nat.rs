@@ -71,6 +71,7 @@ async fn entry() {
         external: Vec::new(),
         relay: Some(RelayLimits::default()),
         probe: true,
+        lists: fedswarm_network::AccessLists::default(),
         limits: Limits::default(),
         tempo: Tempo::default(),
     };

@@ -123,6 +123,13 @@ impl Blobs {
         }
     }
 
+    /// How many are in memory, and their bytes.
+    #[must_use]
+    pub fn held(&self) -> (usize, u64) {
+        let held = self.lock();
+        (held.blobs.len(), held.blobs.values().map(|blob| blob.bytes.len() as u64).sum())
+    }
+
     /// Keeps a blob that is here for this round and the next few, too.
     pub fn keep(&self, id: &BlobId, round: u64) {
         if let Some(blob) = self.get(id) {

@@ -6,8 +6,11 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod abuse;
 mod all_at_once;
 mod compose;
+#[path = "../../network/tests/common/evil.rs"]
+mod evil;
 mod failover;
 mod images;
 mod internet;
@@ -22,6 +25,8 @@ mod paused;
 mod phases;
 mod process;
 mod readme;
+mod scrape;
 mod split;
 mod symmetric_nat;
+mod tended;
 mod world;

@@ -59,6 +59,8 @@ pub(crate) struct Founded {
     /// Public keys by place.
     keys: Vec<Digest>,
     runs: usize,
+    /// Further lines of every node's configuration.
+    extra: String,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -107,7 +109,20 @@ impl Founded {
             fs::rename(file, at.join(format!("{i}.key"))).unwrap();
         }
         let network = Digest::from_hex(made["network"].as_str().unwrap()).unwrap();
-        Self { network, keys: keys.into_iter().map(|(key, _)| key).collect(), folder, runs: 0, _turn: turn }
+        Self {
+            network,
+            keys: keys.into_iter().map(|(key, _)| key).collect(),
+            folder,
+            runs: 0,
+            extra: String::new(),
+            _turn: turn,
+        }
+    }
+
+    /// The same with one more line in every node's configuration.
+    pub(crate) fn with(mut self, line: &str) -> Self {
+        self.extra += &format!("{line}\n");
+        self
     }
 
     /// Starts an entry point and all nodes, each with the point at which it is to stand still, if any.
@@ -201,10 +216,11 @@ impl Run<'_> {
 
     fn start(&mut self, node: usize, hold: Option<&str>) {
         let (listen, bootstraps, mdns) = (&self.listen[node], &self.bootstraps, self.place.mdns());
+        let extra = &self.founded.extra;
         let config = format!(
             "manifest = \"../net.manifest\"\nkey = \"{node}.key\"\nfolder = \"state-{node}\"\nmdns = {mdns}\n\
              listen = {listen:?}\nbootstraps = {bootstraps:?}\nmodel = \"mlp\"\nthreads = 1\nkeep_inputs = true\n\
-             [data]\npath = \"bundled\"\nmax_train = 100\nmax_test = 20\n[training]\nseed = {node}\n"
+             {extra}[data]\npath = \"bundled\"\nmax_train = 100\nmax_test = 20\n[training]\nseed = {node}\n"
         );
         let file = format!("{node}.toml");
         fs::write(self.folder.join(&file), config).unwrap();
@@ -214,6 +230,40 @@ impl Run<'_> {
         let mut process = Process::start(&self.folder, &self.place.wrapper(node), &args);
         process.follow(Arc::clone(&self.journal), node, self.lives[node]);
         self.nodes[node] = Some(process);
+    }
+
+    /// The process of a node that runs on this machine itself.
+    pub(crate) fn pid(&self, node: usize) -> u32 {
+        self.nodes[node].as_ref().expect("it runs").id()
+    }
+
+    pub(crate) const fn network(&self) -> &Digest {
+        &self.founded.network
+    }
+
+    /// The configuration that a node was started with.
+    pub(crate) fn config_file(&self, node: usize) -> PathBuf {
+        self.folder.join(format!("{node}.toml"))
+    }
+
+    /// Where a node listens, with its key.
+    pub(crate) fn address(&self, node: usize) -> String {
+        let started =
+            |seen: &Seen| (seen.node == node && seen.is("started")).then(|| seen.first("addresses").to_owned());
+        self.journal.next("an address", &mut 0, started)
+    }
+
+    /// Where a node's metrics are.
+    pub(crate) fn metrics(&self, node: usize) -> String {
+        let (status, _) = self.fedswarm(node, &["status"]);
+        status["metrics"].as_str().unwrap_or_else(|| panic!("no metrics: {status}")).to_owned()
+    }
+
+    /// Asks a node to stop, and waits until it has: how long that took.
+    pub(crate) fn stop_one(&mut self, node: usize, signal: &str) -> Duration {
+        let began = Instant::now();
+        assert!(self.nodes[node].take().expect("it runs").stop(signal).success());
+        began.elapsed()
     }
 
     /// `kill -9`; what it had printed is in the journal.

@@ -36,8 +36,14 @@ const BUSY_MAX: u32 = 50;
 /// A request is overdue when it takes this many times longer than any that was answered.
 const SLOWER: u32 = 3;
 
-/// Fetches what is missing of a blob; `ask` puts one question to one holder.
-pub(crate) async fn fetch<A, F>(ask: A, blob: &mut Partial, holders: &[NodeId], plan: Plan) -> Result<(), Error>
+/// Fetches what is missing of a blob; `ask` puts one question to one holder, `accuse` is told what was wrong with answers.
+pub(crate) async fn fetch<A, F>(
+    ask: A,
+    blob: &mut Partial,
+    holders: &[NodeId],
+    plan: Plan,
+    accuse: &(dyn Fn(NodeId, &HolderFault) + Sync),
+) -> Result<(), Error>
 where
     A: Fn(NodeId, Question) -> F,
     F: Future<Output = Result<Answer, HolderFault>>,
@@ -72,7 +78,9 @@ where
         else {
             continue;
         };
+        let before = fetch.faults.len();
         fetch.answered(task, holder, question, answer, asked.elapsed());
+        fetch.faults.iter().skip(before).for_each(|(holder, fault)| accuse(*holder, fault));
         if fetch.blob.is_whole() {
             return Ok(());
         }

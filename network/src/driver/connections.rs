@@ -1,10 +1,8 @@
 //! Who is connected, and who may stay.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota};
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, ping};
@@ -12,9 +10,8 @@ use tokio::time::Instant;
 
 use super::Driver;
 use crate::gossip::STRANGER_SCORE;
-use crate::{Event, KNOCKS_PER_SECOND, NodeId, Path, PeerInfo, Topic};
-
-const KNOCKS: NonZeroU32 = NonZeroU32::MIN.saturating_add(KNOCKS_PER_SECOND - 1);
+use crate::quality::Allowance;
+use crate::{Event, NodeId, Path, PeerInfo, Topic};
 
 /// Pings that may fail in a row before a connection is given up. At 1, a machine that is busy for a moment loses its peers.
 const LOST_PINGS: u32 = 2;
@@ -48,8 +45,8 @@ pub(super) struct Peer {
     /// Attempts to punch a hole that failed.
     pub(super) not_punched: u32,
     pub(super) topics: HashSet<Topic>,
-    /// What it may send while it is not a member.
-    pub(super) knocks: DefaultDirectRateLimiter,
+    /// What it may send.
+    pub(super) allowance: Allowance,
 }
 
 impl Peer {
@@ -94,6 +91,7 @@ impl Driver {
             self.swarm.close_connection(connection);
             return;
         };
+        let rates = &self.limits.rates;
         let entry = self.peers.entry(peer).or_insert_with(|| Peer {
             id,
             connections: HashMap::new(),
@@ -101,7 +99,7 @@ impl Driver {
             round_trip: None,
             not_punched: 0,
             topics: HashSet::new(),
-            knocks: DefaultDirectRateLimiter::direct(Quota::per_second(KNOCKS)),
+            allowance: Allowance::new(rates),
         });
         let (address, relayed, dialed) =
             (endpoint.get_remote_address().clone(), endpoint.is_relayed(), endpoint.is_dialer());
@@ -116,11 +114,6 @@ impl Driver {
             return;
         }
         self.swarm.behaviour_mut().gossip.set_application_score(&peer, STRANGER_SCORE);
-        let strangers = self.peers.keys().filter(|p| !self.discovery.is_known(p)).count();
-        if strangers > self.limits.strangers {
-            tracing::debug!(%peer, strangers, "too many strangers");
-            self.swarm.close_connection(connection);
-        }
     }
 
     pub(super) fn disconnected(&mut self, peer: PeerId, connection: ConnectionId, left: u32) {
@@ -178,6 +171,7 @@ impl Driver {
         for peer in members {
             self.discovery.remembered(peer, self.keeper.book.addrs(&peer));
         }
+        self.introduce();
     }
 
     pub(super) fn set_members(&mut self, members: Vec<PeerId>) {
@@ -193,7 +187,7 @@ impl Driver {
     }
 
     pub(super) fn peer_infos(&self) -> Vec<PeerInfo> {
-        let gossip = &self.swarm.behaviour().gossip;
+        let (gossip, now) = (&self.swarm.behaviour().gossip, Instant::now());
         let info = |(peer, entry): (&PeerId, &Peer)| PeerInfo {
             id: entry.id,
             member: self.discovery.is_member(peer),
@@ -203,6 +197,7 @@ impl Driver {
             not_punched: entry.not_punched,
             round_trip_us: entry.round_trip.map(|t| t.as_micros() as u64),
             score: gossip.peer_score(peer).unwrap_or_default(),
+            demerits: self.ledger.demerits(peer, now),
             subscribed: entry.topics.len() == Topic::ALL.len(),
         };
         let mut infos: Vec<PeerInfo> = self.peers.iter().map(info).collect();

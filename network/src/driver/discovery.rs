@@ -127,6 +127,11 @@ impl Discovery {
         self.is_member(peer) || self.is_entry(peer)
     }
 
+    /// All of them.
+    pub(super) fn known(&self) -> impl Iterator<Item = PeerId> {
+        self.entries.keys().chain(self.members.keys()).copied()
+    }
+
     pub(super) fn set_members(&mut self, members: Vec<PeerId>) {
         let mut before = std::mem::take(&mut self.members);
         for peer in members.into_iter().filter(|p| *p != self.me) {

@@ -1,13 +1,14 @@
 //! The one task that owns the swarm. It never waits for anyone: whatever is full drops or refuses.
 
 mod commands;
+pub(crate) mod conduct;
 mod connections;
 mod discovery;
 mod messages;
 mod reach;
 mod serve;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use crate::driver::connections::Peer;
 use crate::driver::messages::Unsent;
 use crate::listen::{Listeners, outward};
 use crate::peer_book::Keeper;
+use crate::quality::Ledger;
 use crate::traffic::Counters;
 use crate::{
     Acceptance, BlobSource, Config, Error, Event, GossipToken, HolderFault, Limits, Relaying, TransportKind, id,
@@ -64,6 +66,9 @@ pub(crate) struct Driver {
     keeper: Keeper,
     reaching: Reaching,
     serving: Serving,
+    ledger: Ledger,
+    /// Members and entry points, as the doorman knows them.
+    introduced: HashSet<PeerId>,
     /// How long a holder may take for an answer.
     blob_timeout: Duration,
     unsent: VecDeque<Unsent>,
@@ -113,11 +118,14 @@ impl Driver {
             discovery,
             keeper,
             reaching,
+            ledger: Ledger::default(),
+            introduced: HashSet::new(),
             blob_timeout: config.tempo.blob_timeout,
             unsent: VecDeque::new(),
             direct: HashMap::new(),
             questions: HashMap::new(),
         };
+        driver.set_lists(config.lists);
         driver.want(members);
         Ok(driver)
     }
@@ -165,6 +173,7 @@ impl Driver {
         self.tend_paths();
         self.tend_relays();
         self.give_up_questions();
+        self.end_bans();
         self.keeper.tick();
     }
 
@@ -213,7 +222,7 @@ impl Driver {
                 self.identified(peer_id, &info);
             }
             MemberEvent::Common(CommonEvent::Ping(event)) => self.on_ping(event),
-            MemberEvent::Common(CommonEvent::Kad(event)) => self.discovery.on_kad(event, &mut self.swarm),
+            MemberEvent::Common(CommonEvent::Kad(event)) => self.on_kad(event),
             MemberEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found {
                     self.reaching.heard_by_mdns += u64::from(self.discovery.is_member(&peer));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fedswarm_network::{Multiaddr, Reach, Tempo, TransportKind};
+use fedswarm_network::{AccessLists, Multiaddr, Reach, Tempo, TransportKind};
 use fedswarm_protocol::envelope::Kind;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
@@ -55,6 +55,8 @@ pub struct NodeConfig {
     pub mdns: bool,
     /// How others are to reach this node.
     pub reach: Reach,
+    /// Whom the operator lets in or keeps out.
+    pub lists: AccessLists,
     /// How fast the network layer does things.
     pub tempo: Tempo,
     /// Where to keep things.

@@ -118,6 +118,7 @@ impl NodeHandle {
             addresses: addresses.iter().take(crate::invitation::MAX_ADDRESSES).map(ToString::to_string).collect(),
             reachability: self.network.reachability().await.verdict().to_owned(),
             peers: self.network.peers().await.iter().filter(|peer| peer.member).map(PeerStatus::of).collect(),
+            metrics: None,
             at: status::now(),
         })
     }
@@ -129,6 +130,18 @@ impl NodeHandle {
     pub fn roster(&self, manifest: &Manifest) -> Result<Roster, Error> {
         let (committee, round) = self.membership(manifest)?;
         Ok(Roster::new(&manifest.network_id()?, round, &committee, &self.motions.borrow()))
+    }
+
+    /// How many voters are connected, this node among them if it is one, and how many certify a round.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn voters_here(&self, manifest: &Manifest) -> Result<(usize, usize), Error> {
+        let committee = self.store.committee()?.unwrap_or_else(|| Committee::founding(manifest));
+        let mut here: BTreeSet<NodeId> = self.network.peers().await.iter().map(|peer| peer.id).collect();
+        here.insert(self.id());
+        let voters = membership::node_ids(&committee).into_iter().take(committee.voters());
+        Ok((voters.filter(|voter| here.contains(voter)).count(), committee.quorum().quorum))
     }
 
     /// The committee of the round in progress, and the last certified round.
@@ -152,6 +165,12 @@ impl NodeHandle {
     #[must_use]
     pub fn blob(&self, root: &Digest) -> Option<Vec<u8>> {
         self.blobs.get(&BlobId(*root)).map(|blob| blob.bytes.clone())
+    }
+
+    /// How many payloads and models are held, and their bytes.
+    #[must_use]
+    pub fn blobs_held(&self) -> (usize, u64) {
+        self.blobs.held()
     }
 
     /// Looks at the member, waiting for a training step in progress to end.
@@ -250,6 +269,7 @@ pub async fn start(
     network_config.bootstraps = config.bootstraps;
     network_config.mdns = config.mdns;
     network_config.reach = config.reach;
+    network_config.lists = config.lists;
     network_config.tempo = config.tempo;
     network_config.members = members.clone();
     let source: Arc<dyn fedswarm_network::BlobSource> = blobs.clone();
