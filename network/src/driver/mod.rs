@@ -6,6 +6,7 @@ mod discovery;
 mod messages;
 mod reach;
 mod serve;
+mod straight;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -163,6 +164,7 @@ impl Driver {
     fn tick(&mut self) {
         self.discovery.tick(&mut self.swarm);
         self.tend_paths();
+        self.straighten();
         self.tend_relays();
         self.give_up_questions();
         self.keeper.tick();
