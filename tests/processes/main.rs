@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod all_at_once;
+mod churn;
 mod failover;
 mod internet;
 mod journal;
@@ -15,10 +16,12 @@ mod lan;
 mod nat;
 mod network;
 mod operating;
+mod outcome;
 mod paths;
 mod paused;
 mod phases;
 mod process;
+mod slow_uplink;
 mod split;
 mod symmetric_nat;
 mod world;
