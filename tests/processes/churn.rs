@@ -198,7 +198,7 @@ fn peers_leave_and_join_and_a_newcomer_contributes_from_its_epoch_on() {
 }
 
 #[test]
-#[ignore = "four minutes; makes docs/results/network.md: processes churn:: --ignored --nocapture"]
+#[ignore = "seven minutes and 10 GB of disk; makes docs/results/network.md: processes churn:: --ignored --nocapture"]
 fn of_twenty_peers_one_leaves_or_joins_every_five_seconds() {
     let every = Duration::from_secs(5);
     let invitations = &[2, 5, 8, 11];
