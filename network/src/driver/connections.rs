@@ -9,6 +9,7 @@ use libp2p::{Multiaddr, PeerId, ping};
 use tokio::time::Instant;
 
 use super::Driver;
+use super::straight::Straight;
 use crate::gossip::STRANGER_SCORE;
 use crate::quality::Allowance;
 use crate::{Event, NodeId, Path, PeerInfo, Topic};
@@ -44,6 +45,8 @@ pub(super) struct Peer {
     round_trip: Option<Duration>,
     /// Attempts to punch a hole that failed.
     pub(super) not_punched: u32,
+    /// Attempts to get off the relay.
+    pub(super) straight: Straight,
     pub(super) topics: HashSet<Topic>,
     /// What it may send.
     pub(super) allowance: Allowance,
@@ -51,7 +54,7 @@ pub(super) struct Peer {
 
 impl Peer {
     /// How it is reached: the best there is.
-    fn path(&self) -> Option<Path> {
+    pub(super) fn path(&self) -> Option<Path> {
         let of = |c: &Connection| match (c.relayed, c.punched) {
             (true, _) => Path::Relayed,
             (false, true) => Path::Punched,
@@ -73,6 +76,13 @@ impl Peer {
     fn address(&self) -> Multiaddr {
         let best = self.connections.values().min_by_key(|c| (c.relayed, c.since));
         best.map_or_else(Multiaddr::empty, |c| c.address.clone())
+    }
+
+    /// Connections through relays, except the youngest.
+    pub(super) fn older_circuits(&self) -> Vec<ConnectionId> {
+        let circuits = || self.connections.iter().filter(|(_, c)| c.relayed);
+        let youngest = circuits().max_by_key(|(_, c)| c.since).map(|(id, _)| *id);
+        circuits().map(|(id, _)| *id).filter(|id| Some(*id) != youngest).collect()
     }
 
     /// Connections through relays that a direct one has made superfluous.
@@ -98,6 +108,7 @@ impl Driver {
             told: None,
             round_trip: None,
             not_punched: 0,
+            straight: Straight::new(),
             topics: HashSet::new(),
             allowance: Allowance::new(rates),
         });
@@ -105,6 +116,9 @@ impl Driver {
             (endpoint.get_remote_address().clone(), endpoint.is_relayed(), endpoint.is_dialer());
         let open = Connection { address, relayed, dialed, punched: false, since: Instant::now(), lost: 0 };
         entry.connections.insert(connection, open);
+        if relayed {
+            entry.straight.punching(Instant::now());
+        }
         if count > 1 {
             return;
         }

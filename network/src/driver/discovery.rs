@@ -210,6 +210,11 @@ impl Discovery {
         }
     }
 
+    /// Where a member is said to be: at addresses of its own, or through relays.
+    pub(super) fn addrs(&self, peer: &PeerId, relayed: bool) -> Vec<Multiaddr> {
+        self.members.get(peer).map(|attempt| attempt.some(relayed)).unwrap_or_default()
+    }
+
     /// A connected peer said where it listens.
     pub(super) fn learned(&mut self, peer: PeerId, addrs: impl Iterator<Item = Multiaddr>, swarm: &mut Swarm<Member>) {
         if let Some(attempt) = self.members.get_mut(&peer) {
@@ -306,7 +311,7 @@ fn call(swarm: &mut Swarm<Member>, peer: PeerId, attempt: &mut Attempt) {
 }
 
 /// Failures come as events; one to be expected is that the peer is being dialed already.
-fn dial(swarm: &mut Swarm<Member>, peer: PeerId, addrs: Vec<Multiaddr>, condition: PeerCondition) {
+pub(super) fn dial(swarm: &mut Swarm<Member>, peer: PeerId, addrs: Vec<Multiaddr>, condition: PeerCondition) {
     let options = DialOpts::peer_id(peer).condition(condition).addresses(addrs).build();
     if let Err(error) = swarm.dial(options) {
         tracing::trace!(%peer, %error, "not dialed");

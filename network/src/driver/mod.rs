@@ -7,6 +7,7 @@ mod discovery;
 mod messages;
 mod reach;
 mod serve;
+mod straight;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -171,6 +172,7 @@ impl Driver {
     fn tick(&mut self) {
         self.discovery.tick(&mut self.swarm);
         self.tend_paths();
+        self.straighten();
         self.tend_relays();
         self.give_up_questions();
         self.end_bans();

@@ -226,6 +226,7 @@ impl Driver {
                     self.reaching.not_punched += 1;
                     if let Some(peer) = self.peers.get_mut(&remote_peer_id) {
                         peer.not_punched += 1;
+                        peer.straight.not_punched(Instant::now());
                     }
                     tracing::debug!(peer = %remote_peer_id, %error, "no hole was punched");
                 }

@@ -340,8 +340,9 @@ pub async fn start(
         hosting: config.hosting,
         turns: hosting::Turns::default(),
         adaptive_timers: config.adaptive_timers,
+        stopped,
     };
-    tokio::spawn(driver.run(network_events, report_queue, request_queue, stopped));
+    tokio::spawn(driver.run(network_events, report_queue, request_queue));
     Ok((handle, event_queue))
 }
 
@@ -424,6 +425,8 @@ struct Driver {
     hosting: Option<Hosting>,
     turns: hosting::Turns,
     adaptive_timers: bool,
+    /// Whether the owner has asked the node to stop.
+    stopped: watch::Receiver<bool>,
 }
 
 impl Driver {
@@ -432,8 +435,8 @@ impl Driver {
         mut network: EventReceiver,
         mut reports: mpsc::Receiver<Report>,
         mut requests: mpsc::Receiver<Asked>,
-        mut stopped: watch::Receiver<bool>,
     ) {
+        let mut stopped = self.stopped.clone();
         if let Err(error) = self.restore() {
             self.fail(&error).await;
         }
@@ -546,6 +549,10 @@ impl Driver {
     /// A node that cannot keep its statements must not make any.
     async fn fail(&mut self, error: &Error) {
         self.failed = true;
+        // The owner closes the network while the node may be in the middle of something.
+        if *self.stopped.borrow() && matches!(error, Error::Network(fedswarm_network::Error::Closed)) {
+            return;
+        }
         tracing::error!(%error, "the node stops");
         self.tell(NodeEvent::Failed { reason: error.to_string() }).await;
     }

@@ -13,6 +13,7 @@ use fedswarm_protocol::payload as wire_payload;
 use fedswarm_protocol::round::{Input, MergeInput};
 use fedswarm_protocol::tensor::FixedVector;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 use super::{Driver, Report};
 use crate::blobs::{Blob, Blobs};
@@ -51,6 +52,13 @@ impl Seen {
             self.before = std::mem::take(&mut self.now);
         }
         self.now.insert(hash("seen", message.bytes()), message.clone());
+    }
+}
+
+/// Background work that panicked. One that was cancelled is nobody's fault: the node is being stopped.
+pub(super) fn lost(error: &JoinError, work: &'static str) {
+    if error.is_panic() {
+        tracing::error!(%error, work, "background work failed");
     }
 }
 
@@ -93,7 +101,7 @@ impl Driver {
                 }
                 // Not the author's fault: without a place to store payloads this member cannot sign for them.
                 Ok(Ok(Err(error))) => return drop(reports.send(Report::Fatal(error)).await),
-                Err(error) => return tracing::error!(%error, "checking a payload failed"),
+                Err(error) => return lost(&error, "checking a payload"),
             };
             drop(reports.send(Report::Input(Input::Payload { author, statement, valid })).await);
         });
@@ -152,7 +160,7 @@ impl Driver {
                     drop(reports.send(Report::Input(Input::Merged { inputs_root, merged })).await);
                 }
                 Ok(Err(error)) => drop(reports.send(Report::Fatal(error)).await),
-                Err(error) => tracing::error!(%error, "a merge failed"),
+                Err(error) => lost(&error, "a merge"),
             }
         });
         Ok(())
