@@ -8,10 +8,10 @@
 
 mod abuse;
 mod all_at_once;
+mod churn;
 mod compose;
 #[path = "../../network/tests/common/evil.rs"]
 mod evil;
-mod churn;
 mod failover;
 mod images;
 mod internet;
