@@ -327,7 +327,7 @@ mod tests {
         let expected = of(&[0, 1, 1], &[0.0, 0.0, 1.0, 0.0, 1.0, 0.25]).unwrap();
         assert_eq!(rest, expected);
         let alike = of(&[0, 1, 2], &[0.5; 6]).unwrap();
-        assert_eq!(alike.without_doubles(&all()), (alike.clone(), Vec::new()), "one class alone teaches nothing");
+        assert_eq!(alike.without_doubles(&all()), (alike, Vec::new()), "one class alone teaches nothing");
         assert_eq!(good().without_doubles(&all()), (good(), Vec::new()));
     }
 
