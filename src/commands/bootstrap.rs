@@ -138,11 +138,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
 async fn reload(path: &Path, bootstrap: &Bootstrap) {
     let lists = match ListsConfig::load(path) {
         Ok(lists) => lists,
-        Err(error) => return tracing::error!(%error, "the lists that were in force stay"),
+        Err(error) => return tracing::warn!(%error, "the lists that were in force stay"),
     };
     let (allow, block) = lists.len();
     match bootstrap.set_lists(lists).await {
         Ok(()) => tracing::info!(allow, block, "lists are in force"),
-        Err(error) => tracing::error!(%error, "the lists that were in force stay"),
+        Err(error) => tracing::warn!(%error, "the lists that were in force stay"),
     }
 }

@@ -21,7 +21,7 @@ pub(super) async fn lists(config: &Path, node: &NodeHandle, json: bool) {
     };
     match &done {
         Ok((allow, block)) => tracing::info!(allow, block, "lists are in force"),
-        Err(reason) => tracing::error!(reason, "the lists that were in force stay"),
+        Err(reason) => tracing::warn!(reason, "the lists that were in force stay"),
     }
     if json {
         events::print(&match done {
