@@ -84,6 +84,7 @@ fn measure(run: &Run<'_>, node: usize, mut go_on: impl FnMut() -> bool) -> (f64,
 }
 
 #[test]
+#[ignore = "two minutes, compares times; makes docs/results/network.md: processes abuse::two --ignored --nocapture"]
 fn two_hundred_uninvited_keys_at_one_node_do_not_hold_up_the_others() {
     let mut founded = Founded::of(NODES, 0, 500).with("metrics = \"127.0.0.1:0\"");
     let run = founded.start(&Loopback, |_| None);
@@ -102,10 +103,15 @@ fn two_hundred_uninvited_keys_at_one_node_do_not_hold_up_the_others() {
         let page = get(&metrics[0], "/metrics").1;
         value(&page, "fedswarm_bans_total") + value(&page, "fedswarm_connections_denied_total")
     };
+    // Of all kinds of attack, the slow one is seen last: its streams have to time out first.
+    let all_seen = || {
+        let faults = values(&get(&metrics[0], "/metrics").1, "fedswarm_faults_total");
+        faults.iter().any(|(kind, count)| kind == "stalled" && *count > 0.0)
+    };
     let began = Instant::now();
     let (during, most) = measure(&run, 0, || {
         let long = began.elapsed() >= AT_LEAST;
-        !long || began.elapsed() < AT_MOST && sent_away() < ATTACKERS as f64
+        !long || began.elapsed() < AT_MOST && (sent_away() < ATTACKERS as f64 || !all_seen())
     });
     assert!(sent_away() >= ATTACKERS as f64 / 2.0, "that was no attack: {}", sent_away());
     let page = get(&metrics[0], "/metrics").1;
