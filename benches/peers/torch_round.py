@@ -15,21 +15,10 @@ from torch import multiprocessing as mp
 from torch import nn
 from torch.nn import functional as F
 
-MODELS = [([32], [128]), ([32, 64], [128]), ([32], [128, 128]), ([32, 64], [128, 128])]
+from torch_models import FAMILY, extractor, images
+
+MODELS = [FAMILY[name] for name in ("cnn1", "cnn2", "cnn1-fc128", "cnn2-fc128")]
 PEERS, IMAGES, BATCH, SIDE, CLASSES, WIDTH = 20, 100, 10, 28, 10, 128
-
-
-def extractor(blocks, widths):
-    layers, channels, side = [], 1, SIDE
-    for out in blocks:
-        layers += [nn.Conv2d(channels, out, 5), nn.MaxPool2d(2), nn.ReLU()]
-        channels, side = out, (side - 4) // 2
-    layers.append(nn.Flatten())
-    inputs = channels * side * side
-    for out in widths:
-        layers += [nn.Linear(inputs, out), nn.ReLU()]
-        inputs = out
-    return nn.Sequential(*layers)
 
 
 def gate():
@@ -39,9 +28,8 @@ def gate():
     )
 
 
-def images(peer):
-    pixels = (torch.arange(IMAGES * SIDE * SIDE) + peer) * 7 % 251
-    return (pixels.float() / 125.5 - 1).reshape(IMAGES, 1, SIDE, SIDE), torch.arange(IMAGES) % CLASSES
+def data(peer):
+    return images(peer, IMAGES, 1, SIDE), torch.arange(IMAGES) % CLASSES
 
 
 class Local:
@@ -49,8 +37,8 @@ class Local:
 
     def __init__(self, peer):
         torch.manual_seed(peer)
-        self.train_set, self.test_set = images(peer), images(peer + 1)
-        self.model = nn.Sequential(extractor(*MODELS[peer % 4]), nn.Linear(WIDTH, CLASSES))
+        self.train_set, self.test_set = data(peer), data(peer + 1)
+        self.model = nn.Sequential(extractor(1, SIDE, *MODELS[peer % 4]), nn.Linear(WIDTH, CLASSES))
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=0.01)
 
     def logits(self, x):
@@ -89,8 +77,8 @@ class Local:
 class Moe(Local):
     def __init__(self, peer):
         super().__init__(peer)
-        self.local, self.head, self.gate = extractor(*MODELS[peer % 4]), nn.Linear(WIDTH, CLASSES), gate()
-        self.theta, self.theta_head = extractor([32, 64], [WIDTH]), nn.Linear(WIDTH, CLASSES)
+        self.local, self.head, self.gate = extractor(1, SIDE, *MODELS[peer % 4]), nn.Linear(WIDTH, CLASSES), gate()
+        self.theta, self.theta_head = extractor(1, SIDE, *FAMILY["cnn2"]), nn.Linear(WIDTH, CLASSES)
         self.shared = [*self.theta.parameters(), *self.theta_head.parameters()]
         own = [*self.local.parameters(), *self.head.parameters(), *self.gate.parameters()]
         self.optimiser = torch.optim.SGD([{"params": own}, {"params": self.shared, "momentum": 0.9}], lr=0.01)

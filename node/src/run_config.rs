@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fedswarm_learning::architectures::architecture;
-use fedswarm_learning::data::{Dataset, ImageShape, PeerData};
+use fedswarm_learning::data::{BUNDLED, Dataset, ImageShape, PeerData};
 use fedswarm_learning::device::DeviceKind;
 use fedswarm_learning::export::Card;
+use fedswarm_learning::generator;
 use fedswarm_learning::methods::{Member, MemberSetup, Task, method};
 use fedswarm_learning::partition::{Partition, PeerIndices, TRAIN_RATIO};
 use fedswarm_learning::training::TrainConfig;
@@ -16,6 +17,7 @@ use fedswarm_protocol::hash::Stream;
 use fedswarm_protocol::manifest::Manifest;
 use serde::Deserialize;
 
+use crate::files::located;
 use crate::{Error, Hosting, generators};
 
 /// Name of the file in a node's folder that says where members were last found.
@@ -194,10 +196,8 @@ impl RunConfig {
         for inner in [&mut config.manifest, &mut config.key, &mut config.folder] {
             *inner = folder.join(&inner);
         }
-        if config.data.path != Path::new("bundled") {
-            config.data.path = folder.join(&config.data.path);
-        }
-        config.generator = config.generator.map(|source| generators::located(source, folder));
+        config.data.path = located(config.data.path, folder, &[BUNDLED]);
+        config.generator = config.generator.map(|source| located(source, folder, &generator::BUNDLED));
         config.join = config.join.map(|p| folder.join(p));
         config.data.partition = config.data.partition.map(|p| folder.join(p));
         Ok(config)
@@ -354,8 +354,7 @@ pub fn task_of(manifest: &Manifest) -> Task {
 /// # Errors
 /// Data that cannot be read, or of another shape or with more classes than the manifest's task.
 pub fn images(path: &Path, manifest: &Manifest) -> Result<Dataset, Error> {
-    let dataset = if path == Path::new("bundled") { Dataset::bundled() } else { Dataset::load(path) };
-    let dataset = dataset.map_err(|e| Error::Config(e.to_string()))?;
+    let dataset = Dataset::open(path).map_err(|e| Error::Config(e.to_string()))?;
     let task = task_of(manifest);
     let Dataset { name, shape, .. } = &dataset;
     if *shape != task.input {

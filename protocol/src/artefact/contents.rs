@@ -225,18 +225,19 @@ impl Contents {
     }
 
     fn without(&self, class: u16) -> Self {
-        let pairs = self.classes.len().max(1);
-        let kept = |len: usize| {
-            let each = (len / pairs).max(1);
-            move |i: &usize| self.classes.get(i / each).is_some_and(|own| *own != class)
-        };
-        let (images, latents) = (kept(self.images.len()), kept(self.latents.len()));
         Self {
             classes: self.classes.iter().copied().filter(|own| *own != class).collect(),
-            images: (0..self.images.len()).filter(images).map(|i| self.images[i]).collect(),
-            latents: (0..self.latents.len()).filter(latents).map(|i| self.latents[i]).collect(),
+            images: self.of_others(&self.images, class),
+            latents: self.of_others(&self.latents, class),
             transformer: self.transformer.clone(),
         }
+    }
+
+    /// What pairs of other classes have of these values, of which each pair has as many.
+    fn of_others<T: Copy>(&self, values: &[T], class: u16) -> Vec<T> {
+        let each = values.chunks((values.len() / self.classes.len().max(1)).max(1));
+        let others = each.zip(&self.classes).filter(|(_, own)| **own != class);
+        others.flat_map(|(values, _)| values).copied().collect()
     }
 
     /// Classes with the means of their latent vectors, rounded towards zero.
