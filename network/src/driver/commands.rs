@@ -1,11 +1,13 @@
 //! What the handle asks of the task.
 
+use std::collections::HashMap;
+
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{BlobReply, DirectReply, Driver, Open};
 use crate::blobs::codec::Question;
-use crate::{Error, HolderFault, Missing, PeerInfo, Reachability, Topic};
+use crate::{Error, HolderFault, Missing, PeerInfo, Reachability, Tie, Topic};
 use tokio::time::Instant;
 
 /// A wish, and where to answer.
@@ -13,12 +15,14 @@ pub(crate) enum Command {
     Publish { topic: Topic, data: Vec<u8>, reply: oneshot::Sender<Result<(), Error>> },
     Send { peer: PeerId, data: Vec<u8>, permit: OwnedSemaphorePermit, reply: oneshot::Sender<DirectReply> },
     Question { peer: PeerId, question: Question, permit: OwnedSemaphorePermit, reply: oneshot::Sender<BlobReply> },
+    SetTies { ties: HashMap<PeerId, Tie>, reply: oneshot::Sender<()> },
     SetMembers { peers: Vec<PeerId>, reply: oneshot::Sender<()> },
     Block { peer: PeerId, reply: oneshot::Sender<()> },
     Dial { addr: Multiaddr, reply: oneshot::Sender<Result<(), Error>> },
     Reachability(oneshot::Sender<Reachability>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Missing(oneshot::Sender<Vec<Missing>>),
+    LeastMesh(oneshot::Sender<usize>),
     ListenAddrs(oneshot::Sender<Vec<Multiaddr>>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -49,6 +53,10 @@ impl Driver {
                 let id = self.swarm.behaviour_mut().blobs.0.send_request(&peer, question);
                 self.questions.insert(id, Open { reply, since: Instant::now(), _permit: permit });
             }
+            Command::SetTies { ties, reply } => {
+                self.discovery.set_ties(ties);
+                _ = reply.send(());
+            }
             Command::SetMembers { peers, reply } => {
                 self.set_members(peers);
                 _ = reply.send(());
@@ -64,6 +72,10 @@ impl Driver {
             Command::Reachability(reply) => drop(reply.send(self.reachability())),
             Command::Peers(reply) => drop(reply.send(self.peer_infos())),
             Command::Missing(reply) => drop(reply.send(self.discovery.missing())),
+            Command::LeastMesh(reply) => {
+                let gossip = &self.swarm.behaviour().gossip;
+                _ = reply.send(self.topics.keys().map(|topic| gossip.mesh_peers(topic).count()).min().unwrap_or(0));
+            }
             Command::ListenAddrs(reply) => drop(reply.send(self.swarm.listeners().cloned().collect())),
             Command::Shutdown(reply) => _ = reply.send(()),
         }
