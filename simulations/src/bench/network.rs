@@ -135,6 +135,7 @@ impl Founded {
             bootstraps,
             mdns: false,
             reach: Reach::default(),
+            lists: fedswarm_network::AccessLists::default(),
             tempo: Tempo::local(),
             storage,
             min_peers: self.secrets.len(),

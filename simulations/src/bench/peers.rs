@@ -56,6 +56,9 @@ pub struct Peers {
     _keys: tempfile::TempDir,
 }
 
+/// Lines of all processes that wait to be read. Too low and processes wait for who measures them.
+const LINES: usize = 4096;
+
 impl Peers {
     /// Starts an entry point here, and a process for each member; waits until all are connected to all voters.
     ///
@@ -70,7 +73,7 @@ impl Peers {
         let entry = bootstrap.addrs().first().map(ToString::to_string);
         let entry = entry.ok_or_else(|| Error::Run("the entry point has no address".to_owned()))?;
         let program = std::env::current_exe().map_err(|e| trouble(&e))?;
-        let (sender, said) = mpsc::channel();
+        let (sender, said) = mpsc::sync_channel(LINES);
         let members = plan.members();
         let mut peers = Self {
             children: Vec::new(),
