@@ -62,6 +62,9 @@ enum Command {
     Generator(commands::generator::Command),
     /// Derive every record of a run again from its signed inputs, or check a proof that a member lied.
     Verify(commands::verify::Args),
+    /// Measure this machine: start, rounds, memory, bytes, virtual scale.
+    #[command(subcommand)]
+    Bench(commands::bench::Command),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => commands::predict::run(&args, cli.json),
         Command::Generator(command) => commands::generator::run(&command, cli.json),
         Command::Verify(args) => commands::verify::run(&args, cli.json),
+        Command::Bench(command) => commands::bench::run(&command, cli.json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -72,6 +72,8 @@ pub struct Config {
     pub mdns: bool,
     /// Who may fetch blobs and send direct messages; they are looked up, dialed and kept connected.
     pub members: Vec<NodeId>,
+    /// How much this node wants to be connected to some of them; to those that are not listed it is tied closely.
+    pub ties: Vec<(NodeId, Tie)>,
     /// Use discovery without serving it: for nodes that nobody can reach.
     pub client_mode: bool,
     /// How others are to reach this node, if it is not simply where it listens.
@@ -82,6 +84,20 @@ pub struct Config {
     pub limits: Limits,
     /// How fast things happen.
     pub tempo: Tempo,
+}
+
+/// How much a node wants to be connected to a member. Whoever calls is let in, whatever the tie.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Tie {
+    /// Looked for and called, and again whenever the connection is lost. Of two, one waits a moment for the other's call.
+    #[default]
+    Close,
+    /// The same, at once: the other is not expected to call.
+    Eager,
+    /// Expected to call by itself; called if it has not done so for [`Tempo::redial_max`].
+    Loose,
+    /// Never called.
+    None,
 }
 
 /// How others are to reach a node. By default it does nothing about it, which suits one machine and one process.
@@ -138,6 +154,7 @@ impl Config {
             bootstraps: Vec::new(),
             mdns: false,
             members: Vec::new(),
+            ties: Vec::new(),
             client_mode: false,
             reach: Reach::default(),
             lists: AccessLists::default(),

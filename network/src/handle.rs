@@ -1,5 +1,6 @@
 //! The handle in front of the task that owns the swarm.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::listen::is_local;
 use crate::traffic::Counters;
 use crate::{
     Acceptance, AccessLists, BlobId, BlobSource, Config, Error, EventReceiver, Fault, Gauges, GossipToken, HolderFault,
-    MAX_DIRECT_BYTES, MAX_GOSSIP_BYTES, Missing, NodeId, PeerInfo, Reachability, Topic, Traffic,
+    MAX_DIRECT_BYTES, MAX_GOSSIP_BYTES, Missing, NodeId, PeerInfo, Reachability, Tie, Topic, Traffic,
 };
 
 /// Commands waiting for the swarm's task. Full, callers wait.
@@ -71,6 +72,12 @@ pub async fn start(config: Config, blobs: Arc<dyn BlobSource>) -> Result<(Networ
     driver.listen().await?;
     tokio::spawn((*driver).run());
     Ok((network, event_queue))
+}
+
+/// By peer, and only those that are not close.
+pub(crate) fn peer_ties(ties: impl IntoIterator<Item = (NodeId, Tie)>) -> Result<HashMap<PeerId, Tie>, Error> {
+    let far = ties.into_iter().filter(|(_, tie)| *tie != Tie::Close);
+    far.map(|(id, tie)| Ok((id.peer_id()?, tie))).collect()
 }
 
 impl Network {
@@ -203,6 +210,17 @@ impl Network {
         self.ask(Command::Gauges).await.unwrap_or_default()
     }
 
+    /// Says to which members this node is not tied closely; to all others it is. Takes effect with the next [`set_members`].
+    ///
+    /// # Errors
+    /// [`Error::Key`] for a key that is none, [`Error::Closed`].
+    ///
+    /// [`set_members`]: Network::set_members
+    pub async fn set_ties(&self, ties: impl IntoIterator<Item = (NodeId, Tie)> + Send) -> Result<(), Error> {
+        let ties = peer_ties(ties)?;
+        self.ask(|reply| Command::SetTies { ties, reply }).await
+    }
+
     /// Closes all connections with a peer and lets it in no more.
     ///
     /// # Errors
@@ -228,6 +246,11 @@ impl Network {
     /// Which members and entry points are not connected, and what came of the attempts. Empty after a shutdown.
     pub async fn missing(&self) -> Vec<Missing> {
         self.ask(Command::Missing).await.unwrap_or_default()
+    }
+
+    /// The fewest peers that this node has in the gossip mesh of any topic. None after a shutdown.
+    pub async fn least_mesh(&self) -> usize {
+        self.ask(Command::LeastMesh).await.unwrap_or(0)
     }
 
     /// How others reach this node, as far as it knows. Nothing is known after a shutdown.

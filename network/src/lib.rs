@@ -44,7 +44,7 @@ mod traffic;
 mod transport;
 
 pub use blobs::{BlobSource, MemoryBlobs, Partial};
-pub use config::{Config, Limits, Reach, Relaying, Tempo, TransportKind};
+pub use config::{Config, Limits, Reach, Relaying, Tempo, Tie, TransportKind};
 pub use error::{Error, HolderFault};
 pub use event::{Acceptance, Event, EventReceiver, GossipToken, Path, PeerInfo};
 pub use fedswarm_protocol::blob::{BlobId, CHUNK_BYTES, MAX_BLOB_BYTES, chunk_hash, chunk_hashes};

@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub(crate) mod bench;
 pub(crate) mod bootstrap;
 pub(crate) mod compare;
 pub(crate) mod doctor;

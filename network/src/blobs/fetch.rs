@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use fedswarm_protocol::blob::MAX_BLOB_BYTES;
+use fedswarm_protocol::blob::{CHUNK_BYTES, MAX_BLOB_BYTES};
 use fedswarm_protocol::hash::Digest;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -71,6 +71,10 @@ where
             if fetch.is_hopeless() {
                 return Err(fetch.failure());
             }
+            // A file may have lost what was written to it.
+            if fetch.tasks.iter().all(|task| task.done) {
+                fetch.set_tasks();
+            }
             tokio::time::sleep(GLANCE).await;
             continue;
         }
@@ -134,10 +138,11 @@ impl<'a> Fetch<'a> {
         fetch
     }
 
-    /// First the list of chunks, then those that are not here.
+    /// First the list of chunks, then those that are not here. One chunk needs no list: the blob's name says which it must be.
     fn set_tasks(&mut self) {
         let id = self.blob.id();
         self.tasks = match self.blob.chunks() {
+            None if self.blob.len() <= CHUNK_BYTES as u64 => vec![Task::new(Question::Chunk(id, 0))],
             None => vec![Task::new(Question::List(id))],
             Some(here) => {
                 (0..).zip(here).map(|(i, done)| Task { done: *done, ..Task::new(Question::Chunk(id, i)) }).collect()

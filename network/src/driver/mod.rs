@@ -17,6 +17,7 @@ pub(crate) use commands::Command;
 use discovery::Discovery;
 use fedswarm_protocol::hash::Digest;
 use futures::StreamExt;
+use libp2p::core::upgrade::Version;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, mdns, relay, swarm};
@@ -30,6 +31,7 @@ use crate::blobs::codec::Answer;
 use crate::direct_only::is_relayed;
 use crate::driver::connections::Peer;
 use crate::driver::messages::Unsent;
+use crate::handle::peer_ties;
 use crate::listen::{Listeners, outward};
 use crate::peer_book::Keeper;
 use crate::quality::Ledger;
@@ -91,13 +93,17 @@ impl Driver {
         let relaying = config.reach.relay != Relaying::Never;
         let (relays, relay) = relaying.then(|| relay::client::new(me)).unzip();
         let carrier = transport::build(&key, &[config.transport], &counters, relays)?;
-        let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(config.tempo.idle);
+        let swarm_config = swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(config.tempo.idle)
+            // What is said on a stream goes out with the name of its protocol, not a round trip later.
+            .with_substream_upgrade_protocol_override(Version::V1Lazy);
         let mut swarm = Swarm::new(carrier, Member::new(&key, &config, relay)?, me, swarm_config);
         for addr in &config.reach.external {
             swarm.add_external_address(addr.clone());
         }
         let members = config.members.iter().map(|m| m.peer_id()).collect::<Result<Vec<_>, _>>()?;
-        let discovery = Discovery::new(me, &config.bootstraps, &config.tempo, relaying);
+        let mut discovery = Discovery::new(me, &config.bootstraps, &config.tempo, relaying);
+        discovery.set_ties(peer_ties(config.ties)?);
         let reaching = Reaching::new(&config.reach);
         let keeper = Keeper::open(config.reach.book);
         let listen = if config.listen.is_empty() { vec![config.transport.any_port()] } else { config.listen };

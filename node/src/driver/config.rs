@@ -12,6 +12,7 @@ use fedswarm_protocol::manifest::Manifest;
 use super::{Hosting, InStep, Request};
 use crate::archive::Archive;
 use crate::blobs::Interner;
+use crate::store::Store;
 
 /// Where a node keeps what it must not forget.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub enum Storage {
     Memory(Interner),
     /// In a folder of its own, and in memory as above.
     SharedFolder(PathBuf, Interner),
+    /// In memory, as above, going on from what this store holds.
+    Begun(Arc<Store>, Interner),
 }
 
 /// For how long a node keeps signed inputs and payloads of certified rounds, for others to fetch and for `verify`.

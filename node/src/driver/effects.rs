@@ -57,6 +57,10 @@ impl Driver {
                 }
                 self.send(to, &bytes);
             }
+            // Contributors have no use for what a round decides on.
+            Effect::Forward { to: Recipient::All, message } if message.slot().kind != Kind::Artefact => {
+                self.send_voters(message.bytes());
+            }
             Effect::Forward { to, message } => self.send(to, message.bytes()),
             Effect::SetTimer { timer, after_ms } => {
                 self.timer_count += 1;
@@ -151,15 +155,17 @@ impl Driver {
         self.store.keep_update(slot.round, bytes, checkpoint.as_deref())
     }
 
-    /// Updates and receipts are gossiped. What a round waits for goes straight to everybody, and is gossiped as well if
-    /// somebody is not connected here.
+    /// What voters decide on goes straight to them, and is gossiped as well if one of them is not connected here. Artefacts are
+    /// for everybody and may take a moment: they are gossiped.
     async fn publish(&mut self, kind: Kind, bytes: Vec<u8>) {
-        let urgent = kind.is_vote() || kind == Kind::Proposal;
-        let all_connected = self.connected.len() + 1 >= self.members.len();
-        if urgent {
-            self.send(Recipient::All, &bytes);
+        let for_all = kind == Kind::Artefact;
+        let voters = self.state.committee().voters();
+        let reached = |voter: &NodeId| *voter == self.network.id() || self.connected.contains(voter);
+        let all_connected = self.members.iter().take(voters).all(reached);
+        if !for_all {
+            self.send_voters(&bytes);
         }
-        if !urgent || !all_connected {
+        if for_all || !all_connected {
             let topic = match kind {
                 Kind::Update | Kind::Artefact => Topic::Update,
                 Kind::Receipt => Topic::Receipt,
@@ -170,6 +176,14 @@ impl Driver {
             if let Err(error) = self.network.publish(topic, bytes).await {
                 tracing::debug!(%error, kind = kind.name(), "not gossiped");
             }
+        }
+    }
+
+    /// Sends to the voters that are connected.
+    fn send_voters(&self, bytes: &[u8]) {
+        let voters = self.state.committee().voters();
+        for voter in self.members.iter().take(voters).filter(|voter| self.connected.contains(voter)) {
+            self.send_to(*voter, bytes.to_vec());
         }
     }
 

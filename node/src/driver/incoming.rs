@@ -64,7 +64,10 @@ impl Driver {
         let key = PublicKey(id.0);
         if connected {
             self.connected.insert(id);
-            self.inputs.push_back(Input::Connected { key });
+            // Contributors know nothing that voters do not, and ask by themselves.
+            if self.state.committee().place(&key).is_some_and(|place| self.state.committee().voter(place).is_some()) {
+                self.inputs.push_back(Input::Connected { key });
+            }
             self.submit(Some(id));
             self.say_ballots(Some(id));
         } else {

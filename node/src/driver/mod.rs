@@ -30,7 +30,7 @@ use fedswarm_protocol::membership::{Committee, Operation};
 use fedswarm_protocol::message::{Artefact, Committed};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{ArtefactVerdict, Effect, Event, Input, Rules, State, Timer, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use self::config::{CrashPoint, HoldPoint, Keep, NodeConfig, Storage};
 pub use self::hosting::{Hosting, Made};
@@ -221,14 +221,15 @@ pub async fn start(
     rules.checkpoint = config.checkpoint;
     let rules = Arc::new(rules);
     let network_id = rules.constants.network;
-    let (folder, interner) = match config.storage {
-        Storage::Folder(folder) => (Some(folder), Interner::default()),
-        Storage::Memory(interner) => (None, interner),
-        Storage::SharedFolder(folder, interner) => (Some(folder), interner),
+    let (folder, interner, begun) = match config.storage {
+        Storage::Folder(folder) => (Some(folder), Interner::default(), None),
+        Storage::Memory(interner) => (None, interner, None),
+        Storage::SharedFolder(folder, interner) => (Some(folder), interner, None),
+        Storage::Begun(store, interner) => (None, interner, Some(store)),
     };
     let blobs = Blobs::open(folder.as_ref().map(|folder| folder.join(layout::BLOBS)), interner)?;
     let store = match &folder {
-        None => Store::in_memory(),
+        None => begun.unwrap_or_else(|| Arc::new(Store::in_memory())),
         Some(folder) => {
             let key = config.secret.public().0;
             let store = Store::open(&folder.join(layout::STORE), network_id.as_bytes(), &key)?;
@@ -237,11 +238,11 @@ pub async fn start(
             if !copy.exists() {
                 founding::save(&manifest, &copy)?;
             }
-            store
+            Arc::new(store)
         }
     };
     blobs.insert(manifest.schema.genesis(&manifest.genesis_seed).to_bytes(), 0)?;
-    let (store, blobs) = (Arc::new(store), Arc::new(blobs));
+    let blobs = Arc::new(blobs);
     let committee = Arc::new(store.committee()?.unwrap_or_else(|| Committee::founding(&manifest)));
     let key = config.secret.public();
     if committee.place(&key).is_none() && !matches!(config.request, Some(Request::Join(_))) {
@@ -272,6 +273,7 @@ pub async fn start(
     network_config.lists = config.lists;
     network_config.tempo = config.tempo;
     network_config.members = members.clone();
+    network_config.ties = membership::ties(&committee, &key);
     let source: Arc<dyn fedswarm_network::BlobSource> = blobs.clone();
     let (network, network_events) = fedswarm_network::start(network_config, source).await?;
 
@@ -323,6 +325,7 @@ pub async fn start(
         connected: BTreeSet::new(),
         fetching: HashMap::new(),
         seen: tasks::Seen::default(),
+        checking: Arc::new(Semaphore::new(tasks::CHECKS)),
         training: Arc::new(AtomicBool::new(false)),
         round: watch::channel(0).0,
         failed: false,
@@ -401,6 +404,8 @@ struct Driver {
     connected: BTreeSet<NodeId>,
     fetching: HashMap<(u16, Digest), tasks::Holders>,
     seen: tasks::Seen,
+    /// Lets payloads be checked, a few at a time.
+    checking: Arc<Semaphore>,
     /// Tells the training in progress to stop.
     training: Arc<AtomicBool>,
     /// The round in progress, for background work to see that it is out of date.

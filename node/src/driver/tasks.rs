@@ -27,6 +27,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// make us hold (at most 16 KiB each).
 const MAX_SEEN: usize = 8 * 1024;
 
+/// Payloads that are checked at a time. Each takes two or three times its size in memory.
+pub(super) const CHECKS: usize = 1;
+
 /// Who is said to hold an update; grows while it is being fetched.
 pub(super) type Holders = Arc<Mutex<Vec<NodeId>>>;
 
@@ -77,19 +80,29 @@ impl Driver {
         let holders = Arc::new(Mutex::new(holders));
         self.fetching.insert((author, statement), Arc::clone(&holders));
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
-        let (reports, round) = (self.reports.clone(), self.round.subscribe());
+        let (reports, round, checking) = (self.reports.clone(), self.round.subscribe(), Arc::clone(&self.checking));
         tokio::spawn(async move {
             let (id, len) = (BlobId(header.wire_root), u64::from(header.wire_len));
             let mine = *round.borrow();
             // It may have been stored before a restart, and nobody else may have it.
-            let wire = match blobs.get(&id) {
-                Some(blob) => blob.bytes.clone(),
+            let here = blobs.place(&id);
+            let fetched = match here {
+                Some(_) => None,
                 None => match fetch_until(&network, &blobs, id, len, &holders, round).await {
-                    Some(wire) => wire,
+                    Some(wire) => Some(wire),
                     None => return,
                 },
             };
+            // One at a time: a payload takes memory while it is checked. The semaphore is never closed.
+            let Ok(turn) = checking.acquire_owned().await else { return };
             let checked = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                let loaded = here.and_then(|place| place.load()).map(|blob| blob.bytes.clone());
+                // Nothing is fetched of an empty one, whatever its name.
+                let empty = || (len == 0).then(Vec::new);
+                let Some(wire) = loaded.or_else(|| fetched.and_then(Partial::into_bytes)).or_else(empty) else {
+                    return Ok(Err(Error::Corrupt(format!("{id} was stored and cannot be read again"))));
+                };
                 payload::check(&manifest, &header, &wire)?;
                 Ok::<_, payload::Mismatch>(blobs.insert(wire, mine))
             });
@@ -115,10 +128,11 @@ impl Driver {
         base: Digest,
         inputs: &[MergeInput],
     ) -> Result<(), Error> {
-        // The job holds its blobs itself: what is pruned while it waits for a thread does not concern it.
+        // The job holds what is in memory itself: what is pruned while it waits for a thread does not concern it. Files stay for
+        // rounds after this one.
         let wires: Option<Vec<_>> = inputs
             .iter()
-            .map(|i| self.blobs.get(&BlobId(i.wire_root)).map(|wire| (wire, i.author, i.weight)))
+            .map(|i| self.blobs.place(&BlobId(i.wire_root)).map(|wire| (wire, i.author, i.weight)))
             .collect();
         let Some(wires) = wires else {
             // The machine may have gone on in the same breath; nobody waits for this merge then.
@@ -141,7 +155,10 @@ impl Driver {
                 let broken = |e: &dyn std::fmt::Display| Error::Corrupt(e.to_string());
                 let base = FixedVector::from_bytes(&base.bytes, schema).map_err(|e| broken(&e))?;
                 let mut merge = Merge::new(&manifest);
+                // One input after the other is read, decoded and forgotten: memory does not grow with their number.
                 for (wire, author, weight) in wires {
+                    let gone = || Error::Corrupt("a payload that was stored is gone".to_owned());
+                    let wire = wire.load().ok_or_else(gone)?;
                     let payload = wire_payload::decode(&manifest, &wire.bytes).map_err(|e| broken(&e))?;
                     if merge.add(author, &payload, weight).is_err() {
                         return Ok(None);
@@ -180,7 +197,10 @@ pub(super) async fn obtain(
         return Ok(Some(blob));
     }
     let mine = *round.borrow();
-    let Some(bytes) = fetch_until(network, blobs, id, len, holders, round).await else { return Ok(None) };
+    let Some(fetched) = fetch_until(network, blobs, id, len, holders, round).await else { return Ok(None) };
+    let empty = || (len == 0).then(Vec::new);
+    let bytes = fetched.into_bytes().or_else(empty);
+    let bytes = bytes.ok_or_else(|| Error::Corrupt(format!("{id} was fetched and cannot be read again")))?;
     blobs.insert(bytes, mine)?;
     Ok(blobs.get(&id))
 }
@@ -202,7 +222,7 @@ pub(super) async fn fetch_while_wanted(network: &Network, id: BlobId, len: u64, 
     None
 }
 
-/// Fetches until it succeeds or the round is over.
+/// Fetches until it succeeds or the round is over; what it gives is whole.
 async fn fetch_until(
     network: &Network,
     blobs: &Blobs,
@@ -210,19 +230,19 @@ async fn fetch_until(
     len: u64,
     holders: &Holders,
     mut round: watch::Receiver<u64>,
-) -> Option<Vec<u8>> {
-    if len == 0 {
-        return Some(Vec::new());
-    }
+) -> Option<Partial> {
     let mut pause = FIRST_PAUSE;
     let mut blob = blobs.partial(id, len);
+    if len == 0 {
+        return Some(blob);
+    }
     loop {
         let list = holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tokio::select! {
             biased;
             _ = round.changed() => return None,
             fetched = network.fetch_rest(&mut blob, list) => match fetched {
-                Ok(()) => return blob.into_bytes(),
+                Ok(()) => return Some(blob),
                 Err(error) => tracing::debug!(%error, "fetch failed"),
             },
         }
