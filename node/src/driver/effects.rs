@@ -18,6 +18,10 @@ use crate::{Error, NodeEvent};
 /// wrong merge can no longer be shown when somebody asks.
 const KEEP_EPOCHS: u64 = 2;
 
+/// Voters that a stalled member asks at a time what it lacks. Too low and it asks longer until it meets one that has it; too high
+/// and a round that is only slow is made slower by everybody asking everybody, each answered with all that is there.
+const ASKED_AT_ONCE: usize = 4;
+
 impl Driver {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
         match effect {
@@ -55,7 +59,11 @@ impl Driver {
                 if slot.kind == Kind::Operation {
                     drop(self.network.publish(Topic::Vote, bytes.clone()).await);
                 }
-                self.send(to, &bytes);
+                if (slot.kind, to) == (Kind::Status, Recipient::All) {
+                    self.ask_some(&bytes);
+                } else {
+                    self.send(to, &bytes);
+                }
             }
             // Contributors have no use for what a round decides on.
             Effect::Forward { to: Recipient::All, message } if message.slot().kind != Kind::Artefact => {
@@ -184,6 +192,21 @@ impl Driver {
         let voters = self.state.committee().voters();
         for voter in self.members.iter().take(voters).filter(|voter| self.connected.contains(voter)) {
             self.send_to(*voter, bytes.to_vec());
+        }
+    }
+
+    /// Asks a few connected voters, others each time, or whoever is connected if no voter is.
+    fn ask_some(&mut self, bytes: &[u8]) {
+        let voters = self.members.iter().take(self.state.committee().voters());
+        let mut asked: Vec<NodeId> = voters.filter(|voter| self.connected.contains(voter)).copied().collect();
+        if asked.is_empty() {
+            asked.extend(&self.connected);
+        }
+        let begin = self.asked % asked.len().max(1);
+        asked.rotate_left(begin);
+        for member in asked.into_iter().take(ASKED_AT_ONCE) {
+            self.send_to(member, bytes.to_vec());
+            self.asked = self.asked.wrapping_add(1);
         }
     }
 

@@ -323,6 +323,7 @@ pub async fn start(
         timers: BTreeMap::new(),
         timer_count: 0,
         connected: BTreeSet::new(),
+        asked: 0,
         fetching: HashMap::new(),
         seen: tasks::Seen::default(),
         checking: Arc::new(Semaphore::new(tasks::CHECKS)),
@@ -402,6 +403,8 @@ struct Driver {
     timers: BTreeMap<(Instant, u64), Timer>,
     timer_count: u64,
     connected: BTreeSet<NodeId>,
+    /// Members that were asked what they know: the next one is asked first.
+    asked: usize,
     fetching: HashMap<(u16, Digest), tasks::Holders>,
     seen: tasks::Seen,
     /// Lets payloads be checked, a few at a time.
