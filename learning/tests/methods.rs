@@ -117,7 +117,7 @@ fn names_and_options_are_spelt_as_they_are_read() {
     let full = "fedmoe:mix=residual,shared_loss=1,shared_momentum=0.9,shared_clip=5,round_momentum=0.8";
     assert_eq!(method("fedmoe").unwrap().spelling(), full, "the default, written out");
     let ktl =
-        "mu=20,mu_decay=0.9,pairs=shuffled,per=prototype,server_epochs=7,server_batch=9,server_lr=0.1,lambda=0.01";
+        "mu=20,mu_decay=0.8,pairs=shuffled,per=prototype,server_epochs=7,server_batch=9,server_lr=0.1,lambda=0.01";
     let fedktl = format!("fedktl:{ktl},gate=true,as-released=true");
     let moe_ktl = format!("moe-ktl:mix=residual,shared=cnn2,merge=false,{ktl},gate=false,transfer=mixed,scale=16");
     let simple = ["local", "local:head=etf", "fedavg", "fedavg:model=cnn1", "fedktl", "fedktl:as-released=true"];

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::artefact::{ArtefactRef, MAX_ARTEFACT_LAG, artefact_root, host_rank};
+use crate::artefact::{ArtefactRef, artefact_root, host_rank};
 use crate::certificate::Quorum;
 use crate::election::{self, fold_seed};
 use crate::hash::Digest;
@@ -161,7 +161,7 @@ impl Position<'_> {
     pub fn may_follow(&self, artefact: Option<&ArtefactRef>) -> bool {
         let Some(new) = artefact.filter(|new| self.artefact != Some(*new)) else { return artefact == self.artefact };
         let (round, newer) = (self.round(), self.artefact.is_none_or(|in_force| new.job_round > in_force.job_round));
-        newer && new.job_round < round && new.job_round.saturating_add(MAX_ARTEFACT_LAG) >= round
+        newer && new.job_round < round && new.in_time(round)
     }
 
     /// The record that a body and the merged state give, and the next epoch's committee if it closes its epoch: the same

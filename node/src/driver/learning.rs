@@ -121,6 +121,7 @@ impl Job {
             if self.manifest.generator.is_some() {
                 // What is here by now: training never waits for a generator.
                 let in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let in_force = in_force.filter(|(reference, _)| reference.in_time(self.round));
                 member.receive(in_force.as_ref().map(|(_, pairs)| pairs.as_ref()))?;
                 *self.given.lock().unwrap_or_else(PoisonError::into_inner) = in_force.map(|(reference, _)| reference);
             }

@@ -22,7 +22,7 @@ use crate::keys::PublicKey;
 use crate::manifest::{MAX_VOTERS, Manifest};
 
 /// Rounds after a job's own in which its artefact may still be certified. Too low and the work of a host that takes several
-/// rounds is thrown away; it bounds how many records a member remembers, and how old the pairs are that peers begin with.
+/// rounds is thrown away; it bounds how many records a member remembers, and how old the pairs are that peers learn from.
 pub const MAX_ARTEFACT_LAG: u64 = 8;
 
 /// Artefacts that one receipt lists, and that a voter fetches at a time. Too low and a few hosts that withhold what they
@@ -147,6 +147,15 @@ pub struct ArtefactRef {
     pub blob_root: Digest,
     /// Bytes of its blob.
     pub blob_len: u32,
+}
+
+impl ArtefactRef {
+    /// Whether it is of late enough a job for this round: to be certified in it, and for members to learn from it after it.
+    /// What is older stays in force, so that the next host carries on from it, but no one vouches for it any more.
+    #[must_use]
+    pub const fn in_time(&self, round: u64) -> bool {
+        self.job_round.saturating_add(MAX_ARTEFACT_LAG) >= round
+    }
 }
 
 /// What a record says of its artefact; zero if there is none.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     EnvelopeError, HEADER_BYTES, Kind, MAX_MESSAGE_BYTES, NOBODY, Slot, UNSIGNED, body_hash, frame, signed_bytes, split,
 };
-use crate::artefact::{ArtefactRef, MAX_ARTEFACT_LAG, MAX_ARTEFACTS, artefact_root};
+use crate::artefact::{ArtefactRef, MAX_ARTEFACTS, artefact_root};
 use crate::blob::MAX_BLOB_BYTES;
 use crate::certificate::Certificate;
 use crate::codec::{self, CodecError};
@@ -325,7 +325,7 @@ impl Verifier {
         let (committee, _) = self.of_epoch(slot.epoch)?;
         let fits = |artefact: &ArtefactRef| {
             artefact.job_round < slot.round
-                && artefact.job_round.saturating_add(MAX_ARTEFACT_LAG) >= slot.round
+                && artefact.in_time(slot.round)
                 && u64::from(artefact.blob_len) <= MAX_BLOB_BYTES
                 && committee.place(&artefact.host).is_some()
         };

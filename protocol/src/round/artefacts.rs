@@ -286,9 +286,7 @@ impl State {
         let asked = self.candidates().into_iter().filter(|(_, standing)| *standing == Standing::Wanted);
         self.artefacts.waited.extend(asked.map(|(reference, _)| reference));
         let in_force = self.artefact().map(|artefact| artefact.job_round);
-        self.artefacts.known.retain(|r, _| {
-            in_force.is_none_or(|job| r.job_round > job) && r.job_round.saturating_add(MAX_ARTEFACT_LAG) >= number
-        });
+        self.artefacts.known.retain(|r, _| in_force.is_none_or(|job| r.job_round > job) && r.in_time(number));
         let known = &self.artefacts.known;
         self.artefacts.waited.retain(|reference| known.contains_key(reference));
         let all: Vec<ArtefactRef> = self.artefacts.known.keys().copied().collect();

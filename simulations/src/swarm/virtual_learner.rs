@@ -60,7 +60,8 @@ impl Learner {
         let state = schema.dequantise(&FixedVector::from_bytes(model, schema).ok()?).ok()?;
         let member = self.member.as_mut()?;
         if self.manifest.generator.is_some() {
-            member.receive(self.in_force.as_ref().map(|(_, pairs)| pairs)).ok()?;
+            let in_time = self.in_force.as_ref().filter(|(reference, _)| reference.in_time(round));
+            member.receive(in_time.map(|(_, pairs)| pairs)).ok()?;
         }
         member.install(&state).ok()?;
         let evaluation = member.evaluate().ok()?;
