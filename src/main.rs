@@ -3,6 +3,7 @@
 mod commands;
 mod failure;
 mod flags;
+mod signals;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -20,12 +21,15 @@ use crate::failure::Failure;
   fedswarm compare --methods local,fedavg,fedmoe --seeds 1..5
   fedswarm network create --help                        found a network of real nodes
 
-Every command prints one JSON object on its last line with --json; `run` tells before it what happens. Logs go to stderr; FEDSWARM_LOG=debug shows more.
+Every command prints one JSON object on its last line with --json; `run` tells before it what happens. Logs go to stderr; --log debug or FEDSWARM_LOG=debug shows more.
 Exit codes: 0 done as asked, 1 failed, 2 bad usage or bad input.")]
 struct Cli {
     /// Print one JSON object on the last line of stdout, and nothing else there; `run` prints one for every event before it.
     #[arg(long, global = true)]
     json: bool,
+    /// What is logged: error, warn, info, debug or trace, also by crate, such as `warn,fedswarm=debug`.
+    #[arg(long, global = true, value_name = "LEVEL", env = "FEDSWARM_LOG")]
+    log: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -58,6 +62,9 @@ enum Command {
     Generator(commands::generator::Command),
     /// Derive every record of a run again from its signed inputs, or check a proof that a member lied.
     Verify(commands::verify::Args),
+    /// Measure this machine: start, rounds, memory, bytes, virtual scale.
+    #[command(subcommand)]
+    Bench(commands::bench::Command),
 }
 
 fn main() -> ExitCode {
@@ -70,8 +77,14 @@ fn main() -> ExitCode {
         _ => true,
     };
     let default = if quiet { "error,fedswarm=warn" } else { "warn,libp2p_kad=error,fedswarm=info" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FEDSWARM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let filter = match tracing_subscriber::EnvFilter::try_new(cli.log.as_deref().unwrap_or(default)) {
+        Ok(filter) => filter,
+        Err(error) => {
+            let text =
+                format!("log level: {error}; expected error, warn, info, debug or trace, such as warn,fedswarm=debug");
+            return Failure::input(text).report(cli.json);
+        }
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -91,6 +104,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => commands::predict::run(&args, cli.json),
         Command::Generator(command) => commands::generator::run(&command, cli.json),
         Command::Verify(args) => commands::verify::run(&args, cli.json),
+        Command::Bench(command) => commands::bench::run(&command, cli.json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,34 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torch_models import FAMILY, extractor, images
+
 torch.set_num_threads(1)
 torch.manual_seed(1)
 
-FAMILY = {
-    "cnn1": ([32], [128]),
-    "cnn2": ([32, 64], [128]),
-    "cnn1-fc128": ([32], [128, 128]),
-    "cnn2-fc128": ([32, 64], [128, 128]),
-    "fedavg-cnn": ([32, 64], [512]),
-    "cnn-1": ([16, 32], [2000, 500]),
-    "cnn-2": ([16, 16], [2000, 500]),
-    "cnn-3": ([16, 32], [1000, 500]),
-    "cnn-4": ([16, 32], [800, 500]),
-    "cnn-5": ([16, 32], [500, 500]),
-}
-
-
 def cnn(channels, side, blocks, widths):
-    layers = []
-    for out in blocks:
-        layers += [nn.Conv2d(channels, out, 5), nn.MaxPool2d(2), nn.ReLU()]
-        channels, side = out, (side - 4) // 2
-    layers.append(nn.Flatten())
-    inputs = channels * side * side
-    for out in widths:
-        layers += [nn.Linear(inputs, out), nn.ReLU()]
-        inputs = out
-    return nn.Sequential(*layers, nn.Linear(inputs, 10))
+    return nn.Sequential(extractor(channels, side, blocks, widths), nn.Linear(widths[-1], 10))
 
 
 class Block(nn.Module):
@@ -68,8 +47,7 @@ class Member:
         if "--channels-last" in sys.argv:
             self.model = self.model.to(memory_format=torch.channels_last)
         n = steps * batch
-        pixels = torch.arange(n * channels * side * side) * 7 % 251
-        self.images = (pixels.float() / 125.5 - 1).reshape(n, channels, side, side)
+        self.images = images(0, n, channels, side)
         self.labels = torch.arange(n) % 10
         self.batch = batch
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=0.01)

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use fedswarm_network::AccessLists;
 use fedswarm_network::entry::{Entry, EntryConfig};
 pub use fedswarm_network::entry::{EntryStats, RelayLimits};
 use fedswarm_network::key_file::{KeyError, load_or_create};
@@ -31,6 +32,11 @@ pub struct Config {
     pub probe: bool,
     /// Guests at once. Too low, and newcomers to a busy entry point are turned away.
     pub max_guests: u32,
+    /// Guests from one place: a /24 of IPv4 or a /48 of IPv6; private networks and this machine have no such limit. Too low, and a
+    /// campus behind one router is turned away.
+    pub max_per_place: usize,
+    /// Whom the operator lets in or keeps out.
+    pub lists: AccessLists,
     /// New guests are turned away while the process holds more than this, in bytes.
     pub max_memory: usize,
 }
@@ -40,7 +46,17 @@ impl Config {
     #[must_use]
     pub fn new(key_file: PathBuf, listen: Vec<Multiaddr>) -> Self {
         let relay = Some(RelayLimits::default());
-        Self { key_file, listen, external: Vec::new(), relay, probe: true, max_guests: 1024, max_memory: 1 << 30 }
+        Self {
+            key_file,
+            listen,
+            external: Vec::new(),
+            relay,
+            probe: true,
+            max_guests: 1024,
+            max_per_place: 128,
+            lists: AccessLists::default(),
+            max_memory: 1 << 30,
+        }
     }
 }
 
@@ -58,35 +74,52 @@ pub enum Error {
 
 /// A running entry point; it stops when this is dropped.
 #[derive(Debug)]
-pub struct Bootstrap(Entry);
+pub struct Bootstrap {
+    entry: Entry,
+    max_guests: usize,
+}
 
 impl Bootstrap {
     /// Its key.
     #[must_use]
     pub const fn id(&self) -> NodeId {
-        self.0.id()
+        self.entry.id()
     }
 
     /// Where it listens, each address with its `/p2p/` part: what members are to be given.
     #[must_use]
     pub fn addrs(&self) -> &[Multiaddr] {
-        self.0.addrs()
+        self.entry.addrs()
+    }
+
+    /// How many peers there may be at once.
+    #[must_use]
+    pub const fn max_guests(&self) -> usize {
+        self.max_guests
     }
 
     /// How many peers are connected.
     pub async fn guests(&self) -> usize {
-        self.0.guests().await
+        self.entry.guests().await
     }
 
     /// What it does at the moment, and has done since its start.
     pub async fn stats(&self) -> EntryStats {
-        self.0.stats().await
+        self.entry.stats().await
+    }
+
+    /// Puts other lists in force; guests that they block are disconnected.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if it has stopped.
+    pub async fn set_lists(&self, lists: AccessLists) -> Result<(), Error> {
+        Ok(self.entry.set_lists(lists).await?)
     }
 
     /// Bytes since the start, those that were relayed among them.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
-        self.0.traffic()
+        self.entry.traffic()
     }
 }
 
@@ -99,13 +132,14 @@ pub async fn start(config: Config) -> Result<Bootstrap, Error> {
     let secret = load_or_create(&config.key_file)?;
     let limits = Limits {
         connections: config.max_guests,
+        strangers_per_place: config.max_per_place,
         pending: config.max_guests.clamp(16, 256),
         memory_bytes: config.max_memory,
         ..Limits::default()
     };
     let tempo = Tempo { idle: IDLE, ..Tempo::default() };
-    let Config { listen, external, relay, probe, .. } = config;
-    let entry = Entry::start(EntryConfig { secret, listen, external, relay, probe, limits, tempo }).await?;
+    let Config { listen, external, relay, probe, lists, .. } = config.clone();
+    let entry = Entry::start(EntryConfig { secret, listen, external, relay, probe, lists, limits, tempo }).await?;
     tracing::info!(id = %entry.id(), addrs = ?entry.addrs(), "entry point is up");
-    Ok(Bootstrap(entry))
+    Ok(Bootstrap { entry, max_guests: config.max_guests as usize })
 }

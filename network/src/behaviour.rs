@@ -5,13 +5,14 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    PeerId, StreamProtocol, allow_block_list, autonat, connection_limits, dcutr, identify, kad, mdns,
-    memory_connection_limits, ping, relay,
+    PeerId, StreamProtocol, autonat, connection_limits, dcutr, identify, kad, mdns, memory_connection_limits, ping,
+    relay,
 };
 
 use crate::blobs::codec::{self, Blobs};
 use crate::direct::{self, Direct};
 use crate::direct_only::DirectOnly;
+use crate::doorman::Doorman;
 use crate::gossip::{self, Gossip};
 use crate::listen::outward;
 use crate::{Config, Error, Limits, Tempo, Topic};
@@ -86,7 +87,7 @@ impl Member {
 /// What members and entry points share: gates, identify, ping, discovery.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Common {
-    pub(crate) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    pub(crate) doorman: Doorman,
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) memory: memory_connection_limits::Behaviour,
     pub(crate) identify: identify::Behaviour,
@@ -107,7 +108,7 @@ impl Common {
             .with_push_listen_addr_updates(true);
         let ping = ping::Config::new().with_interval(tempo.ping).with_timeout(tempo.ping);
         Self {
-            blocked: allow_block_list::Behaviour::default(),
+            doorman: Doorman::new(limits),
             limits: connection_limits::Behaviour::new(connections),
             memory: memory_connection_limits::Behaviour::with_max_bytes(limits.memory_bytes),
             identify: identify::Behaviour::new(identify),

@@ -7,7 +7,7 @@ use fedswarm_protocol::hash::Digest;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-use crate::{Error, NodeId};
+use crate::{AccessLists, Error, NodeId, Rates};
 
 /// What carries the bytes. Peers of different kinds do not reach each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -72,14 +72,32 @@ pub struct Config {
     pub mdns: bool,
     /// Who may fetch blobs and send direct messages; they are looked up, dialed and kept connected.
     pub members: Vec<NodeId>,
+    /// How much this node wants to be connected to some of them; to those that are not listed it is tied closely.
+    pub ties: Vec<(NodeId, Tie)>,
     /// Use discovery without serving it: for nodes that nobody can reach.
     pub client_mode: bool,
     /// How others are to reach this node, if it is not simply where it listens.
     pub reach: Reach,
+    /// Whom the operator lets in or keeps out.
+    pub lists: AccessLists,
     /// How much of everything is allowed.
     pub limits: Limits,
     /// How fast things happen.
     pub tempo: Tempo,
+}
+
+/// How much a node wants to be connected to a member. Whoever calls is let in, whatever the tie.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Tie {
+    /// Looked for and called, and again whenever the connection is lost. Of two, one waits a moment for the other's call.
+    #[default]
+    Close,
+    /// The same, at once: the other is not expected to call.
+    Eager,
+    /// Expected to call by itself; called if it has not done so for [`Tempo::redial_max`].
+    Loose,
+    /// Never called.
+    None,
 }
 
 /// How others are to reach a node. By default it does nothing about it, which suits one machine and one process.
@@ -136,8 +154,10 @@ impl Config {
             bootstraps: Vec::new(),
             mdns: false,
             members: Vec::new(),
+            ties: Vec::new(),
             client_mode: false,
             reach: Reach::default(),
+            lists: AccessLists::default(),
             limits: Limits::default(),
             tempo: Tempo::default(),
         }
@@ -171,6 +191,14 @@ impl Config {
 pub struct Limits {
     /// Connections with peers that are not members. Too low, and discovery through us fails for others.
     pub strangers: usize,
+    /// Those of them from one place: a /24 of IPv4 or a /48 of IPv6, unless it is a private network or this machine. Too low, and
+    /// newcomers behind one router keep each other out.
+    pub strangers_per_place: usize,
+    /// Connections that one place is setting up with us; within a private network one address. Too low, and peers behind one router
+    /// that start at once need several attempts.
+    pub half_open_per_place: usize,
+    /// What one peer may send in a second.
+    pub rates: Rates,
     /// Connections that are being set up, each way. Too low, and a large network takes seconds longer to form.
     pub pending: u32,
     /// All connections together; at least two for each member.
@@ -195,6 +223,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             strangers: 64,
+            strangers_per_place: 16,
+            half_open_per_place: 32,
+            rates: Rates::default(),
             pending: 128,
             connections: 768,
             memory_bytes: 8 << 30,
@@ -217,6 +248,7 @@ impl Limits {
             ("fetch_window", self.fetch_window),
             ("pending", self.pending as usize),
             ("connections", self.connections as usize),
+            ("half_open_per_place", self.half_open_per_place),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Error::Setting(format!("limit {name} is 0; at least 1 is needed")));

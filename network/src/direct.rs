@@ -1,11 +1,13 @@
 //! Direct messages on the wire: bytes one way, one byte of acknowledgement back.
 
 use std::io;
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use libp2p::request_response::{Behaviour, Codec, Config, ProtocolSupport};
 
+use crate::frame::Inbound;
 use crate::{MAX_DIRECT_BYTES, Tempo, frame};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/fedswarm/direct/1");
@@ -23,26 +25,30 @@ pub(crate) enum Ack {
 
 /// How direct messages are written and read.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct DirectCodec;
+pub(crate) struct DirectCodec {
+    /// How long a message may take to come in.
+    patience: Option<Duration>,
+}
 
 pub(crate) type Direct = Behaviour<DirectCodec>;
 
 pub(crate) fn behaviour(tempo: &Tempo) -> Direct {
     let config = Config::default().with_request_timeout(tempo.direct_timeout);
-    Direct::new([(PROTOCOL, ProtocolSupport::Full)], config)
+    let codec = DirectCodec { patience: Some(frame::patience(tempo.direct_timeout)) };
+    Direct::with_codec(codec, [(PROTOCOL, ProtocolSupport::Full)], config)
 }
 
 impl Codec for DirectCodec {
     type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
+    type Request = Inbound<Vec<u8>>;
     type Response = Ack;
 
     async fn read_request<T: AsyncRead + Unpin + Send>(
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-    ) -> io::Result<Vec<u8>> {
-        frame::read(io, "direct message", MAX_DIRECT_BYTES).await
+    ) -> io::Result<Inbound<Vec<u8>>> {
+        Inbound::of(frame::read(io, "direct message", MAX_DIRECT_BYTES), self.patience).await
     }
 
     async fn read_response<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Ack> {
@@ -58,9 +64,12 @@ impl Codec for DirectCodec {
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        request: Vec<u8>,
+        request: Inbound<Vec<u8>>,
     ) -> io::Result<()> {
-        frame::write(io, &request).await
+        match request {
+            Inbound::Good(message) => frame::write(io, &message).await,
+            Inbound::Bad(_) => Err(io::Error::other("nothing to send")),
+        }
     }
 
     async fn write_response<T: AsyncWrite + Unpin + Send>(

@@ -123,6 +123,8 @@ pub struct PeerInfo {
     pub round_trip_us: Option<u64>,
     /// Gossipsub's opinion; below -10 it gets no gossip, below -80 it is not heard.
     pub score: f64,
+    /// What it has against it for its faults, of 100; with 95 it is banned.
+    pub demerits: f64,
     /// Whether it subscribed to all four topics.
     pub subscribed: bool,
 }

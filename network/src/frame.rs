@@ -1,8 +1,43 @@
 //! Length-prefixed bytes on a stream, bounded before anything is allocated.
 
 use std::io;
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::Fault;
+
+/// A request as it came in. What is wrong with one is told as a value: libp2p keeps errors of reading to itself, and whoever sent
+/// it is to be known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Inbound<T> {
+    Good(T),
+    Bad(Fault),
+}
+
+impl<T> Inbound<T> {
+    /// Waits for a request for as long as this, if there is a limit. Less than libp2p's own, which tells nobody.
+    pub(crate) async fn of(read: impl Future<Output = io::Result<T>>, patience: Option<Duration>) -> io::Result<Self> {
+        let read = match patience {
+            None => read.await,
+            Some(patience) => match tokio::time::timeout(patience, read).await {
+                Ok(read) => read,
+                Err(_) => return Ok(Self::Bad(Fault::Stalled)),
+            },
+        };
+        match read {
+            Ok(request) => Ok(Self::Good(request)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Self::Bad(Fault::BadFrame)),
+            // The stream ended: so it does when a host goes down.
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What is left of libp2p's time for a request when reading it has to be through.
+pub(crate) fn patience(whole: Duration) -> Duration {
+    whole * 4 / 5
+}
 
 /// Reads a length of four bytes, little-endian, and as many bytes; more than `max` is an error before they are read.
 pub(crate) async fn read<T: AsyncRead + Unpin + Send>(io: &mut T, what: &str, max: usize) -> io::Result<Vec<u8>> {

@@ -15,6 +15,7 @@ use self::harness::{iterations, mutate, within};
 use crate::MAX_DIRECT_BYTES;
 use crate::blobs::codec::{Answer, BlobCodec, Question};
 use crate::direct::{Ack, DirectCodec};
+use crate::frame::Inbound;
 
 // The harness is that of the fuzz tests of `protocol`.
 #[path = "../../protocol/tests/fuzz/harness.rs"]
@@ -41,6 +42,14 @@ fn written(write: impl AsyncFnOnce(&mut Cursor<Vec<u8>>) -> io::Result<()>) -> V
     stream.into_inner()
 }
 
+/// What is wrong with a request is a value; here it is an error again.
+fn good<T>(read: io::Result<Inbound<T>>) -> io::Result<T> {
+    match read? {
+        Inbound::Good(request) => Ok(request),
+        Inbound::Bad(fault) => Err(io::Error::other(fault.name())),
+    }
+}
+
 /// What is read from mutants of `valid` means what it is written as: nothing is spelt twice.
 fn check<T>(
     name: &str,
@@ -63,30 +72,54 @@ fn check<T>(
 
 #[test]
 fn blob_questions() {
-    let write = |question| written(async move |io| BlobCodec.write_request(&PROTOCOL, io, question).await);
+    let write = |question| {
+        let question = Inbound::Good(question);
+        written(async move |io| BlobCodec::default().write_request(&PROTOCOL, io, question).await)
+    };
     let id = BlobId(Digest([7; 32]));
     let valid = [Question::List(id), Question::Chunk(id, 3)].map(write);
-    check("blob_questions", SMALL, &valid, |io| block_on(BlobCodec.read_request(&PROTOCOL, io)), write);
+    check(
+        "blob_questions",
+        SMALL,
+        &valid,
+        |io| good(block_on(BlobCodec::default().read_request(&PROTOCOL, io))),
+        write,
+    );
 }
 
 #[test]
 fn blob_answers() {
-    let write = |answer| written(async move |io| BlobCodec.write_response(&PROTOCOL, io, answer).await);
+    let write = |answer| written(async move |io| BlobCodec::default().write_response(&PROTOCOL, io, answer).await);
     let list = Answer::List((0..9).map(|i| Digest([i; 32])).collect());
     let valid = [Answer::Absent, Answer::Refused, Answer::Busy, list, Answer::Chunk(vec![5; 900])].map(write);
-    check("blob_answers", ANSWER_LIMIT, &valid, |io| block_on(BlobCodec.read_response(&PROTOCOL, io)), write);
+    check(
+        "blob_answers",
+        ANSWER_LIMIT,
+        &valid,
+        |io| block_on(BlobCodec::default().read_response(&PROTOCOL, io)),
+        write,
+    );
 }
 
 #[test]
 fn direct_messages() {
-    let write = |message| written(async move |io| DirectCodec.write_request(&PROTOCOL, io, message).await);
+    let write = |message| {
+        let message = Inbound::Good(message);
+        written(async move |io| DirectCodec::default().write_request(&PROTOCOL, io, message).await)
+    };
     let valid = [vec![], vec![1; 40], vec![2; 3_000]].map(write);
-    check("direct_messages", DIRECT_LIMIT, &valid, |io| block_on(DirectCodec.read_request(&PROTOCOL, io)), write);
+    check(
+        "direct_messages",
+        DIRECT_LIMIT,
+        &valid,
+        |io| good(block_on(DirectCodec::default().read_request(&PROTOCOL, io))),
+        write,
+    );
 }
 
 #[test]
 fn acknowledgements() {
-    let write = |ack| written(async move |io| DirectCodec.write_response(&PROTOCOL, io, ack).await);
+    let write = |ack| written(async move |io| DirectCodec::default().write_response(&PROTOCOL, io, ack).await);
     let valid = [Ack::Taken, Ack::Refused, Ack::Busy].map(write);
-    check("acknowledgements", SMALL, &valid, |io| block_on(DirectCodec.read_response(&PROTOCOL, io)), write);
+    check("acknowledgements", SMALL, &valid, |io| block_on(DirectCodec::default().read_response(&PROTOCOL, io)), write);
 }

@@ -1,5 +1,6 @@
 //! The handle in front of the task that owns the swarm.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use crate::gates::Gates;
 use crate::listen::is_local;
 use crate::traffic::Counters;
 use crate::{
-    Acceptance, BlobId, BlobSource, Config, Error, EventReceiver, GossipToken, HolderFault, MAX_DIRECT_BYTES,
-    MAX_GOSSIP_BYTES, Missing, NodeId, PeerInfo, Reachability, Topic, Traffic,
+    Acceptance, AccessLists, BlobId, BlobSource, Config, Error, EventReceiver, Fault, Gauges, GossipToken, HolderFault,
+    MAX_DIRECT_BYTES, MAX_GOSSIP_BYTES, Missing, NodeId, PeerInfo, Reachability, Tie, Topic, Traffic,
 };
 
 /// Commands waiting for the swarm's task. Full, callers wait.
@@ -66,10 +67,17 @@ pub async fn start(config: Config, blobs: Arc<dyn BlobSource>) -> Result<(Networ
             hedge: config.tempo.hedge,
         },
     }));
-    let mut driver = Driver::new(config, blobs, counters, command_queue, report_queue, events)?;
+    // Large enough to be a burden to every future that waits for this one.
+    let mut driver = Box::new(Driver::new(config, blobs, counters, command_queue, report_queue, events)?);
     driver.listen().await?;
-    tokio::spawn(driver.run());
+    tokio::spawn((*driver).run());
     Ok((network, event_queue))
+}
+
+/// By peer, and only those that are not close.
+pub(crate) fn peer_ties(ties: impl IntoIterator<Item = (NodeId, Tie)>) -> Result<HashMap<PeerId, Tie>, Error> {
+    let far = ties.into_iter().filter(|(_, tie)| *tie != Tie::Close);
+    far.map(|(id, tie)| Ok((id.peer_id()?, tie))).collect()
 }
 
 impl Network {
@@ -146,7 +154,12 @@ impl Network {
         if self.0.commands.is_closed() {
             return Err(Error::Closed);
         }
-        fetch::fetch(|holder, question| self.question(holder, question), blob, &holders, self.0.plan).await
+        let accuse = |holder, fault: &HolderFault| {
+            if matches!(fault, HolderFault::BadList | HolderFault::BadChunk(_) | HolderFault::WrongAnswer) {
+                self.accuse(holder, Fault::WrongBlob);
+            }
+        };
+        fetch::fetch(|holder, question| self.question(holder, question), blob, &holders, self.0.plan, &accuse).await
     }
 
     async fn question(&self, holder: NodeId, question: Question) -> Result<Answer, HolderFault> {
@@ -176,6 +189,38 @@ impl Network {
         self.ask(|reply| Command::SetMembers { peers, reply }).await
     }
 
+    /// Says that a peer did something wrong; with too many faults it is banned for a while. What was gossiped is judged by
+    /// [`Network::report`] alone. Should the driver be far behind, the fault is forgotten.
+    pub fn accuse(&self, peer: NodeId, fault: Fault) {
+        if let Ok(peer) = peer.peer_id() {
+            drop(self.0.commands.try_send(Command::Accuse { peer, fault }));
+        }
+    }
+
+    /// Puts other lists in force; peers that they block are disconnected.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn set_lists(&self, lists: AccessLists) -> Result<(), Error> {
+        self.ask(|reply| Command::SetLists { lists, reply }).await
+    }
+
+    /// How full everything is, and what was refused. Zero after a shutdown.
+    pub async fn gauges(&self) -> Gauges {
+        self.ask(Command::Gauges).await.unwrap_or_default()
+    }
+
+    /// Says to which members this node is not tied closely; to all others it is. Takes effect with the next [`set_members`].
+    ///
+    /// # Errors
+    /// [`Error::Key`] for a key that is none, [`Error::Closed`].
+    ///
+    /// [`set_members`]: Network::set_members
+    pub async fn set_ties(&self, ties: impl IntoIterator<Item = (NodeId, Tie)> + Send) -> Result<(), Error> {
+        let ties = peer_ties(ties)?;
+        self.ask(|reply| Command::SetTies { ties, reply }).await
+    }
+
     /// Closes all connections with a peer and lets it in no more.
     ///
     /// # Errors
@@ -201,6 +246,11 @@ impl Network {
     /// Which members and entry points are not connected, and what came of the attempts. Empty after a shutdown.
     pub async fn missing(&self) -> Vec<Missing> {
         self.ask(Command::Missing).await.unwrap_or_default()
+    }
+
+    /// The fewest peers that this node has in the gossip mesh of any topic. None after a shutdown.
+    pub async fn least_mesh(&self) -> usize {
+        self.ask(Command::LeastMesh).await.unwrap_or(0)
     }
 
     /// How others reach this node, as far as it knows. Nothing is known after a shutdown.

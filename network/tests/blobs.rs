@@ -184,3 +184,14 @@ async fn many_fetches_at_once_queue_up_and_all_succeed() {
         assert!(got.unwrap().iter().all(|b| usize::from(*b) == i));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_of_one_chunk_is_fetched_without_the_list_of_its_chunks() {
+    let entry = entry(TransportKind::Memory).await;
+    let nodes = swarm(TransportKind::Memory, 2, &entry).await;
+    nodes[0].meets(1).await;
+    let bytes = vec![7; 1000];
+    let name = nodes[1].blobs.insert(bytes.clone()).unwrap();
+    assert_eq!(nodes[0].net.fetch(name, 1000, vec![id(1)]).await.unwrap(), bytes);
+    assert_eq!(nodes[0].net.traffic().blobs.received, 1000);
+}

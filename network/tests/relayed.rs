@@ -14,6 +14,7 @@ async fn relay(limits: RelayLimits) -> Entry {
         external: Vec::new(),
         relay: Some(limits),
         probe: true,
+        lists: fedswarm_network::AccessLists::default(),
         limits: Limits::default(),
         tempo: Tempo::local(),
     };

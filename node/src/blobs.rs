@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use fedswarm_network::{BlobId, BlobSource, CHUNK_BYTES, Partial, chunk_hashes};
+use fedswarm_protocol::blob::chunk_hash;
 use fedswarm_protocol::hash::Digest;
 
 use crate::Error;
@@ -16,9 +18,9 @@ use crate::files::write_atomically;
 /// receipt's promise to serve them. Too low and a member that is a little behind cannot fetch what it needs.
 const KEEP_ROUNDS: u64 = 3;
 
-/// Blobs from this size on are written as they come, so that a node that starts again fetches the rest only. Smaller, and every
-/// payload is written twice.
-const KEPT_FROM: u64 = 4 * CHUNK_BYTES as u64;
+/// Blobs from this size on are written as they come, so that a node that starts again fetches the rest only, and many may be on
+/// their way at once. Smaller, and every payload is written twice.
+const KEPT_FROM: u64 = IN_FILE_FROM as u64;
 
 /// How long the beginning of a blob stays that nobody fetches on. By then the network has long certified its round.
 const STALE: Duration = Duration::from_secs(3600);
@@ -26,12 +28,62 @@ const STALE: Duration = Duration::from_secs(3600);
 /// What a file is called that holds the beginning of a blob: its name, and this.
 const PART: &str = ".part";
 
+/// Blobs from this size on are left in their files, where a node has any, and read when they are needed: what a node holds in
+/// memory then does not grow with the number of payloads of a round. Smaller, and small ones are read again and again.
+const IN_FILE_FROM: usize = CHUNK_BYTES;
+
 /// One blob with what serving it needs.
 #[derive(Debug)]
 pub struct Blob {
     /// The bytes.
     pub bytes: Vec<u8>,
     hashes: Vec<Digest>,
+}
+
+/// Where the bytes of a blob are.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In memory.
+    Here(Arc<Blob>),
+    /// In this file, with the hashes of its chunks.
+    File(PathBuf, Arc<[Digest]>),
+}
+
+impl Place {
+    /// The blob; nothing if its file is gone or damaged. May read some 64 MiB.
+    #[must_use]
+    pub fn load(&self) -> Option<Arc<Blob>> {
+        match self {
+            Self::Here(blob) => Some(Arc::clone(blob)),
+            Self::File(path, hashes) => {
+                let bytes = fs::read(path).ok()?;
+                let found = chunk_hashes(&bytes);
+                (found[..] == hashes[..]).then(|| Arc::new(Blob { bytes, hashes: found }))
+            }
+        }
+    }
+
+    fn hashes(&self) -> &[Digest] {
+        match self {
+            Self::Here(blob) => &blob.hashes,
+            Self::File(_, hashes) => hashes,
+        }
+    }
+
+    fn chunk(&self, index: usize) -> Option<Vec<u8>> {
+        match self {
+            Self::Here(blob) => blob.bytes.chunks(CHUNK_BYTES).nth(index).map(<[u8]>::to_vec),
+            Self::File(path, hashes) => {
+                let hash = hashes.get(index)?;
+                let mut file = fs::File::open(path).ok()?;
+                file.seek(SeekFrom::Start((index * CHUNK_BYTES) as u64)).ok()?;
+                let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+                file.take(CHUNK_BYTES as u64).read_to_end(&mut chunk).ok()?;
+                // Whoever serves a wrong one is asked no more.
+                (chunk_hash(&chunk) == *hash).then_some(chunk)
+            }
+        }
+    }
 }
 
 /// Lets the nodes of one process share the memory of equal blobs; each still fetches and checks its own.
@@ -64,7 +116,7 @@ fn remove_stale_parts(folder: &Path) -> std::io::Result<()> {
 
 #[derive(Debug, Default)]
 struct Held {
-    blobs: HashMap<BlobId, Arc<Blob>>,
+    blobs: HashMap<BlobId, Place>,
     /// Which round last used a blob, in memory or on disk.
     last_use: HashMap<BlobId, u64>,
 }
@@ -104,12 +156,19 @@ impl Blobs {
     pub fn insert(&self, bytes: Vec<u8>, round: u64) -> Result<BlobId, Error> {
         let hashes = chunk_hashes(&bytes);
         let id = BlobId::of_chunks(bytes.len() as u64, &hashes);
-        if let Some(folder) = &self.folder {
-            write_once(folder, &id, &bytes)?;
-        }
-        let blob = self.interner.share(id, Arc::new(Blob { bytes, hashes }));
+        let place = match &self.folder {
+            Some(folder) => {
+                write_once(folder, &id, &bytes)?;
+                if bytes.len() >= IN_FILE_FROM {
+                    Place::File(path_of(folder, &id), hashes.into())
+                } else {
+                    Place::Here(self.interner.share(id, Arc::new(Blob { bytes, hashes })))
+                }
+            }
+            None => Place::Here(self.interner.share(id, Arc::new(Blob { bytes, hashes }))),
+        };
         let mut held = self.lock();
-        held.blobs.insert(id, blob);
+        held.blobs.insert(id, place);
         held.used(id, round);
         Ok(id)
     }
@@ -123,11 +182,22 @@ impl Blobs {
         }
     }
 
+    /// How many are in memory, and their bytes.
+    #[must_use]
+    pub fn held(&self) -> (usize, u64) {
+        let held = self.lock();
+        let here = held.blobs.values().filter_map(|place| match place {
+            Place::Here(blob) => Some(blob.bytes.len() as u64),
+            Place::File(..) => None,
+        });
+        here.fold((0, 0), |(count, bytes), len| (count + 1, bytes + len))
+    }
+
     /// Keeps a blob that is here for this round and the next few, too.
     pub fn keep(&self, id: &BlobId, round: u64) {
-        if let Some(blob) = self.get(id) {
+        if let Some(place) = self.place(id) {
             let mut held = self.lock();
-            held.blobs.insert(*id, blob);
+            held.blobs.insert(*id, place);
             held.used(*id, round);
         }
     }
@@ -154,12 +224,27 @@ impl Blobs {
     /// A blob, from memory or disk; nothing if it is not here, or if its file is damaged.
     #[must_use]
     pub fn get(&self, id: &BlobId) -> Option<Arc<Blob>> {
-        if let Some(blob) = self.lock().blobs.get(id) {
-            return Some(Arc::clone(blob));
+        self.place(id)?.load()
+    }
+
+    /// Where a blob is; nothing if it is not here, or if its file is damaged. May read some 64 MiB for one that no round of this
+    /// run has used.
+    #[must_use]
+    pub fn place(&self, id: &BlobId) -> Option<Place> {
+        if let Some(place) = self.lock().blobs.get(id) {
+            return Some(place.clone());
         }
-        let bytes = fs::read(path_of(self.folder.as_ref()?, id)).ok()?;
+        let path = path_of(self.folder.as_ref()?, id);
+        let bytes = fs::read(&path).ok()?;
         let hashes = chunk_hashes(&bytes);
-        (BlobId::of_chunks(bytes.len() as u64, &hashes) == *id).then(|| Arc::new(Blob { bytes, hashes }))
+        let named = BlobId::of_chunks(bytes.len() as u64, &hashes) == *id;
+        named.then(|| {
+            if bytes.len() >= IN_FILE_FROM {
+                Place::File(path, hashes.into())
+            } else {
+                Place::Here(Arc::new(Blob { bytes, hashes }))
+            }
+        })
     }
 
     /// Forgets what no round needs any more: from memory what only rounds before the last few used, and the files of what
@@ -189,11 +274,11 @@ impl Blobs {
 
 impl BlobSource for Blobs {
     fn chunk_hashes(&self, id: &BlobId) -> Option<Vec<Digest>> {
-        self.get(id).map(|blob| blob.hashes.clone())
+        self.place(id).map(|place| place.hashes().to_vec())
     }
 
     fn chunk(&self, id: &BlobId, index: u32) -> Option<Vec<u8>> {
-        self.get(id)?.bytes.chunks(CHUNK_BYTES).nth(index as usize).map(<[u8]>::to_vec)
+        self.place(id)?.chunk(index as usize)
     }
 }
 

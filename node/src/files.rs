@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::Error;
 
 /// Writes a file beside its place and moves it there: a reader, or whoever comes after a crash, sees the old file or the new
 /// one, never half of one.
@@ -44,6 +46,21 @@ fn write(path: &Path, bytes: &[u8], options: &OpenOptions) -> io::Result<()> {
         // The first error is the one to report.
         drop(fs::remove_file(&partial));
     })
+}
+
+/// Where something is that a file in this folder names: one of `names` is inside the program, all else is relative to the folder.
+pub(crate) fn located(source: PathBuf, folder: &Path, names: &[&str]) -> PathBuf {
+    let bundled = names.iter().any(|name| source.as_os_str() == *name);
+    if bundled { source } else { folder.join(source) }
+}
+
+/// The same, named from the current folder: so that a file in any other may name it.
+///
+/// # Errors
+/// [`Error::File`] if the current folder is gone.
+pub fn absolute(source: &Path, names: &[&str]) -> Result<PathBuf, Error> {
+    let here = std::env::current_dir().map_err(|e| Error::file(source, e))?;
+    Ok(located(source.to_owned(), &here, names))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The generator of a network: what its manifest says of it, and what a node needs to host it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use fedswarm_learning::generator::{self, BUNDLED, Generator};
+use fedswarm_learning::generator::{self, Generator};
 use fedswarm_learning::methods::{Method, Task, method};
 use fedswarm_protocol::artefact::{GeneratorSpec, MAX_PAIRS};
 use fedswarm_protocol::hash::Digest;
@@ -79,19 +79,4 @@ pub fn hosting(source: &Path, manifest: &Manifest) -> Result<Hosting, Error> {
         Some(host) => Ok(Hosting::new(host, generator)),
         None => Err(Error::Config(format!("method {} has no use for a generator", manifest.method))),
     }
-}
-
-/// A generator as a configuration names it, wherever that lies.
-///
-/// # Errors
-/// [`Error::File`] if the current folder is gone.
-pub fn absolute(source: &Path) -> Result<PathBuf, Error> {
-    let here = std::env::current_dir().map_err(|e| Error::file(source, e))?;
-    Ok(located(source.to_owned(), &here))
-}
-
-/// Where a configuration's generator is: a file's name is relative to the configuration's folder.
-pub(crate) fn located(source: PathBuf, folder: &Path) -> PathBuf {
-    let bundled = BUNDLED.iter().any(|name| source.as_os_str() == *name);
-    if bundled { source } else { folder.join(source) }
 }

@@ -31,6 +31,7 @@ pub mod status;
 pub mod store;
 mod stored_chain;
 pub mod trainers;
+pub mod vitals;
 mod vote_mark;
 
 pub use driver::{CrashPoint, HoldPoint, Hosting, InStep, Keep, Made, NodeConfig, NodeHandle, Request, Storage, start};

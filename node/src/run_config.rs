@@ -1,20 +1,23 @@
 //! The TOML file of `fedswarm run`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fedswarm_learning::architectures::architecture;
-use fedswarm_learning::data::{Dataset, ImageShape, PeerData};
+use fedswarm_learning::data::{BUNDLED, Dataset, ImageShape, PeerData};
 use fedswarm_learning::device::DeviceKind;
 use fedswarm_learning::export::Card;
+use fedswarm_learning::generator;
 use fedswarm_learning::methods::{Member, MemberSetup, Task, method};
 use fedswarm_learning::partition::{Partition, PeerIndices, TRAIN_RATIO};
 use fedswarm_learning::training::TrainConfig;
-use fedswarm_network::{Multiaddr, Reach, Relaying, TransportKind};
+use fedswarm_network::{AccessLists, Multiaddr, Reach, Relaying, TransportKind};
 use fedswarm_protocol::hash::Stream;
 use fedswarm_protocol::manifest::Manifest;
 use serde::Deserialize;
 
+use crate::files::located;
 use crate::{Error, Hosting, generators};
 
 /// Name of the file in a node's folder that says where members were last found.
@@ -47,6 +50,14 @@ pub struct RunConfig {
     /// How others reach this node.
     #[serde(default)]
     pub reach: ReachConfig,
+    /// Whom this node lets in or keeps out; read again at SIGHUP.
+    #[serde(default)]
+    pub lists: ListsConfig,
+    /// A loopback address at which metrics and health are served, such as `127.0.0.1:9464`; port 0 takes a free one, which
+    /// `fedswarm status` tells. Absent, there is none.
+    pub metrics: Option<SocketAddr>,
+    /// How many seconds a node that is asked to stop may take to finish its round; 10 if absent, 0 stops at once.
+    pub stop_seconds: Option<u64>,
     /// Whether to look for peers in the local network.
     #[serde(default = "yes")]
     pub mdns: bool,
@@ -68,6 +79,44 @@ pub struct RunConfig {
     /// epochs are kept.
     #[serde(default)]
     pub keep_inputs: bool,
+}
+
+/// Lists of peers and addresses. Each line is a public key in hex, a peer id (`12D3KooW...`), an IP address, or a range such as
+/// `203.0.113.0/24`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListsConfig {
+    /// Never banned, and let in where there is no room for others.
+    pub allow: Vec<String>,
+    /// Not talked to, members included.
+    pub block: Vec<String>,
+}
+
+impl ListsConfig {
+    /// Reads a file that holds nothing but the two lists, as entry points have it.
+    ///
+    /// # Errors
+    /// A file that is missing or no such file, a line that is none; the error names it.
+    pub fn load(path: &Path) -> Result<AccessLists, Error> {
+        let lists: Self = toml::from_str(&read(path)?).map_err(|e| Error::file(path, e))?;
+        lists.parse().map_err(|e| Error::file(path, e))
+    }
+
+    /// What the lines mean.
+    ///
+    /// # Errors
+    /// The first line that means nothing.
+    pub fn parse(&self) -> Result<AccessLists, Error> {
+        AccessLists::parse(&self.allow, &self.block).map_err(|e| Error::Config(e.to_string()))
+    }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len();
+    if size > MAX_CONFIG_BYTES {
+        return Err(Error::file(path, format!("{size} bytes, more than a configuration may have")));
+    }
+    std::fs::read_to_string(path).map_err(|e| Error::file(path, e))
 }
 
 /// How others reach this node.
@@ -142,20 +191,13 @@ impl RunConfig {
     /// # Errors
     /// A file that is missing, or a key that is misspelt, missing or of the wrong type; the error names it.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len();
-        if size > MAX_CONFIG_BYTES {
-            return Err(Error::file(path, format!("{size} bytes, more than a configuration may have")));
-        }
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        let mut config: Self = toml::from_str(&text).map_err(|e| Error::file(path, e))?;
+        let mut config: Self = toml::from_str(&read(path)?).map_err(|e| Error::file(path, e))?;
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         for inner in [&mut config.manifest, &mut config.key, &mut config.folder] {
             *inner = folder.join(&inner);
         }
-        if config.data.path != Path::new("bundled") {
-            config.data.path = folder.join(&config.data.path);
-        }
-        config.generator = config.generator.map(|source| generators::located(source, folder));
+        config.data.path = located(config.data.path, folder, &[BUNDLED]);
+        config.generator = config.generator.map(|source| located(source, folder, &generator::BUNDLED));
         config.join = config.join.map(|p| folder.join(p));
         config.data.partition = config.data.partition.map(|p| folder.join(p));
         Ok(config)
@@ -312,8 +354,7 @@ pub fn task_of(manifest: &Manifest) -> Task {
 /// # Errors
 /// Data that cannot be read, or of another shape or with more classes than the manifest's task.
 pub fn images(path: &Path, manifest: &Manifest) -> Result<Dataset, Error> {
-    let dataset = if path == Path::new("bundled") { Dataset::bundled() } else { Dataset::load(path) };
-    let dataset = dataset.map_err(|e| Error::Config(e.to_string()))?;
+    let dataset = Dataset::open(path).map_err(|e| Error::Config(e.to_string()))?;
     let task = task_of(manifest);
     let Dataset { name, shape, .. } = &dataset;
     if *shape != task.input {

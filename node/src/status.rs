@@ -50,6 +50,9 @@ pub struct NodeStatus {
     /// Members that are connected.
     #[serde(default)]
     pub peers: Vec<PeerStatus>,
+    /// Where its metrics and its health are served, if they are: `127.0.0.1:9464`.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// When this was said, in seconds since 1970.
     #[serde(default)]
     pub at: u64,

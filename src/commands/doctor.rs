@@ -16,7 +16,7 @@ use crate::failure::Failure;
 Exit code 0 if nothing is bad, 1 otherwise.")]
 pub(crate) struct Args {
     /// The node's configuration file (TOML).
-    #[arg(long, value_name = "FILE", default_value = "node.toml")]
+    #[arg(long, value_name = "FILE", default_value = "node.toml", env = "FEDSWARM_CONFIG")]
     config: PathBuf,
     /// How long to wait for the others, at most.
     #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]

@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub(crate) mod bench;
 pub(crate) mod bootstrap;
 pub(crate) mod compare;
 pub(crate) mod doctor;
@@ -7,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod generator;
 pub(crate) mod methods;
+pub(crate) mod metrics;
 pub(crate) mod network;
 pub(crate) mod predict;
 pub(crate) mod run;
@@ -18,19 +20,6 @@ pub(crate) mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Waits for an interrupt, or for what service managers and containers send.
-pub(crate) async fn stop_signal() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    drop(tokio::signal::ctrl_c().await);
-}
 
 /// Sets a flag at the first interrupt, so that a run ends in order; the second one ends the process.
 pub(crate) fn stop_on_interrupt(runtime: &tokio::runtime::Runtime) -> Arc<AtomicBool> {

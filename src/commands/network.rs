@@ -93,14 +93,6 @@ fn start_or_say(config: &Path, start: bool, has_data: bool, json: bool) -> Resul
     Ok(())
 }
 
-/// Images as a configuration names them, wherever it lies.
-fn absolute_data(path: &Path) -> Result<PathBuf, Failure> {
-    if path == Path::new("bundled") {
-        return Ok(path.to_owned());
-    }
-    std::path::absolute(path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
-}
-
 fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }

@@ -1,5 +1,8 @@
 //! `fedswarm run`: one real node.
 
+mod overrides;
+mod reload;
+
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +13,7 @@ use fedswarm_node::invitation::Joining;
 use fedswarm_node::run_config::RunConfig;
 use fedswarm_node::status::{NodeStatus, Turn};
 use fedswarm_node::trainers::Trainers;
+use fedswarm_node::vitals::Vitals;
 use fedswarm_node::{
     HoldPoint, Keep, NodeConfig, NodeEvent, NodeHandle, Request, Storage, ballot_box, founding, identity,
 };
@@ -21,14 +25,21 @@ use fedswarm_protocol::membership::Admission;
 use fedswarm_protocol::round::Event;
 use tokio::sync::mpsc;
 
+use self::overrides::Overrides;
 use super::events;
+use super::metrics::NodeSource;
 use crate::failure::Failure;
+use crate::signals::{Hangups, Stops};
 
 /// How often a node looks for votes of its operator.
 const VOTES_EVERY: Duration = Duration::from_secs(1);
 
 /// The model file in a node's folder, written after every certified round.
 pub(crate) const MODEL_FILE: &str = "model.safetensors";
+
+/// How long a node that is asked to stop may take to finish its round, unless its operator says otherwise. Shorter, and a round
+/// loses its aggregator or an update; longer, and a restart takes as long.
+const STOP_SECONDS: u64 = 10;
 
 /// How often a node writes down where it stands, besides after every round.
 pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(10);
@@ -43,6 +54,8 @@ pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(10);
   bootstraps = [\"/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...\"]
   model = \"cnn2\"
   generator = \"digits\"                # only to host the network's generator
+  metrics = \"127.0.0.1:9464\"          # /metrics for Prometheus, /health; a loopback address
+  stop_seconds = 10                    # what a node that is asked to stop may take to finish its round
   [data]
   path = \"images\"
   [training]
@@ -52,12 +65,15 @@ pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(10);
   relay = \"auto\"         # or \"always\", \"never\": through the bootstraps' relays where a NAT is in the way
   upnp = true            # ask the router to forward ports
   external = [\"/dns4/node.example.org/tcp/4002\"]   # ports that you forwarded by hand
+  [lists]                # all of it may be left out; read again at SIGHUP
+  allow = [\"12D3KooW...\"]          # public keys, peer ids, addresses, ranges: never banned
+  block = [\"203.0.113.0/24\"]       # not talked to
 Without listen, the node listens on all interfaces, TCP and QUIC, IPv4 and IPv6, at ports that it keeps.
 With --json, stdout has one JSON object a line for what happens - rounds, views, certificates, peers - and the last line is
 {\"finished\": ..., \"model\": ...}.")]
 pub(crate) struct Args {
     /// The configuration file (TOML).
-    #[arg(long, value_name = "FILE", default_value = "node.toml")]
+    #[arg(long, value_name = "FILE", default_value = "node.toml", env = "FEDSWARM_CONFIG")]
     config: PathBuf,
     /// Stop once the network's last round is certified, instead of serving others on.
     #[arg(long)]
@@ -69,15 +85,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     rotate: Option<PathBuf>,
     /// Keep the signed inputs and payloads of all rounds for `fedswarm verify`, not only of the last two epochs.
-    #[arg(long)]
+    #[arg(long, env = "FEDSWARM_KEEP_INPUTS")]
     keep_inputs: bool,
+    #[command(flatten)]
+    overrides: Overrides,
     /// For tests: stand still at this kind of statement, in the first round that this node aggregates.
     #[arg(long, value_name = "KIND", hide = true)]
     hold: Option<HoldPoint>,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
-    let config = RunConfig::load(&args.config)?;
+    let config = args.overrides.apply(RunConfig::load(&args.config)?);
     let manifest = Arc::new(founding::load(&config.manifest)?);
     let secret = identity::load_or_create(&config.key)?;
     let (request, checkpoint) = args.request(&config, &manifest, &secret)?;
@@ -97,6 +115,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         bootstraps: RunConfig::addresses(&config.bootstraps)?,
         mdns: config.mdns,
         reach: config.reach()?,
+        lists: config.lists.parse()?,
         tempo: Tempo::default(),
         storage: Storage::Folder(config.folder.clone()),
         min_peers: Quorum::of(manifest.founders.len()).quorum,
@@ -112,7 +131,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         manifest: Arc::clone(&manifest),
     };
     let runtime = crate::runtime()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let (node, mut events) = fedswarm_node::start(node_config, member, trainers).await?;
         let addrs = node.network().full_addrs().await;
         for addr in &addrs {
@@ -126,17 +145,27 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         if joins && manifest.admission == Admission::Vote {
             tracing::info!("the voters decide whether this node comes in: fedswarm network approve {}", key);
         }
-        let mut turn = None;
-        save_status(&node, &manifest, &config.folder, &turn).await?;
+        let vitals = Vitals::default();
+        let source = NodeSource { node: node.clone(), manifest: Arc::clone(&manifest), vitals: vitals.clone() };
+        let server = match config.metrics {
+            None => None,
+            Some(addr) => Some(fedswarm_metrics::serve(addr, source).await.map_err(|e| Failure::input(e.to_string()))?),
+        };
+        let mut told = Told { turn: None, metrics: server.as_ref().map(|server| server.addr().to_string()) };
+        save_status(&node, &manifest, &config.folder, &told).await?;
         let mut open = save_roster(&node, &manifest, &config.folder)?;
         let ballots = tokio::spawn(say_votes(node.clone(), Arc::clone(&manifest), config.folder.clone()));
         let mut last = serde_json::Value::Null;
         // One for the whole run: what arrives while an event is handled must not be lost.
-        let mut stop = std::pin::pin!(super::stop_signal());
+        let (mut stops, mut hangups) = (Stops::new(), Hangups::new());
+        // Once it is asked to stop: until when it may finish its round.
+        let mut stopping: Option<tokio::time::Instant> = None;
+        let grace = Duration::from_secs(config.stop_seconds.unwrap_or(STOP_SECONDS));
+        let mut at_once = false;
         let mut tick = tokio::time::interval(STATUS_EVERY);
         loop {
             tokio::select! {
-                event = next(&mut events, json) => match event {
+                event = next(&mut events, &vitals, json) => match event {
                     None => break,
                     Some(NodeEvent::Failed { reason }) => return Err(Failure::failed(reason)),
                     Some(NodeEvent::Finished { record, state }) => {
@@ -173,30 +202,76 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
                         }
                         let next = turn_of(&node, &manifest, &event)?;
                         if committed || next.is_some() {
-                            turn = next.or(turn);
-                            save_status(&node, &manifest, &config.folder, &turn).await?;
+                            told.turn = next.or(told.turn);
+                            save_status(&node, &manifest, &config.folder, &told).await?;
+                        }
+                        let alone = matches!(event, NodeEvent::Peer { connected: false, .. });
+                        if stopping.is_some() && (committed || alone && !can_certify(&node, &manifest).await?) {
+                            tracing::info!(certified = committed, "stopping");
+                            break;
                         }
                     }
                 },
-                _ = tick.tick() => save_status(&node, &manifest, &config.folder, &turn).await?,
-                () = &mut stop => {
-                    tracing::info!("stopping");
+                _ = tick.tick() => save_status(&node, &manifest, &config.folder, &told).await?,
+                () = hangups.next() => reload::lists(&args.config, &node, json).await,
+                () = stops.next() => {
+                    if stopping.is_some() {
+                        at_once = true;
+                        break;
+                    }
+                    // Others wait for what this node owes the round; where nothing can come of it, nobody does.
+                    if grace.is_zero() || !vitals.is_in_round() || !can_certify(&node, &manifest).await? {
+                        tracing::info!("stopping");
+                        break;
+                    }
+                    tracing::info!(seconds = grace.as_secs(), "stopping once the round is certified; again, to stop at once");
+                    stopping = Some(tokio::time::Instant::now() + grace);
+                }
+                () = until(stopping) => {
+                    tracing::warn!("stopping before the round is certified: the others go on without this node");
                     break;
                 }
             }
         }
         ballots.abort();
-        node.shutdown().await;
+        drop(server);
+        if !at_once {
+            node.shutdown().await;
+        }
         if json {
             events::print(&serde_json::json!({ "finished": last, "model": model_path }));
         }
         Ok(())
-    })
+    });
+    // What still computes is of no use to anybody.
+    runtime.shutdown_background();
+    ended
+}
+
+/// What the status tells beside what the node knows of itself.
+#[derive(Debug, Default)]
+struct Told {
+    turn: Option<Turn>,
+    metrics: Option<String>,
+}
+
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether enough voters are here to certify a round.
+async fn can_certify(node: &NodeHandle, manifest: &Manifest) -> Result<bool, Failure> {
+    let (here, quorum) = node.voters_here(manifest).await?;
+    Ok(here >= quorum)
 }
 
 /// What happens next, printed if lines of JSON are asked for.
-async fn next(events: &mut mpsc::Receiver<NodeEvent>, json: bool) -> Option<NodeEvent> {
+async fn next(events: &mut mpsc::Receiver<NodeEvent>, vitals: &Vitals, json: bool) -> Option<NodeEvent> {
     let event = events.recv().await;
+    event.iter().for_each(|event| vitals.observe(event));
     if let Some(event) = event.as_ref().filter(|_| json) {
         events::print(&events::line(event));
     }
@@ -263,13 +338,9 @@ fn turn_of(node: &NodeHandle, manifest: &Manifest, event: &NodeEvent) -> Result<
 }
 
 /// Writes where the node stands.
-async fn save_status(
-    node: &NodeHandle,
-    manifest: &Manifest,
-    folder: &FilePath,
-    turn: &Option<Turn>,
-) -> Result<(), Failure> {
-    let status = NodeStatus { turn: turn.clone(), ..node.status(manifest).await? };
+async fn save_status(node: &NodeHandle, manifest: &Manifest, folder: &FilePath, told: &Told) -> Result<(), Failure> {
+    let (turn, metrics) = (told.turn.clone(), told.metrics.clone());
+    let status = NodeStatus { turn, metrics, ..node.status(manifest).await? };
     Ok(status.save(folder)?)
 }
 

@@ -15,13 +15,16 @@ use crate::failure::Failure;
 Exit code 0 if the node runs, 1 if it has not written for half a minute.")]
 pub(crate) struct Args {
     /// The node's configuration file (TOML).
-    #[arg(long, value_name = "FILE", default_value = "node.toml")]
+    #[arg(long, value_name = "FILE", default_value = "node.toml", env = "FEDSWARM_CONFIG")]
     config: PathBuf,
+    /// The node's folder, if not the one in the file.
+    #[arg(long, value_name = "DIR", env = "FEDSWARM_FOLDER")]
+    folder: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let config = RunConfig::load(&args.config)?;
-    let status = NodeStatus::load(&config.folder)?;
+    let status = NodeStatus::load(args.folder.as_ref().unwrap_or(&config.folder))?;
     let age = status::now().saturating_sub(status.at);
     let running = age <= 3 * STATUS_EVERY.as_secs();
     let mut report = serde_json::to_value(&status).map_err(|e| Failure::failed(e.to_string()))?;
@@ -35,6 +38,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         }
         println!("epoch {}: {} voters, {} members", status.epoch, status.voters, status.members);
         println!("{}; {}", status.reachability, status.addresses.join(", "));
+        if let Some(metrics) = &status.metrics {
+            println!("metrics at http://{metrics}/metrics, health at http://{metrics}/health");
+        }
         println!("{} members connected", status.peers.len());
         for peer in &status.peers {
             let trip = peer.round_trip_us.map_or_else(String::new, |us| format!(", {:.1} ms", us as f64 / 1000.0));

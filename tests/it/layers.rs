@@ -8,6 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("fedswarm-protocol", &[]),
     ("fedswarm-network", &["fedswarm-protocol"]),
+    ("fedswarm-metrics", &[]),
     ("fedswarm-learning", &["fedswarm-protocol"]),
     ("fedswarm-node", &["fedswarm-protocol", "fedswarm-network", "fedswarm-learning"]),
     ("fedswarm-bootstrap", &["fedswarm-protocol", "fedswarm-network"]),

@@ -242,6 +242,7 @@ impl Swarm {
             bootstraps: self.bootstrap.addrs().to_vec(),
             mdns: false,
             reach: fedswarm_network::Reach::default(),
+            lists: fedswarm_network::AccessLists::default(),
             tempo: Tempo::local(),
             storage,
             min_peers,

@@ -89,7 +89,8 @@ async fn the_next_host_carries_on_from_the_certified_transformer() {
     let plans = vec![plan(1, 0, 5, Deed::Rests), plan(0, 6, 12, Deed::Rests)];
     // With sixty images private features are other ones every round, and a transformer cannot get better at them; those that learn
     // through the shared extractor stay put. The same with eight peers and the default method: docs/results/hosts.md.
-    let scenario = Scenario { method: "moe-ktl:transfer=shared,mix_gradient=1".into(), ..small(12, 2, plans) };
+    let scenario =
+        Scenario { method: "moe-ktl:transfer=shared,mix_gradient=1,mu_decay=1".into(), ..small(12, 2, plans) };
     let with = results(scenario).await;
     let artefacts = &generated(&with).artefacts;
     let change = artefacts.iter().position(|artefact| artefact.host == 1).unwrap();

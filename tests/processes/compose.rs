@@ -9,7 +9,7 @@ use crate::images::{IMAGES, images};
 use crate::journal::Journal;
 use crate::network::Place as _;
 use crate::process::Process;
-use crate::world::{address, within};
+use crate::world::{Needs, address, within};
 
 const PEERS: [&str; 3] = ["ana", "ben", "cleo"];
 
@@ -31,7 +31,7 @@ fn commands() -> BTreeMap<String, Vec<String>> {
 
 #[test]
 fn what_compose_starts_finds_itself_and_certifies() {
-    within("compose::what_compose_starts_finds_itself_and_certifies", |world| {
+    within("compose::what_compose_starts_finds_itself_and_certifies", Needs::Namespaces, |world| {
         let home = tempfile::tempdir().unwrap();
         let at = |name: &str| home.path().join(name).display().to_string();
         std::fs::create_dir(at("state")).unwrap();

@@ -1,5 +1,6 @@
 //! What all nodes of a network have printed, in the order in which it came.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -137,8 +138,8 @@ impl Journal {
     /// The last lines of every node.
     fn told(&self, seen: &[Seen]) -> String {
         let mut text = String::new();
-        let nodes = seen.iter().map(|s| s.node).max().map_or(0, |last| last + 1);
-        for node in 0..nodes {
+        let nodes: BTreeSet<usize> = seen.iter().map(|s| s.node).collect();
+        for node in nodes {
             let lines: Vec<&Seen> = seen.iter().filter(|s| s.node == node).collect();
             for line in lines.iter().skip(lines.len().saturating_sub(SHOWN)) {
                 let at = line.at.duration_since(self.began).as_secs_f64();

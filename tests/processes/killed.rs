@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use fedswarm_protocol::hash::Stream;
 
-use crate::network::{Founded, Loopback, NODES, update_of};
+use crate::network::{Founded, Loopback, NODES};
+use crate::outcome::update_of;
 use crate::phases::{Armed, Phase, Target};
 
 /// Everybody aggregates twice.

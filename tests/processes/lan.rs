@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::network::{Founded, Place};
 use crate::paths::all_connected;
-use crate::world::{World, within};
+use crate::world::{Needs, World, within};
 
 const HOSTS: usize = 5;
 
@@ -34,7 +34,7 @@ impl Place for Lan<'_> {
 
 #[test]
 fn five_hosts_on_one_switch_find_each_other_and_certify() {
-    within("lan::five_hosts_on_one_switch_find_each_other_and_certify", |world| {
+    within("lan::five_hosts_on_one_switch_find_each_other_and_certify", Needs::Namespaces, |world| {
         let lan = Lan(world);
         let mut founded = Founded::of(HOSTS, 3, 2_000);
         let run = founded.start(&lan, |_| None);

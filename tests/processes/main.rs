@@ -6,8 +6,12 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod abuse;
 mod all_at_once;
+mod churn;
 mod compose;
+#[path = "../../network/tests/common/evil.rs"]
+mod evil;
 mod failover;
 mod images;
 mod internet;
@@ -17,11 +21,15 @@ mod lan;
 mod nat;
 mod network;
 mod operating;
+mod outcome;
 mod paths;
 mod paused;
 mod phases;
 mod process;
 mod readme;
+mod scrape;
+mod slow_uplink;
 mod split;
 mod symmetric_nat;
+mod tended;
 mod world;

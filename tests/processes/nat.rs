@@ -7,7 +7,7 @@ use crate::internet::{Internet, Nat};
 use crate::journal::{PATIENCE, Seen};
 use crate::network::{Founded, Run};
 use crate::paths::{path_of, paths, since, started};
-use crate::world::alone;
+use crate::world::{Needs, alone};
 
 const SITES: [(Nat, usize); 3] = [(Nat::FullCone, 2), (Nat::PortRestricted, 2), (Nat::PortRestricted, 2)];
 
@@ -59,9 +59,9 @@ fn straight(run: &Run<'_>, pairs: &[(usize, usize)], seen: &[Seen]) -> usize {
 }
 
 #[test]
-#[ignore = "a minute or two, needs iptables; run it with --ignored --nocapture nat::"]
+#[ignore = "a hole may take a minute to punch; makes docs/results/network.md: processes nat::three --ignored --nocapture"]
 fn three_sites_behind_nats_punch_holes_and_go_on_when_the_relay_is_gone() {
-    alone("nat::three_sites_behind_nats_punch_holes_and_go_on_when_the_relay_is_gone", || {
+    alone("nat::three_sites_behind_nats_punch_holes_and_go_on_when_the_relay_is_gone", Needs::Translation, || {
         let internet = Internet::new(&SITES);
         let mut founded = Founded::of(NODES, 0, 2_000);
         let mut run = founded.start(&internet, |_| None);

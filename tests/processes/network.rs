@@ -1,6 +1,6 @@
 //! A network of processes: keys and a manifest, an entry point, the nodes, and what is in their folders afterwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use fedswarm_node::store::Store;
 use fedswarm_protocol::bundle;
-use fedswarm_protocol::envelope::{Kind, Verifier};
 use fedswarm_protocol::hash::Digest;
 use serde_json::Value;
 
 use crate::journal::{Journal, Seen};
+use crate::outcome::Outcome;
 use crate::process::Process;
 
 /// Voters; six of them decide.
@@ -21,6 +21,9 @@ pub(crate) const NODES: usize = 8;
 
 /// What is left out of a quorum.
 pub(crate) const SPARE: usize = 2;
+
+/// The entry point's number in the journal: no node's.
+pub(crate) const ENTRY: usize = usize::MAX;
 
 /// Where the processes of a network live.
 pub(crate) trait Place {
@@ -59,6 +62,8 @@ pub(crate) struct Founded {
     /// Public keys by place.
     keys: Vec<Digest>,
     runs: usize,
+    /// Further lines of every node's configuration.
+    extra: String,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -107,7 +112,20 @@ impl Founded {
             fs::rename(file, at.join(format!("{i}.key"))).unwrap();
         }
         let network = Digest::from_hex(made["network"].as_str().unwrap()).unwrap();
-        Self { network, keys: keys.into_iter().map(|(key, _)| key).collect(), folder, runs: 0, _turn: turn }
+        Self {
+            network,
+            keys: keys.into_iter().map(|(key, _)| key).collect(),
+            folder,
+            runs: 0,
+            extra: String::new(),
+            _turn: turn,
+        }
+    }
+
+    /// The same with one more line in every node's configuration.
+    pub(crate) fn with(mut self, line: &str) -> Self {
+        self.extra += &format!("{line}\n");
+        self
     }
 
     /// Starts an entry point and all nodes, each with the point at which it is to stand still, if any.
@@ -127,6 +145,8 @@ impl Founded {
         }
         let nodes = (0..count).map(|_| None).collect();
         let mut run = Run {
+            keys: self.keys.clone(),
+            invited: BTreeMap::new(),
             founded: self,
             place,
             listen: (0..count).map(|node| place.listen(node)).collect(),
@@ -151,6 +171,10 @@ impl Founded {
 pub(crate) struct Run<'a> {
     founded: &'a Founded,
     place: &'a dyn Place,
+    /// Public keys: the founders' by place, then those of newcomers.
+    keys: Vec<Digest>,
+    /// How the configuration of a newcomer begins: manifest, key, request to join, entry points.
+    invited: BTreeMap<usize, String>,
     /// Where each node listens when it starts.
     listen: Vec<Vec<String>>,
     folder: PathBuf,
@@ -168,10 +192,10 @@ impl Run<'_> {
         let mut args = vec!["bootstrap".to_owned(), "--json".to_owned()];
         args.extend(self.place.listen(number).into_iter().flat_map(|addr| ["--listen".to_owned(), addr]));
         let mut entry = Process::start(&self.folder, &self.place.wrapper(number), &args);
-        entry.follow(Arc::clone(&self.journal), number, 0);
+        entry.follow(Arc::clone(&self.journal), ENTRY, 0);
         self.bootstraps = self.journal.next("an entry point", &mut 0, |seen| {
             let all = seen.texts("addresses");
-            (seen.node == number && !all.is_empty()).then_some(all)
+            (seen.node == ENTRY && !all.is_empty()).then_some(all)
         });
         self.entry = Some(entry);
     }
@@ -196,15 +220,44 @@ impl Run<'_> {
 
     /// How many nodes there are.
     pub(crate) fn size(&self) -> usize {
-        self.founded.keys.len()
+        self.keys.len()
+    }
+
+    /// Whether a node runs.
+    pub(crate) fn runs(&self, node: usize) -> bool {
+        self.nodes[node].is_some()
+    }
+
+    /// A newcomer whom a running member invites, as people do it; its number. It runs at once, and is a member from some epoch on.
+    pub(crate) fn invite(&mut self, sponsor: usize) -> usize {
+        let node = self.size();
+        let (config, invitation, out) =
+            (format!("{sponsor}.toml"), format!("{node}.invitation"), format!("newcomer-{node}"));
+        fedswarm(&self.folder, &["network", "invite", "--config", &config, "--out", &invitation]);
+        let joined = fedswarm(&self.folder, &["network", "join", &invitation, "--out", &out]);
+        let text = fs::read_to_string(self.folder.join(&out).join("node.toml")).unwrap();
+        let bootstraps = text.lines().find(|line| line.starts_with("bootstraps")).unwrap();
+        let begin = format!(
+            "manifest = \"{out}/network.manifest\"\nkey = \"{out}/node.key\"\njoin = \"{out}/network.joining\"\n{bootstraps}\n"
+        );
+        self.invited.insert(node, begin);
+        self.keys.push(Digest::from_hex(joined["public_key"].as_str().unwrap()).unwrap());
+        self.lives.push(0);
+        self.nodes.push(None);
+        self.listen.push(self.place.listen(node));
+        self.start(node, None);
+        node
     }
 
     fn start(&mut self, node: usize, hold: Option<&str>) {
         let (listen, bootstraps, mdns) = (&self.listen[node], &self.bootstraps, self.place.mdns());
+        let extra = &self.founded.extra;
+        let begin = self.invited.get(&node).cloned().unwrap_or_else(|| {
+            format!("manifest = \"../net.manifest\"\nkey = \"{node}.key\"\nbootstraps = {bootstraps:?}\n")
+        });
         let config = format!(
-            "manifest = \"../net.manifest\"\nkey = \"{node}.key\"\nfolder = \"state-{node}\"\nmdns = {mdns}\n\
-             listen = {listen:?}\nbootstraps = {bootstraps:?}\nmodel = \"mlp\"\nthreads = 1\nkeep_inputs = true\n\
-             [data]\npath = \"bundled\"\nmax_train = 100\nmax_test = 20\n[training]\nseed = {node}\n"
+            "{begin}folder = \"state-{node}\"\nmdns = {mdns}\nlisten = {listen:?}\nmodel = \"mlp\"\nthreads = 1\nkeep_inputs = true\n\
+             {extra}[data]\npath = \"bundled\"\nmax_train = 100\nmax_test = 20\n[training]\nseed = {node}\n"
         );
         let file = format!("{node}.toml");
         fs::write(self.folder.join(&file), config).unwrap();
@@ -214,6 +267,40 @@ impl Run<'_> {
         let mut process = Process::start(&self.folder, &self.place.wrapper(node), &args);
         process.follow(Arc::clone(&self.journal), node, self.lives[node]);
         self.nodes[node] = Some(process);
+    }
+
+    /// The process of a node that runs on this machine itself.
+    pub(crate) fn pid(&self, node: usize) -> u32 {
+        self.nodes[node].as_ref().expect("it runs").id()
+    }
+
+    pub(crate) const fn network(&self) -> &Digest {
+        &self.founded.network
+    }
+
+    /// The configuration that a node was started with.
+    pub(crate) fn config_file(&self, node: usize) -> PathBuf {
+        self.folder.join(format!("{node}.toml"))
+    }
+
+    /// Where a node listens, with its key.
+    pub(crate) fn address(&self, node: usize) -> String {
+        let started =
+            |seen: &Seen| (seen.node == node && seen.is("started")).then(|| seen.first("addresses").to_owned());
+        self.journal.next("an address", &mut 0, started)
+    }
+
+    /// Where a node's metrics are.
+    pub(crate) fn metrics(&self, node: usize) -> String {
+        let (status, _) = self.fedswarm(node, &["status"]);
+        status["metrics"].as_str().unwrap_or_else(|| panic!("no metrics: {status}")).to_owned()
+    }
+
+    /// Asks a node to stop, and waits until it has: how long that took.
+    pub(crate) fn stop_one(&mut self, node: usize, signal: &str) -> Duration {
+        let began = Instant::now();
+        assert!(self.nodes[node].take().expect("it runs").stop(signal).success());
+        began.elapsed()
     }
 
     /// `kill -9`; what it had printed is in the journal.
@@ -254,9 +341,8 @@ impl Run<'_> {
     /// Stops the entry point in order; what it counted is the last that it printed.
     pub(crate) fn stop_entry_point(&mut self) -> Seen {
         assert!(self.entry.take().expect("it runs").stop("TERM").success());
-        let number = self.size();
         self.journal.next("what the entry point counted", &mut 0, |seen| {
-            (seen.node == number && seen.number("circuits_opened").is_some()).then(|| seen.clone())
+            (seen.node == ENTRY && seen.number("circuits_opened").is_some()).then(|| seen.clone())
         })
     }
 
@@ -272,7 +358,12 @@ impl Run<'_> {
 
     /// A node's public key, as others print it.
     pub(crate) fn key(&self, node: usize) -> String {
-        self.founded.keys[node].to_string()
+        self.keys[node].to_string()
+    }
+
+    /// Stops a node as an operator does.
+    pub(crate) fn interrupt_node(&mut self, node: usize) {
+        assert!(self.nodes[node].take().expect("it runs").stop("INT").success());
     }
 
     /// The nodes that run, one excepted.
@@ -285,7 +376,7 @@ impl Run<'_> {
         // Of a copy: opening mends what the kill left, and that is for the node itself to do.
         let copy = tempfile::NamedTempFile::new_in(&self.folder).unwrap();
         fs::copy(self.folder.join(format!("state-{node}/node.redb")), copy.path()).unwrap();
-        let store = Store::open(copy.path(), self.founded.network.as_bytes(), self.founded.keys[node].as_bytes());
+        let store = Store::open(copy.path(), self.founded.network.as_bytes(), self.keys[node].as_bytes());
         store.unwrap().statements(round).unwrap()
     }
 
@@ -301,22 +392,30 @@ impl Run<'_> {
     }
 
     /// Stops all wherever they are, compares the rounds that they have in common, and has every folder verified.
-    pub(crate) fn interrupt(mut self) -> Outcome {
+    pub(crate) fn interrupt(self) -> Outcome {
+        let all: Vec<usize> = (0..self.size()).collect();
+        self.interrupt_and_verify(&all)
+    }
+
+    /// The same, and only these folders are verified.
+    pub(crate) fn interrupt_and_verify(mut self, verified: &[usize]) -> Outcome {
         self.stop();
-        self.compare(&(0..self.size()).collect::<Vec<_>>())
+        self.compare(verified)
     }
 
     /// As an operator does, or a service manager.
     fn stop(&mut self) {
         for (node, signal) in self.nodes.iter_mut().zip(["INT", "TERM"].into_iter().cycle()) {
-            assert!(node.take().expect("it runs").stop(signal).success());
+            if let Some(node) = node.take() {
+                assert!(node.stop(signal).success());
+            }
         }
     }
 
     fn compare(&self, verified: &[usize]) -> Outcome {
         let mut outcome = Outcome { seen: self.journal.all(), ..Outcome::default() };
         for seen in &outcome.seen {
-            for bad in ["evidence", "equivocated", "halted", "fork", "failed", "proposal_refused"] {
+            for bad in ["evidence", "equivocated", "halted", "fork", "failed", "proposal_refused", "error_logged"] {
                 assert!(!seen.is(bad), "{seen:?}");
             }
         }
@@ -328,12 +427,12 @@ impl Run<'_> {
             }
             assert!(!self.folder.join(&state).join("evidence").exists(), "nobody said two things");
             let path = self.folder.join(&state).join("node.redb");
-            let store =
-                Store::open(&path, self.founded.network.as_bytes(), self.founded.keys[node].as_bytes()).unwrap();
+            let store = Store::open(&path, self.founded.network.as_bytes(), self.keys[node].as_bytes()).unwrap();
             let records = store.records().unwrap();
             outcome.states.extend(records.last().map(|last| last.record.state_hash()));
             for committed in records {
                 let (round, hash) = (committed.record.round, committed.certificate.record);
+                outcome.epochs.insert(round, committed.record.epoch);
                 let known = outcome.rounds.entry(round).or_insert((hash, committed.record.inputs));
                 assert_eq!(known.0, hash, "node {node} has another record of round {round}");
             }
@@ -344,28 +443,4 @@ impl Run<'_> {
         }
         outcome
     }
-}
-
-/// What a run left behind, the same on all nodes.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// State hashes of the nodes' last rounds.
-    pub(crate) states: BTreeSet<Digest>,
-    /// Record hash and number of inputs by round.
-    pub(crate) rounds: BTreeMap<u64, (Digest, u16)>,
-    /// Signed inputs by round, as any node kept them.
-    inputs: BTreeMap<u64, Vec<Vec<u8>>>,
-    pub(crate) seen: Vec<Seen>,
-}
-
-impl Outcome {
-    /// Whether this signed update is among the inputs of the round.
-    pub(crate) fn has_update(&self, round: u64, update: &[u8]) -> bool {
-        self.inputs.get(&round).is_some_and(|inputs| inputs.iter().any(|input| input == update))
-    }
-}
-
-/// The update among signed statements.
-pub(crate) fn update_of(statements: &[Vec<u8>]) -> Option<&Vec<u8>> {
-    statements.iter().find(|bytes| Verifier::peek(bytes).is_some_and(|(slot, _)| slot.kind == Kind::Update))
 }

@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+
+use serde_json::json;
 
 use crate::journal::{Journal, PATIENCE};
 
@@ -21,22 +23,29 @@ impl Process {
     pub(crate) fn start(folder: &Path, wrapper: &[String], args: &[String]) -> Self {
         let words: Vec<&str> = wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_fedswarm")]).collect();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(&words[1..]).args(args).current_dir(folder).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if std::env::var_os("FEDSWARM_LOG").is_none() {
             command.env("FEDSWARM_LOG", "error");
         }
         Self { child: command.spawn().unwrap(), reader: None }
     }
 
-    fn stdout(&mut self) -> BufReader<ChildStdout> {
-        BufReader::new(self.child.stdout.take().unwrap())
-    }
-
-    /// Writes every line that it prints into the journal.
+    /// Writes every line that it prints into the journal, and what it logs as an error.
     pub(crate) fn follow(&mut self, journal: Arc<Journal>, node: usize, life: usize) {
-        let stdout = self.stdout();
+        let stdout = BufReader::new(self.child.stdout.take().unwrap());
+        let stderr = BufReader::new(self.child.stderr.take().unwrap());
         let (done, reader) = std::sync::mpsc::sync_channel(1);
         self.reader = Some(reader);
+        let logged = Arc::clone(&journal);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                eprintln!("node {node}: {line}");
+                if line.contains("ERROR") {
+                    logged.add(node, life, json!({ "event": "error_logged", "text": line }));
+                }
+            }
+        });
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 // A line may be cut off by a kill.
@@ -52,6 +61,15 @@ impl Process {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.end();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal, by its name.

@@ -8,7 +8,7 @@ use crate::images::{IMAGES, images};
 use crate::journal::{Journal, Seen};
 use crate::network::Place as _;
 use crate::process::Process;
-use crate::world::within;
+use crate::world::{Needs, within};
 
 /// The commands of the README's chapter: for which machine, and the words after `fedswarm`.
 fn commands() -> Vec<(String, Vec<String>)> {
@@ -27,7 +27,7 @@ fn commands() -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn two_machines_configured_by_the_readme_alone_certify_rounds_together() {
-    within("readme::two_machines_configured_by_the_readme_alone_certify_rounds_together", |world| {
+    within("readme::two_machines_configured_by_the_readme_alone_certify_rounds_together", Needs::Namespaces, |world| {
         let commands = commands();
         let of = |machine: &str| &commands.iter().find(|(whose, _)| whose == machine).unwrap().1;
         assert_eq!(commands.len(), 3);

@@ -9,7 +9,7 @@ use crate::journal::Seen;
 use crate::nat::{print, table, whole_rounds};
 use crate::network::{Founded, Run};
 use crate::paths::{path_of, paths};
-use crate::world::alone;
+use crate::world::{Needs, alone};
 
 const SITES: [(Nat, usize); 3] = [(Nat::Symmetric, 2), (Nat::Symmetric, 2), (Nat::Public, 1)];
 
@@ -41,9 +41,9 @@ fn told_by_doctor(run: &mut Run<'_>, node: usize, relayed: usize) {
 }
 
 #[test]
-#[ignore = "a minute or two, needs iptables; run it with --ignored --nocapture symmetric_nat::"]
+#[ignore = "fails since the merge of peer quality: no whole round after the restart; processes symmetric_nat:: --ignored --nocapture"]
 fn sites_behind_symmetric_nats_stay_relayed_and_take_part() {
-    alone("symmetric_nat::sites_behind_symmetric_nats_stay_relayed_and_take_part", || {
+    alone("symmetric_nat::sites_behind_symmetric_nats_stay_relayed_and_take_part", Needs::Translation, || {
         let internet = Internet::new(&SITES);
         let mut founded = Founded::of(NODES, 0, 2_000);
         let mut run = founded.start(&internet, |_| None);

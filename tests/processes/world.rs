@@ -29,6 +29,39 @@ ip netns exec probe true
 ip netns del probe
 ";
 
+/// Fails where the kernel or iptables lacks what some tests need beyond namespaces. What it adds it takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing more.
+    Namespaces,
+    /// Routers that translate addresses.
+    Translation,
+    /// Packets that get lost, and a link with a limit.
+    Hindrance,
+}
+
+impl Needs {
+    const fn probe(self) -> &'static str {
+        match self {
+            Self::Namespaces => "",
+            Self::Translation => {
+                "iptables -w -t nat -A POSTROUTING -o lo -j MASQUERADE --random-fully
+iptables -w -t nat -A PREROUTING -i lo -p udp --dport 9 -j DNAT --to 127.0.0.1
+iptables -w -t nat -F
+sysctl -q -w net.ipv4.ip_forward=1
+"
+            }
+            Self::Hindrance => {
+                "iptables -w -A INPUT -m statistic --mode random --probability 0.1 -j DROP
+iptables -w -F
+tc qdisc add dev lo root tbf rate 1mbit burst 16kb latency 200ms
+tc qdisc del dev lo root
+"
+            }
+        }
+    }
+}
+
 pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let output = Command::new(words[0]).args(&words[1..]).output().map_err(|e| format!("{}: {e}", words[0]))?;
     said(&output).map_err(|text| format!("{}: {text}", words.join(" ")))
@@ -39,12 +72,12 @@ fn said(output: &Output) -> Result<(), String> {
 }
 
 /// Runs a test in a world of its own, or says why it cannot. The test is told by its path in this program.
-pub(crate) fn within(test: &str, body: impl FnOnce(&World)) {
-    alone(test, || body(&World::new()));
+pub(crate) fn within(test: &str, needs: Needs, body: impl FnOnce(&World)) {
+    alone(test, needs, || body(&World::new()));
 }
 
 /// Runs a test in namespaces where there is nothing yet, or says why it cannot. The test is told by its path in this program.
-pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+pub(crate) fn alone(test: &str, needs: Needs, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -56,7 +89,10 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
             command.args(UNSHARE).args(extra).arg("--");
             command
         };
-        let probe = unshare().args(["sh", "-c", PREPARE]).output().map_err(|e| format!("unshare: {e}"));
+        let probe = unshare()
+            .args(["sh", "-c", &[PREPARE, needs.probe()].concat()])
+            .output()
+            .map_err(|e| format!("unshare: {e}"));
         if let Err(reason) = probe.and_then(|output| said(&output)) {
             reasons.push(reason);
             continue;
@@ -72,7 +108,7 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
         return;
     }
     // To the terminal, past the capture of output: somebody should know that this was not tested.
-    let text = format!("SKIPPED {test}: no network namespaces here: {}\n", reasons.join("; "));
+    let text = format!("SKIPPED {test}: what it needs is not to be had here: {}\n", reasons.join("; "));
     drop(std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()));
 }
 

@@ -82,6 +82,9 @@ impl fmt::Debug for Dataset {
     }
 }
 
+/// What the set inside the program is called where a path is expected.
+pub const BUNDLED: &str = "bundled";
+
 impl Dataset {
     /// Loads a data set and finds out its format by what lies at `path`:
     ///
@@ -118,6 +121,14 @@ impl Dataset {
             return folder::load(path, &entries);
         }
         Err(DataError::Unrecognised { path: path.to_path_buf(), found: entries.describe() })
+    }
+
+    /// The set that somebody names: [`BUNDLED`] for the one inside the program, any other from its path.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn open(source: &Path) -> Result<Self, DataError> {
+        if source == Path::new(BUNDLED) { Self::bundled() } else { Self::load(source) }
     }
 
     /// The set inside the program: the 10,000 test images of Fashion-MNIST, so `train_len` is 0.

@@ -6,6 +6,7 @@
 //! ```
 
 use std::io;
+use std::time::Duration;
 
 use fedswarm_protocol::blob::{BlobId, CHUNK_BYTES, MAX_CHUNKS};
 use fedswarm_protocol::hash::Digest;
@@ -13,6 +14,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use libp2p::request_response::{Behaviour, Codec, Config, ProtocolSupport};
 
+use crate::frame::Inbound;
 use crate::{Limits, Tempo, frame};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/fedswarm/blob/1");
@@ -49,7 +51,13 @@ impl Answer {
 
 /// How questions and answers are written and read.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct BlobCodec;
+pub(crate) struct BlobCodec {
+    /// How long a question may take to come in.
+    patience: Option<Duration>,
+}
+
+/// How long the 37 bytes of a question may take. Shorter, and a line that is full drops them.
+const QUESTION_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) type Blobs = Behaviour<BlobCodec>;
 
@@ -58,29 +66,34 @@ pub(crate) fn behaviour(limits: &Limits, tempo: &Tempo) -> Blobs {
     // asker hears "busy" instead of silence.
     let streams = 4 * limits.blob_requests_per_peer + 4;
     let config = Config::default().with_request_timeout(tempo.blob_timeout).with_max_concurrent_streams(streams);
-    Blobs::new([(PROTOCOL, ProtocolSupport::Full)], config)
+    let codec = BlobCodec { patience: Some(frame::patience(tempo.blob_timeout).min(QUESTION_TIME)) };
+    Blobs::with_codec(codec, [(PROTOCOL, ProtocolSupport::Full)], config)
+}
+
+async fn read_question<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Question> {
+    let kind = frame::read_byte(io).await?;
+    let (mut id, mut index) = ([0; 32], [0; 4]);
+    io.read_exact(&mut id).await?;
+    io.read_exact(&mut index).await?;
+    let id = BlobId(Digest(id));
+    match kind {
+        0 if index == [0; 4] => Ok(Question::List(id)),
+        1 => Ok(Question::Chunk(id, u32::from_le_bytes(index))),
+        other => Err(frame::unknown("blob question", other)),
+    }
 }
 
 impl Codec for BlobCodec {
     type Protocol = StreamProtocol;
-    type Request = Question;
+    type Request = Inbound<Question>;
     type Response = Answer;
 
     async fn read_request<T: AsyncRead + Unpin + Send>(
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-    ) -> io::Result<Question> {
-        let kind = frame::read_byte(io).await?;
-        let (mut id, mut index) = ([0; 32], [0; 4]);
-        io.read_exact(&mut id).await?;
-        io.read_exact(&mut index).await?;
-        let id = BlobId(Digest(id));
-        match kind {
-            0 if index == [0; 4] => Ok(Question::List(id)),
-            1 => Ok(Question::Chunk(id, u32::from_le_bytes(index))),
-            other => Err(frame::unknown("blob question", other)),
-        }
+    ) -> io::Result<Inbound<Question>> {
+        Inbound::of(read_question(io), self.patience).await
     }
 
     async fn read_response<T: AsyncRead + Unpin + Send>(
@@ -110,8 +123,9 @@ impl Codec for BlobCodec {
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        question: Question,
+        question: Inbound<Question>,
     ) -> io::Result<()> {
+        let Inbound::Good(question) = question else { return Err(io::Error::other("nothing to ask")) };
         let (kind, id, index) = match question {
             Question::List(id) => (0, id, 0),
             Question::Chunk(id, index) => (1, id, index),
@@ -154,8 +168,8 @@ mod tests {
 
     async fn back(answer: Answer) -> io::Result<Answer> {
         let mut io = Cursor::new(Vec::new());
-        BlobCodec.write_response(&PROTOCOL, &mut io, answer).await?;
-        BlobCodec.read_response(&PROTOCOL, &mut Cursor::new(io.into_inner())).await
+        BlobCodec::default().write_response(&PROTOCOL, &mut io, answer).await?;
+        BlobCodec::default().read_response(&PROTOCOL, &mut Cursor::new(io.into_inner())).await
     }
 
     #[tokio::test]
@@ -163,9 +177,10 @@ mod tests {
         let id = BlobId(Digest([9; 32]));
         for question in [Question::List(id), Question::Chunk(id, 63)] {
             let mut io = Cursor::new(Vec::new());
-            BlobCodec.write_request(&PROTOCOL, &mut io, question).await.unwrap();
-            let read = BlobCodec.read_request(&PROTOCOL, &mut Cursor::new(io.into_inner())).await.unwrap();
-            assert_eq!(read, question);
+            let asked = Inbound::Good(question);
+            BlobCodec::default().write_request(&PROTOCOL, &mut io, asked.clone()).await.unwrap();
+            let read = BlobCodec::default().read_request(&PROTOCOL, &mut Cursor::new(io.into_inner())).await.unwrap();
+            assert_eq!(read, asked);
         }
         let list = Answer::List(vec![Digest([1; 32]); MAX_CHUNKS]);
         for answer in [Answer::Absent, Answer::Refused, Answer::Busy, list, Answer::Chunk(vec![5; CHUNK_BYTES])] {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use fedswarm_protocol::blob::MAX_BLOB_BYTES;
+use fedswarm_protocol::blob::{CHUNK_BYTES, MAX_BLOB_BYTES};
 use fedswarm_protocol::hash::Digest;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -36,8 +36,14 @@ const BUSY_MAX: u32 = 50;
 /// A request is overdue when it takes this many times longer than any that was answered.
 const SLOWER: u32 = 3;
 
-/// Fetches what is missing of a blob; `ask` puts one question to one holder.
-pub(crate) async fn fetch<A, F>(ask: A, blob: &mut Partial, holders: &[NodeId], plan: Plan) -> Result<(), Error>
+/// Fetches what is missing of a blob; `ask` puts one question to one holder, `accuse` is told what was wrong with answers.
+pub(crate) async fn fetch<A, F>(
+    ask: A,
+    blob: &mut Partial,
+    holders: &[NodeId],
+    plan: Plan,
+    accuse: &(dyn Fn(NodeId, &HolderFault) + Sync),
+) -> Result<(), Error>
 where
     A: Fn(NodeId, Question) -> F,
     F: Future<Output = Result<Answer, HolderFault>>,
@@ -65,6 +71,10 @@ where
             if fetch.is_hopeless() {
                 return Err(fetch.failure());
             }
+            // A file may have lost what was written to it.
+            if fetch.tasks.iter().all(|task| task.done) {
+                fetch.set_tasks();
+            }
             tokio::time::sleep(GLANCE).await;
             continue;
         }
@@ -72,7 +82,9 @@ where
         else {
             continue;
         };
+        let before = fetch.faults.len();
         fetch.answered(task, holder, question, answer, asked.elapsed());
+        fetch.faults.iter().skip(before).for_each(|(holder, fault)| accuse(*holder, fault));
         if fetch.blob.is_whole() {
             return Ok(());
         }
@@ -126,10 +138,11 @@ impl<'a> Fetch<'a> {
         fetch
     }
 
-    /// First the list of chunks, then those that are not here.
+    /// First the list of chunks, then those that are not here. One chunk needs no list: the blob's name says which it must be.
     fn set_tasks(&mut self) {
         let id = self.blob.id();
         self.tasks = match self.blob.chunks() {
+            None if self.blob.len() <= CHUNK_BYTES as u64 => vec![Task::new(Question::Chunk(id, 0))],
             None => vec![Task::new(Question::List(id))],
             Some(here) => {
                 (0..).zip(here).map(|(i, done)| Task { done: *done, ..Task::new(Question::Chunk(id, i)) }).collect()

@@ -10,17 +10,16 @@ use fedswarm_protocol::hash::Digest;
 
 use crate::CHUNK_BYTES;
 
-/// Written as chunks come. It is a convenience: when it cannot be written, the blob goes on without.
+/// Written as chunks come. When it cannot be written, the blob goes on without.
 #[derive(Debug)]
 pub(super) struct PartFile {
     path: PathBuf,
     open: Option<File>,
-    broken: bool,
 }
 
 impl PartFile {
     pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path, open: None, broken: false }
+        Self { path, open: None }
     }
 
     /// The hashes in a file for a blob of this length.
@@ -46,25 +45,28 @@ impl PartFile {
         })
     }
 
-    /// The blob begins anew: its hashes are known.
-    pub(super) fn begin(&mut self, list: &[Digest], len: u64) {
+    /// All that is in the room for a blob of this length; the caller knows that all of it was written.
+    pub(super) fn bytes(&self, len: u64) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; len as usize];
+        let mut file = File::open(&self.path).ok()?;
+        file.seek(SeekFrom::Start(32 * chunk_count(len))).ok()?;
+        file.read_exact(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// The blob begins anew: its hashes are known. False if nothing can be written.
+    pub(super) fn begin(&mut self, list: &[Digest], len: u64) -> bool {
         let make = || -> io::Result<File> {
             let mut file = File::create(&self.path)?;
             list.iter().try_for_each(|hash| file.write_all(&hash.0))?;
             file.set_len(32 * list.len() as u64 + len)?;
             Ok(file)
         };
-        match make() {
-            Ok(file) => self.open = Some(file),
-            Err(error) => self.give_up(&error),
-        }
+        self.done(make())
     }
 
-    /// A chunk is here.
-    pub(super) fn write(&mut self, chunks: usize, index: u32, chunk: &[u8]) {
-        if self.broken {
-            return;
-        }
+    /// A chunk is here. False if it cannot be written.
+    pub(super) fn write(&mut self, chunks: usize, index: u32, chunk: &[u8]) -> bool {
         let at = 32 * chunks as u64 + u64::from(index) * CHUNK_BYTES as u64;
         let mut write = || -> io::Result<File> {
             let mut file = match self.open.take() {
@@ -75,15 +77,19 @@ impl PartFile {
             file.write_all(chunk)?;
             Ok(file)
         };
-        match write() {
-            Ok(file) => self.open = Some(file),
-            Err(error) => self.give_up(&error),
-        }
+        let written = write();
+        self.done(written)
     }
 
-    fn give_up(&mut self, error: &io::Error) {
-        tracing::warn!(path = %self.path.display(), %error, "what is fetched is not kept for the next start");
-        self.broken = true;
+    fn done(&mut self, written: io::Result<File>) -> bool {
+        match written {
+            Ok(file) => self.open = Some(file),
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "what is fetched is not kept for the next start");
+                return false;
+            }
+        }
+        true
     }
 
     pub(super) fn remove(self) {

@@ -1,20 +1,18 @@
 //! Who is connected, and who may stay.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota};
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, ping};
 use tokio::time::Instant;
 
 use super::Driver;
+use super::straight::Straight;
 use crate::gossip::STRANGER_SCORE;
-use crate::{Event, KNOCKS_PER_SECOND, NodeId, Path, PeerInfo, Topic};
-
-const KNOCKS: NonZeroU32 = NonZeroU32::MIN.saturating_add(KNOCKS_PER_SECOND - 1);
+use crate::quality::Allowance;
+use crate::{Event, NodeId, Path, PeerInfo, Topic};
 
 /// Pings that may fail in a row before a connection is given up. At 1, a machine that is busy for a moment loses its peers.
 const LOST_PINGS: u32 = 2;
@@ -47,14 +45,16 @@ pub(super) struct Peer {
     round_trip: Option<Duration>,
     /// Attempts to punch a hole that failed.
     pub(super) not_punched: u32,
+    /// Attempts to get off the relay.
+    pub(super) straight: Straight,
     pub(super) topics: HashSet<Topic>,
-    /// What it may send while it is not a member.
-    pub(super) knocks: DefaultDirectRateLimiter,
+    /// What it may send.
+    pub(super) allowance: Allowance,
 }
 
 impl Peer {
     /// How it is reached: the best there is.
-    fn path(&self) -> Option<Path> {
+    pub(super) fn path(&self) -> Option<Path> {
         let of = |c: &Connection| match (c.relayed, c.punched) {
             (true, _) => Path::Relayed,
             (false, true) => Path::Punched,
@@ -78,6 +78,13 @@ impl Peer {
         best.map_or_else(Multiaddr::empty, |c| c.address.clone())
     }
 
+    /// Connections through relays, except the youngest.
+    pub(super) fn older_circuits(&self) -> Vec<ConnectionId> {
+        let circuits = || self.connections.iter().filter(|(_, c)| c.relayed);
+        let youngest = circuits().max_by_key(|(_, c)| c.since).map(|(id, _)| *id);
+        circuits().map(|(id, _)| *id).filter(|id| Some(*id) != youngest).collect()
+    }
+
     /// Connections through relays that a direct one has made superfluous.
     fn superfluous(&self) -> Vec<ConnectionId> {
         if !self.connections.values().any(|c| !c.relayed && c.since.elapsed() >= BESIDE) {
@@ -94,19 +101,24 @@ impl Driver {
             self.swarm.close_connection(connection);
             return;
         };
+        let rates = &self.limits.rates;
         let entry = self.peers.entry(peer).or_insert_with(|| Peer {
             id,
             connections: HashMap::new(),
             told: None,
             round_trip: None,
             not_punched: 0,
+            straight: Straight::new(),
             topics: HashSet::new(),
-            knocks: DefaultDirectRateLimiter::direct(Quota::per_second(KNOCKS)),
+            allowance: Allowance::new(rates),
         });
         let (address, relayed, dialed) =
             (endpoint.get_remote_address().clone(), endpoint.is_relayed(), endpoint.is_dialer());
         let open = Connection { address, relayed, dialed, punched: false, since: Instant::now(), lost: 0 };
         entry.connections.insert(connection, open);
+        if relayed {
+            entry.straight.punching(Instant::now());
+        }
         if count > 1 {
             return;
         }
@@ -116,11 +128,6 @@ impl Driver {
             return;
         }
         self.swarm.behaviour_mut().gossip.set_application_score(&peer, STRANGER_SCORE);
-        let strangers = self.peers.keys().filter(|p| !self.discovery.is_known(p)).count();
-        if strangers > self.limits.strangers {
-            tracing::debug!(%peer, strangers, "too many strangers");
-            self.swarm.close_connection(connection);
-        }
     }
 
     pub(super) fn disconnected(&mut self, peer: PeerId, connection: ConnectionId, left: u32) {
@@ -178,6 +185,7 @@ impl Driver {
         for peer in members {
             self.discovery.remembered(peer, self.keeper.book.addrs(&peer));
         }
+        self.introduce();
     }
 
     pub(super) fn set_members(&mut self, members: Vec<PeerId>) {
@@ -193,7 +201,7 @@ impl Driver {
     }
 
     pub(super) fn peer_infos(&self) -> Vec<PeerInfo> {
-        let gossip = &self.swarm.behaviour().gossip;
+        let (gossip, now) = (&self.swarm.behaviour().gossip, Instant::now());
         let info = |(peer, entry): (&PeerId, &Peer)| PeerInfo {
             id: entry.id,
             member: self.discovery.is_member(peer),
@@ -203,6 +211,7 @@ impl Driver {
             not_punched: entry.not_punched,
             round_trip_us: entry.round_trip.map(|t| t.as_micros() as u64),
             score: gossip.peer_score(peer).unwrap_or_default(),
+            demerits: self.ledger.demerits(peer, now),
             subscribed: entry.topics.len() == Topic::ALL.len(),
         };
         let mut infos: Vec<PeerInfo> = self.peers.iter().map(info).collect();

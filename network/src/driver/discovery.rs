@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::behaviour::{MAX_ADDRS, Member};
 use crate::direct_only::is_relayed;
 use crate::missing::{DialFailure, failures};
-use crate::{Missing, NodeId, Tempo};
+use crate::{Missing, NodeId, Tempo, Tie};
 
 /// Lookups under way at once. Lower, and a large network forms slowly; higher, and its entry point is flooded.
 const MAX_LOOKUPS: usize = 4;
@@ -89,6 +89,8 @@ pub(super) struct Discovery {
     relays: bool,
     entries: HashMap<PeerId, Attempt>,
     members: HashMap<PeerId, Attempt>,
+    /// Members that this node is not tied to closely.
+    ties: HashMap<PeerId, Tie>,
     connected: HashSet<PeerId>,
     lookups: HashMap<kad::QueryId, PeerId>,
 }
@@ -109,6 +111,7 @@ impl Discovery {
             relays,
             entries: found,
             members: HashMap::new(),
+            ties: HashMap::new(),
             connected: HashSet::new(),
             lookups: HashMap::new(),
         }
@@ -127,13 +130,37 @@ impl Discovery {
         self.is_member(peer) || self.is_entry(peer)
     }
 
+    /// All of them.
+    pub(super) fn known(&self) -> impl Iterator<Item = PeerId> {
+        self.entries.keys().chain(self.members.keys()).copied()
+    }
+
+    /// Says which members are not to be looked for at once; call it before [`Discovery::set_members`].
+    pub(super) fn set_ties(&mut self, ties: HashMap<PeerId, Tie>) {
+        let now = Instant::now();
+        for (peer, attempt) in &mut self.members {
+            // Whoever is close now and was not before is called at once.
+            let (before, after) = (self.ties.get(peer), ties.get(peer));
+            if is_far(before) && !is_far(after) {
+                attempt.due = now;
+            }
+        }
+        self.ties = ties;
+    }
+
+    fn tie(&self, peer: &PeerId) -> Tie {
+        self.ties.get(peer).copied().unwrap_or_default()
+    }
+
     pub(super) fn set_members(&mut self, members: Vec<PeerId>) {
         let mut before = std::mem::take(&mut self.members);
         for peer in members.into_iter().filter(|p| *p != self.me) {
             let attempt = before.remove(&peer).unwrap_or_else(|| {
                 let mut attempt = Attempt::new(self.pause);
-                if peer < self.me {
-                    attempt.due += self.pause * COURTESY;
+                match self.tie(&peer) {
+                    Tie::Loose => attempt.due += self.pause_max,
+                    Tie::Close if peer < self.me => attempt.due += self.pause * COURTESY,
+                    _ => {}
                 }
                 attempt
             });
@@ -158,9 +185,10 @@ impl Discovery {
     /// The peer may only have restarted: the first attempt comes soon.
     pub(super) fn disconnected(&mut self, peer: PeerId) {
         self.connected.remove(&peer);
+        let wait = if self.tie(&peer) == Tie::Loose { self.pause_max } else { self.pause };
         for attempt in [self.members.get_mut(&peer), self.entries.get_mut(&peer)].into_iter().flatten() {
             attempt.pause = self.pause;
-            attempt.due = Instant::now() + self.pause;
+            attempt.due = Instant::now() + wait;
             attempt.relay_due = None;
         }
     }
@@ -178,7 +206,8 @@ impl Discovery {
     /// Who is wanted and not connected: entry points, then members.
     pub(super) fn missing(&self) -> Vec<Missing> {
         let of = |entry: bool, attempts: &HashMap<PeerId, Attempt>| {
-            let absent = attempts.iter().filter(|(peer, _)| !self.connected.contains(*peer));
+            let wanted = |peer: &PeerId| !self.connected.contains(peer) && self.tie(peer) != Tie::None;
+            let absent = attempts.iter().filter(|(peer, _)| wanted(peer));
             let mut missing: Vec<Missing> = absent
                 .filter_map(|(peer, attempt)| {
                     Some(Missing {
@@ -205,6 +234,11 @@ impl Discovery {
         }
     }
 
+    /// Where a member is said to be: at addresses of its own, or through relays.
+    pub(super) fn addrs(&self, peer: &PeerId, relayed: bool) -> Vec<Multiaddr> {
+        self.members.get(peer).map(|attempt| attempt.some(relayed)).unwrap_or_default()
+    }
+
     /// A connected peer said where it listens.
     pub(super) fn learned(&mut self, peer: PeerId, addrs: impl Iterator<Item = Multiaddr>, swarm: &mut Swarm<Member>) {
         if let Some(attempt) = self.members.get_mut(&peer) {
@@ -220,9 +254,12 @@ impl Discovery {
         if is_relayed(&addr) && !self.relays {
             return;
         }
+        let close = !is_far(self.ties.get(&peer));
         if let Some(attempt) = self.members.get_mut(&peer) {
             attempt.learn(addr);
-            attempt.due = Instant::now();
+            if close {
+                attempt.due = Instant::now();
+            }
         }
     }
 
@@ -251,8 +288,10 @@ impl Discovery {
     /// Dials and looks up whoever is missing and due.
     pub(super) fn tick(&mut self, swarm: &mut Swarm<Member>) {
         let now = Instant::now();
-        let (pause_max, connected) = (self.pause_max, &self.connected);
-        let due = |(peer, attempt): &(&PeerId, &mut Attempt)| !connected.contains(*peer) && attempt.due <= now;
+        let (pause_max, connected, ties) = (self.pause_max, &self.connected, &self.ties);
+        let due = |(peer, attempt): &(&PeerId, &mut Attempt)| {
+            attempt.due <= now && !connected.contains(*peer) && ties.get(*peer) != Some(&Tie::None)
+        };
         for (peer, attempt) in self.entries.iter_mut().filter(due) {
             dial(swarm, *peer, attempt.addrs.clone(), PeerCondition::DisconnectedAndNotDialing);
             attempt.due = now + attempt.pause;
@@ -288,6 +327,11 @@ impl Discovery {
     }
 }
 
+/// Whether a member is not to be called at once.
+fn is_far(tie: Option<&Tie>) -> bool {
+    matches!(tie, Some(Tie::Loose | Tie::None))
+}
+
 /// Dials a member's own addresses, and sees to it that a relay is tried if they lead nowhere.
 fn call(swarm: &mut Swarm<Member>, peer: PeerId, attempt: &mut Attempt) {
     let own = attempt.some(false);
@@ -301,7 +345,7 @@ fn call(swarm: &mut Swarm<Member>, peer: PeerId, attempt: &mut Attempt) {
 }
 
 /// Failures come as events; one to be expected is that the peer is being dialed already.
-fn dial(swarm: &mut Swarm<Member>, peer: PeerId, addrs: Vec<Multiaddr>, condition: PeerCondition) {
+pub(super) fn dial(swarm: &mut Swarm<Member>, peer: PeerId, addrs: Vec<Multiaddr>, condition: PeerCondition) {
     let options = DialOpts::peer_id(peer).condition(condition).addresses(addrs).build();
     if let Err(error) = swarm.dial(options) {
         tracing::trace!(%peer, %error, "not dialed");

@@ -6,7 +6,9 @@ use tokio::time::{Duration, Instant};
 
 use super::Driver;
 use crate::direct::Ack;
-use crate::{Acceptance, Error, Event, GossipToken, MAX_GOSSIP_BYTES, NodeId, Topic};
+use crate::frame::Inbound;
+use crate::quality::Sort;
+use crate::{Acceptance, Error, Event, Fault, GossipToken, MAX_GOSSIP_BYTES, NodeId, Topic};
 
 /// How long a message waits for a first subscriber.
 const UNSENT_FOR: Duration = Duration::from_secs(60);
@@ -19,7 +21,7 @@ pub(super) struct Unsent {
     since: Instant,
 }
 
-type DirectEvent = request_response::Event<Vec<u8>, Ack>;
+type DirectEvent = request_response::Event<Inbound<Vec<u8>>, Ack>;
 
 impl Driver {
     pub(super) fn publish(&mut self, topic: Topic, data: Vec<u8>) -> Result<(), Error> {
@@ -43,6 +45,9 @@ impl Driver {
     }
 
     pub(super) fn judge(&mut self, token: &GossipToken, verdict: Acceptance) {
+        if verdict == Acceptance::Reject {
+            self.fault(token.from, Fault::BadMessage);
+        }
         let verdict = match verdict {
             Acceptance::Accept => MessageAcceptance::Accept,
             Acceptance::Ignore => MessageAcceptance::Ignore,
@@ -66,6 +71,9 @@ impl Driver {
                     return self.judge(&token, Acceptance::Reject);
                 }
                 self.counters.gossip.received(message.data.len());
+                if !self.may(&propagation_source, Sort::Gossip) {
+                    return self.judge(&token, Acceptance::Ignore);
+                }
                 let again = GossipToken { id: token.id.clone(), from: token.from };
                 if !self.tell_message(Event::Gossip { topic, from, token, data: message.data }) {
                     tracing::warn!(?topic, from = ?from, "the queue of events is full; gossip is dropped");
@@ -112,21 +120,28 @@ impl Driver {
         match event {
             DirectEvent::Message { peer, message, .. } => match message {
                 request_response::Message::Request { request, channel, .. } => {
+                    let request = match request {
+                        Inbound::Good(request) => request,
+                        // Not answered: the channel is dropped, which ends the stream.
+                        Inbound::Bad(fault) => return self.fault(peer, fault),
+                    };
                     let ack = match NodeId::from_peer_id(&peer) {
-                        Some(from) if self.discovery.is_member(&peer) => {
-                            let len = request.len();
-                            if self.tell_message(Event::Direct { from, data: request }) {
-                                self.counters.direct.received(len);
+                        None => Ack::Refused,
+                        Some(_) if !self.may(&peer, Sort::Direct) => Ack::Busy,
+                        Some(from) => {
+                            let (len, member) = (request.len(), self.discovery.is_member(&peer));
+                            let event = if member {
+                                Event::Direct { from, data: request }
+                            } else {
+                                Event::Knock { from, data: request }
+                            };
+                            if self.tell_message(event) {
+                                self.counters.direct.received(if member { len } else { 0 });
                                 Ack::Taken
                             } else {
                                 Ack::Busy
                             }
                         }
-                        Some(from) if self.peers.get(&peer).is_some_and(|p| p.knocks.check().is_ok()) => {
-                            if self.tell_message(Event::Knock { from, data: request }) { Ack::Taken } else { Ack::Busy }
-                        }
-                        Some(_) => Ack::Busy,
-                        None => Ack::Refused,
                     };
                     // Too late is no trouble of ours: the sender has been told by its own timeout.
                     _ = self.swarm.behaviour_mut().direct.send_response(channel, ack);

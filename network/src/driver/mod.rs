@@ -1,13 +1,15 @@
 //! The one task that owns the swarm. It never waits for anyone: whatever is full drops or refuses.
 
 mod commands;
+pub(crate) mod conduct;
 mod connections;
 mod discovery;
 mod messages;
 mod reach;
 mod serve;
+mod straight;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ pub(crate) use commands::Command;
 use discovery::Discovery;
 use fedswarm_protocol::hash::Digest;
 use futures::StreamExt;
+use libp2p::core::upgrade::Version;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, mdns, relay, swarm};
@@ -28,8 +31,10 @@ use crate::blobs::codec::Answer;
 use crate::direct_only::is_relayed;
 use crate::driver::connections::Peer;
 use crate::driver::messages::Unsent;
+use crate::handle::peer_ties;
 use crate::listen::{Listeners, outward};
 use crate::peer_book::Keeper;
+use crate::quality::Ledger;
 use crate::traffic::Counters;
 use crate::{
     Acceptance, BlobSource, Config, Error, Event, GossipToken, HolderFault, Limits, Relaying, TransportKind, id,
@@ -64,6 +69,9 @@ pub(crate) struct Driver {
     keeper: Keeper,
     reaching: Reaching,
     serving: Serving,
+    ledger: Ledger,
+    /// Members and entry points, as the doorman knows them.
+    introduced: HashSet<PeerId>,
     /// How long a holder may take for an answer.
     blob_timeout: Duration,
     unsent: VecDeque<Unsent>,
@@ -85,13 +93,17 @@ impl Driver {
         let relaying = config.reach.relay != Relaying::Never;
         let (relays, relay) = relaying.then(|| relay::client::new(me)).unzip();
         let carrier = transport::build(&key, &[config.transport], &counters, relays)?;
-        let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(config.tempo.idle);
+        let swarm_config = swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(config.tempo.idle)
+            // What is said on a stream goes out with the name of its protocol, not a round trip later.
+            .with_substream_upgrade_protocol_override(Version::V1Lazy);
         let mut swarm = Swarm::new(carrier, Member::new(&key, &config, relay)?, me, swarm_config);
         for addr in &config.reach.external {
             swarm.add_external_address(addr.clone());
         }
         let members = config.members.iter().map(|m| m.peer_id()).collect::<Result<Vec<_>, _>>()?;
-        let discovery = Discovery::new(me, &config.bootstraps, &config.tempo, relaying);
+        let mut discovery = Discovery::new(me, &config.bootstraps, &config.tempo, relaying);
+        discovery.set_ties(peer_ties(config.ties)?);
         let reaching = Reaching::new(&config.reach);
         let keeper = Keeper::open(config.reach.book);
         let listen = if config.listen.is_empty() { vec![config.transport.any_port()] } else { config.listen };
@@ -113,11 +125,14 @@ impl Driver {
             discovery,
             keeper,
             reaching,
+            ledger: Ledger::default(),
+            introduced: HashSet::new(),
             blob_timeout: config.tempo.blob_timeout,
             unsent: VecDeque::new(),
             direct: HashMap::new(),
             questions: HashMap::new(),
         };
+        driver.set_lists(config.lists);
         driver.want(members);
         Ok(driver)
     }
@@ -163,8 +178,10 @@ impl Driver {
     fn tick(&mut self) {
         self.discovery.tick(&mut self.swarm);
         self.tend_paths();
+        self.straighten();
         self.tend_relays();
         self.give_up_questions();
+        self.end_bans();
         self.keeper.tick();
     }
 
@@ -213,7 +230,7 @@ impl Driver {
                 self.identified(peer_id, &info);
             }
             MemberEvent::Common(CommonEvent::Ping(event)) => self.on_ping(event),
-            MemberEvent::Common(CommonEvent::Kad(event)) => self.discovery.on_kad(event, &mut self.swarm),
+            MemberEvent::Common(CommonEvent::Kad(event)) => self.on_kad(event),
             MemberEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found {
                     self.reaching.heard_by_mdns += u64::from(self.discovery.is_member(&peer));

@@ -5,7 +5,6 @@
 //! too. A place that it has it keeps, also if a probe gets through: a mapping in a router may go any time.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use libp2p::core::transport::ListenerId;
@@ -19,6 +18,7 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::behaviour::{Member, ThroughEvent};
 use crate::direct_only::is_relayed;
+use crate::subnet::ip_of;
 use crate::{NodeId, Reachability, Relaying, Router};
 
 /// Relays at which a node has a place. Fewer, and one that goes takes members along until they have found another; more, and
@@ -66,14 +66,6 @@ fn note(set: &mut BTreeSet<Multiaddr>, addr: Multiaddr) {
     if set.len() < MAX_SEEN {
         set.insert(addr);
     }
-}
-
-fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
-    addr.iter().find_map(|part| match part {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.into()),
-        _ => None,
-    })
 }
 
 impl Reaching {
@@ -234,6 +226,7 @@ impl Driver {
                     self.reaching.not_punched += 1;
                     if let Some(peer) = self.peers.get_mut(&remote_peer_id) {
                         peer.not_punched += 1;
+                        peer.straight.not_punched(Instant::now());
                     }
                     tracing::debug!(peer = %remote_peer_id, %error, "no hole was punched");
                 }

@@ -9,10 +9,12 @@ use tokio::sync::mpsc;
 
 use super::Driver;
 use crate::blobs::codec::{Answer, Question};
-use crate::{BlobSource, CHUNK_BYTES, HolderFault, Limits};
+use crate::frame::Inbound;
+use crate::quality::Sort;
+use crate::{BlobSource, CHUNK_BYTES, Fault, HolderFault, Limits};
 use fedswarm_protocol::blob::MAX_CHUNKS;
 
-type BlobEvent = request_response::Event<Question, Answer>;
+type BlobEvent = request_response::Event<Inbound<Question>, Answer>;
 type Served = (ResponseChannel<Answer>, Answer);
 
 /// What is being served to whom.
@@ -41,6 +43,11 @@ impl Serving {
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// Requests that are being served.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
     }
 
     fn admits(&self, peer: &PeerId) -> bool {
@@ -74,9 +81,15 @@ impl Driver {
         match event {
             BlobEvent::Message { peer, message, .. } => match message {
                 request_response::Message::Request { request_id, request, channel } => {
+                    let request = match request {
+                        Inbound::Good(request) => request,
+                        // Not answered: the channel is dropped, which ends the stream.
+                        Inbound::Bad(fault) => return self.fault(peer, fault),
+                    };
                     if !self.discovery.is_member(&peer) {
+                        self.fault(peer, Fault::NotAMember);
                         self.answer((channel, Answer::Refused));
-                    } else if self.serving.admits(&peer) {
+                    } else if self.may(&peer, Sort::Blob) && self.serving.admits(&peer) {
                         self.serving.read(peer, request_id, request, channel);
                     } else {
                         self.answer((channel, Answer::Busy));

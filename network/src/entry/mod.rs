@@ -4,19 +4,23 @@
 mod relaying;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, autonat, identify, relay, swarm};
+use libp2p::{Multiaddr, Swarm, autonat, identify, kad, relay, swarm};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 pub use self::relaying::RelayLimits;
 use crate::behaviour::{Common, CommonEvent, family_name};
+use crate::driver::conduct::pollutes;
 use crate::listen::{Listeners, is_local};
 use crate::peer_book::PeerBook;
+use crate::quality::Ledger;
 use crate::traffic::Counters;
-use crate::{Error, Limits, NodeId, Tempo, Traffic, TransportKind, id, transport};
+use crate::{AccessLists, Error, Fault, Limits, NodeId, Tempo, Traffic, TransportKind, id, transport};
 
 /// What an entry point needs to know.
 #[derive(Clone)]
@@ -31,7 +35,10 @@ pub struct EntryConfig {
     pub relay: Option<RelayLimits>,
     /// Whether it dials guests that want to know whether they can be dialed. Each such dial is one of [`Limits::pending`].
     pub probe: bool,
-    /// Connections and memory.
+    /// Whom the operator lets in or keeps out.
+    pub lists: AccessLists,
+    /// Connections and memory. All are guests here: [`Limits::connections`] is how many there may be, and [`Limits::strangers`] says
+    /// nothing.
     pub limits: Limits,
     /// Pings, and when idle guests leave.
     pub tempo: Tempo,
@@ -61,6 +68,14 @@ pub struct EntryStats {
     /// Probes for guests since the start: those whose outcome they were told, and those that broke off. Whether a guest was
     /// reached, libp2p does not say here.
     pub probes: (u64, u64),
+    /// Connections that are being set up.
+    pub half_open: usize,
+    /// Connections that were not let in, since the start.
+    pub denied: u64,
+    /// Guests that are banned at the moment.
+    pub banned: usize,
+    /// Bans since the start.
+    pub bans: u64,
 }
 
 #[derive(NetworkBehaviour)]
@@ -76,7 +91,7 @@ pub struct Entry {
     id: NodeId,
     addrs: Vec<Multiaddr>,
     counters: Arc<Counters>,
-    asks: mpsc::Sender<oneshot::Sender<EntryStats>>,
+    asks: mpsc::Sender<Ask>,
 }
 
 impl Entry {
@@ -96,13 +111,16 @@ impl Entry {
         }
         let counters = Arc::new(Counters::default());
         let carrier = transport::build(&key, &kinds, &counters, None)?;
-        let house = House {
+        let mut house = House {
             common: Common::new(&key, &family_name(None), &config.limits, &config.tempo, false),
             relay: Toggle::from(config.relay.map(|limits| limits.behaviour(me)).transpose()?),
             probe: Toggle::from(config.probe.then(autonat::v2::server::Behaviour::default)),
         };
+        house.common.doorman.for_guests_only(config.limits.connections as usize);
+        house.common.doorman.set_lists(config.lists);
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(config.tempo.idle);
-        let mut state = State { swarm: Swarm::new(carrier, house, me, swarm_config), stats: EntryStats::default() };
+        let swarm = Swarm::new(carrier, house, me, swarm_config);
+        let mut state = State { swarm, stats: EntryStats::default(), ledger: Ledger::default() };
         let mut listeners = Listeners::open(&mut state.swarm, &config.listen, &PeerBook::default())?;
         while listeners.are_awaited() {
             let event = listeners.next(&mut state.swarm).await?;
@@ -153,10 +171,18 @@ impl Entry {
     /// What it does at the moment, and has done since its start.
     pub async fn stats(&self) -> EntryStats {
         let (reply, answer) = oneshot::channel();
-        if self.asks.send(reply).await.is_err() {
+        if self.asks.send(Ask::Stats(reply)).await.is_err() {
             return EntryStats::default();
         }
         answer.await.unwrap_or_default()
+    }
+
+    /// Puts other lists in force; guests that they block are disconnected.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn set_lists(&self, lists: AccessLists) -> Result<(), Error> {
+        self.asks.send(Ask::SetLists(lists)).await.map_err(|_| Error::Closed)
     }
 
     /// Bytes since the start, those that were relayed among them.
@@ -166,24 +192,60 @@ impl Entry {
     }
 }
 
+/// What the handle asks of the task.
+enum Ask {
+    Stats(oneshot::Sender<EntryStats>),
+    SetLists(AccessLists),
+}
+
 struct State {
     swarm: Swarm<House>,
     stats: EntryStats,
+    ledger: Ledger,
 }
 
+/// How often bans that are over are ended.
+const TICK: Duration = Duration::from_secs(1);
+
 impl State {
-    async fn run(mut self, mut asks: mpsc::Receiver<oneshot::Sender<EntryStats>>) {
+    async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
+        let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
                 ask = asks.recv() => match ask {
                     None => return,
-                    Some(reply) => {
-                        let guests = self.swarm.connected_peers().count();
-                        _ = reply.send(EntryStats { guests, ..self.stats });
-                    }
+                    Some(Ask::Stats(reply)) => _ = reply.send(self.stats()),
+                    Some(Ask::SetLists(lists)) => self.swarm.behaviour_mut().common.doorman.set_lists(lists),
                 },
+                _ = tick.tick() => {
+                    for peer in self.ledger.ended(Instant::now()) {
+                        self.swarm.behaviour_mut().common.doorman.unban(&peer);
+                    }
+                }
             }
+        }
+    }
+
+    fn stats(&self) -> EntryStats {
+        let doorman = &self.swarm.behaviour().common.doorman;
+        EntryStats {
+            guests: self.swarm.connected_peers().count(),
+            half_open: doorman.half_open(),
+            denied: doorman.denied(),
+            banned: self.ledger.banned().count(),
+            bans: self.ledger.counts().1,
+            ..self.stats
+        }
+    }
+
+    /// Here nobody stores anything.
+    fn on_kad(&mut self, event: &kad::Event) {
+        let Some(peer) = pollutes(event) else { return };
+        let doorman = &mut self.swarm.behaviour_mut().common.doorman;
+        if !doorman.is_allowed(&peer) && self.ledger.fault(peer, Fault::ForeignRecord, false, Instant::now()) {
+            tracing::info!(%peer, "banned: it stores records here");
+            doorman.ban(peer);
         }
     }
 
@@ -203,6 +265,7 @@ impl State {
                     self.swarm.close_connection(event.connection);
                 }
             }
+            SwarmEvent::Behaviour(HouseEvent::Common(CommonEvent::Kad(event))) => self.on_kad(&event),
             SwarmEvent::Behaviour(HouseEvent::Relay(event)) => self.stats.count(&event),
             SwarmEvent::Behaviour(HouseEvent::Probe(event)) => {
                 tracing::debug!(guest = %event.client, addr = %event.tested_addr, result = ?event.result, "probed");

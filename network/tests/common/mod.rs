@@ -42,6 +42,7 @@ pub async fn entry(kind: TransportKind) -> Entry {
         external: Vec::new(),
         relay: None,
         probe: false,
+        lists: fedswarm_network::AccessLists::default(),
         limits: Limits::default(),
         tempo: Tempo::local(),
     };

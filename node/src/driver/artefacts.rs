@@ -124,7 +124,7 @@ impl Driver {
                     NodeEvent::ArtefactReceived { job_round, host, pairs }
                 }
                 Ok(Err(reason)) => refused(&reference, reason),
-                Err(error) => return tracing::error!(%error, "reading an artefact failed"),
+                Err(error) => return super::tasks::lost(&error, "reading an artefact"),
             };
             drop(reports.send(Report::Event(event)).await);
         });

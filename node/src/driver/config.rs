@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fedswarm_network::{Multiaddr, Reach, Tempo, TransportKind};
+use fedswarm_network::{AccessLists, Multiaddr, Reach, Tempo, TransportKind};
 use fedswarm_protocol::envelope::Kind;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::SecretKey;
@@ -12,6 +12,7 @@ use fedswarm_protocol::manifest::Manifest;
 use super::{Hosting, InStep, Request};
 use crate::archive::Archive;
 use crate::blobs::Interner;
+use crate::store::Store;
 
 /// Where a node keeps what it must not forget.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub enum Storage {
     Memory(Interner),
     /// In a folder of its own, and in memory as above.
     SharedFolder(PathBuf, Interner),
+    /// In memory, as above, going on from what this store holds.
+    Begun(Arc<Store>, Interner),
 }
 
 /// For how long a node keeps signed inputs and payloads of certified rounds, for others to fetch and for `verify`.
@@ -55,6 +58,8 @@ pub struct NodeConfig {
     pub mdns: bool,
     /// How others are to reach this node.
     pub reach: Reach,
+    /// Whom the operator lets in or keeps out.
+    pub lists: AccessLists,
     /// How fast the network layer does things.
     pub tempo: Tempo,
     /// Where to keep things.

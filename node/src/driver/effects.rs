@@ -18,6 +18,10 @@ use crate::{Error, NodeEvent};
 /// wrong merge can no longer be shown when somebody asks.
 const KEEP_EPOCHS: u64 = 2;
 
+/// Voters that a stalled member asks at a time what it lacks. Too low and it asks longer until it meets one that has it; too high
+/// and a round that is only slow is made slower by everybody asking everybody, each answered with all that is there.
+const ASKED_AT_ONCE: usize = 4;
+
 impl Driver {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
         match effect {
@@ -55,7 +59,15 @@ impl Driver {
                 if slot.kind == Kind::Operation {
                     drop(self.network.publish(Topic::Vote, bytes.clone()).await);
                 }
-                self.send(to, &bytes);
+                if (slot.kind, to) == (Kind::Status, Recipient::All) {
+                    self.ask_some(&bytes);
+                } else {
+                    self.send(to, &bytes);
+                }
+            }
+            // Contributors have no use for what a round decides on.
+            Effect::Forward { to: Recipient::All, message } if message.slot().kind != Kind::Artefact => {
+                self.send_voters(message.bytes());
             }
             Effect::Forward { to, message } => self.send(to, message.bytes()),
             Effect::SetTimer { timer, after_ms } => {
@@ -151,15 +163,17 @@ impl Driver {
         self.store.keep_update(slot.round, bytes, checkpoint.as_deref())
     }
 
-    /// Updates and receipts are gossiped. What a round waits for goes straight to everybody, and is gossiped as well if
-    /// somebody is not connected here.
+    /// What voters decide on goes straight to them, and is gossiped as well if one of them is not connected here. Artefacts are
+    /// for everybody and may take a moment: they are gossiped.
     async fn publish(&mut self, kind: Kind, bytes: Vec<u8>) {
-        let urgent = kind.is_vote() || kind == Kind::Proposal;
-        let all_connected = self.connected.len() + 1 >= self.members.len();
-        if urgent {
-            self.send(Recipient::All, &bytes);
+        let for_all = kind == Kind::Artefact;
+        let voters = self.state.committee().voters();
+        let reached = |voter: &NodeId| *voter == self.network.id() || self.connected.contains(voter);
+        let all_connected = self.members.iter().take(voters).all(reached);
+        if !for_all {
+            self.send_voters(&bytes);
         }
-        if !urgent || !all_connected {
+        if for_all || !all_connected {
             let topic = match kind {
                 Kind::Update | Kind::Artefact => Topic::Update,
                 Kind::Receipt => Topic::Receipt,
@@ -170,6 +184,29 @@ impl Driver {
             if let Err(error) = self.network.publish(topic, bytes).await {
                 tracing::debug!(%error, kind = kind.name(), "not gossiped");
             }
+        }
+    }
+
+    /// Sends to the voters that are connected.
+    fn send_voters(&self, bytes: &[u8]) {
+        let voters = self.state.committee().voters();
+        for voter in self.members.iter().take(voters).filter(|voter| self.connected.contains(voter)) {
+            self.send_to(*voter, bytes.to_vec());
+        }
+    }
+
+    /// Asks a few connected voters, others each time, or whoever is connected if no voter is.
+    fn ask_some(&mut self, bytes: &[u8]) {
+        let voters = self.members.iter().take(self.state.committee().voters());
+        let mut asked: Vec<NodeId> = voters.filter(|voter| self.connected.contains(voter)).copied().collect();
+        if asked.is_empty() {
+            asked.extend(&self.connected);
+        }
+        let begin = self.asked % asked.len().max(1);
+        asked.rotate_left(begin);
+        for member in asked.into_iter().take(ASKED_AT_ONCE) {
+            self.send_to(member, bytes.to_vec());
+            self.asked = self.asked.wrapping_add(1);
         }
     }
 

@@ -1,6 +1,6 @@
 //! From the network to the machine: drop what is known or out of date, verify, and only then let it in.
 
-use fedswarm_network::{Acceptance, Event, NodeId};
+use fedswarm_network::{Acceptance, Event, Fault, NodeId};
 use fedswarm_protocol::artefact::MAX_ARTEFACT_LAG;
 use fedswarm_protocol::envelope::{EnvelopeError, Kind, NOBODY, Verifier};
 use fedswarm_protocol::keys::PublicKey;
@@ -22,9 +22,14 @@ impl Driver {
             Event::Direct { from, data } => self.on_direct(from, &data).await,
             // What proves itself is welcome from anybody, and everybody may ask where the network stands.
             Event::Knock { from, data } => {
-                let kind = Verifier::peek(&data).map(|(slot, _)| slot.kind);
-                if kind.is_some_and(|kind| kind == Kind::Status || kind.proves_itself()) {
-                    self.on_direct(from, &data).await;
+                match Verifier::peek(&data).map(|(slot, _)| slot) {
+                    Some(slot) if slot.kind == Kind::Status || slot.kind.proves_itself() => {
+                        self.on_direct(from, &data).await;
+                    }
+                    // A member that others have taken in since.
+                    Some(slot) if slot.epoch > self.state.committee().epoch => {}
+                    Some(_) => self.network.accuse(from, Fault::NotAMember),
+                    None => self.network.accuse(from, Fault::BadMessage),
                 }
             }
             _ => {}
@@ -32,7 +37,9 @@ impl Driver {
     }
 
     async fn on_direct(&mut self, from: NodeId, bytes: &[u8]) {
-        let Some((slot, author)) = Verifier::peek(bytes) else { return };
+        let Some((slot, author)) = Verifier::peek(bytes) else {
+            return self.network.accuse(from, Fault::BadMessage);
+        };
         let foreign = slot.epoch != self.state.committee().epoch || author == NOBODY || !self.members.contains(&from);
         if slot.kind == Kind::Status && foreign {
             if let Err(error) = self.on_foreign_status(from, bytes) {
@@ -40,8 +47,8 @@ impl Driver {
             }
         } else if slot.epoch > self.state.committee().epoch {
             self.on_ahead(Some(from), bytes);
-        } else {
-            self.on_bytes(bytes);
+        } else if self.on_bytes(bytes) == Acceptance::Reject {
+            self.network.accuse(from, Fault::BadMessage);
         }
     }
 
@@ -57,7 +64,10 @@ impl Driver {
         let key = PublicKey(id.0);
         if connected {
             self.connected.insert(id);
-            self.inputs.push_back(Input::Connected { key });
+            // Contributors know nothing that voters do not, and ask by themselves.
+            if self.state.committee().place(&key).is_some_and(|place| self.state.committee().voter(place).is_some()) {
+                self.inputs.push_back(Input::Connected { key });
+            }
             self.submit(Some(id));
             self.say_ballots(Some(id));
         } else {

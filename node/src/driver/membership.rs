@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use fedswarm_network::NodeId;
+use fedswarm_network::{NodeId, Tie};
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, Verifier, seal};
-use fedswarm_protocol::keys::SecretKey;
+use fedswarm_protocol::keys::{PublicKey, SecretKey};
 use fedswarm_protocol::membership::{Committee, Join, Leave, Operation, Rotate};
 use fedswarm_protocol::message::{Committed, Message, Status};
 use fedswarm_protocol::round::Input;
@@ -68,6 +68,28 @@ fn once(list: &mut Vec<(NodeId, u32, Instant)>, peer: NodeId, epoch: u32) -> boo
     true
 }
 
+/// Whom a key is not tied to closely. Voters are connected to each other, and contributors to all voters, whom they call. Among
+/// contributors, neighbours in two rings are connected, so that gossip comes to everybody by more ways than through voters: the
+/// next by key, and the one that is as many places on as the root of their number.
+pub(super) fn ties(committee: &Committee, me: &PublicKey) -> Vec<(NodeId, Tie)> {
+    let contributors = &committee.members[committee.voters()..];
+    let ids = contributors.iter().map(|member| NodeId(member.key.0));
+    if committee.place(me).is_some_and(|place| committee.voter(place).is_some()) {
+        return ids.map(|id| (id, Tie::Loose)).collect();
+    }
+    let count = contributors.len();
+    let mine = contributors.iter().position(|member| member.key == *me);
+    let steps = [1, count.isqrt().max(1)];
+    let near = |other: usize| {
+        mine.is_some_and(|mine| {
+            steps.iter().any(|step| (mine + step) % count == other || (other + step) % count == mine)
+        })
+    };
+    let far = ids.enumerate().filter(|(other, _)| !near(*other)).map(|(_, id)| (id, Tie::None));
+    let voters = committee.voter_keys().into_iter().map(|key| (NodeId(key.0), Tie::Eager));
+    voters.chain(far).collect()
+}
+
 pub(super) fn node_ids(committee: &Committee) -> Vec<NodeId> {
     committee.members.iter().map(|m| NodeId(m.key.0)).collect()
 }
@@ -77,6 +99,7 @@ impl Driver {
     pub(super) async fn on_committee(&mut self, next: std::sync::Arc<Committee>) -> Result<(), Error> {
         self.members = node_ids(&next);
         self.pace.keep_only(&self.members);
+        self.network.set_ties(ties(&next, &self.secret.public())).await?;
         self.network.set_members(self.members.iter().copied()).await?;
         self.connected = self.peers.iter().filter(|peer| self.members.contains(peer)).copied().collect();
         self.verifier.advance(next);
@@ -196,5 +219,56 @@ impl Driver {
         let ends = matches!(request, Some(Request::Leave | Request::Rotate(_)));
         self.tell(NodeEvent::RequestDone { epoch, ends }).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use fedswarm_protocol::membership::Role;
+
+    use super::*;
+
+    /// Four voters and so many contributors, with the keys 0, 1, 2 and so on.
+    fn committee(contributors: u8) -> Committee {
+        let mut committee = Committee::of_keys(0, (0..4 + contributors).map(|i| PublicKey([i; 32])));
+        committee.members.iter_mut().skip(4).for_each(|member| member.role = Role::Contributor);
+        committee
+    }
+
+    fn close(committee: &Committee, me: u8) -> Vec<u8> {
+        let mut far = ties(committee, &PublicKey([me; 32]));
+        far.retain(|(_, tie)| matches!(tie, Tie::Loose | Tie::None));
+        let all = 0..committee.members.len() as u8;
+        all.filter(|i| *i != me && far.iter().all(|(id, _)| id.0[0] != *i)).collect()
+    }
+
+    #[test]
+    fn voters_are_close_to_each_other_and_contributors_to_all_voters_and_few_others() {
+        let committee = committee(25);
+        assert_eq!(close(&committee, 2), [0, 1, 3]);
+        assert!(ties(&committee, &PublicKey([2; 32])).iter().all(|(_, tie)| *tie == Tie::Loose));
+        assert_eq!(close(&committee, 4), [0, 1, 2, 3, 5, 9, 24, 28]);
+        assert_eq!(close(&committee, 200), [0, 1, 2, 3], "whoever is no member calls voters only");
+    }
+
+    #[test]
+    fn contributors_agree_on_who_is_close_and_all_are_joined_by_such_ties() {
+        for contributors in [1, 2, 3, 7, 100] {
+            let committee = committee(contributors);
+            let mine: Vec<Vec<u8>> = (4..4 + contributors).map(|me| close(&committee, me)).collect();
+            let mut met = vec![4];
+            let mut next = 0;
+            while let Some(me) = met.get(next).copied() {
+                next += 1;
+                for other in mine[usize::from(me) - 4].iter().filter(|other| **other >= 4) {
+                    assert!(mine[usize::from(*other) - 4].contains(&me), "{me} and {other} of {contributors}");
+                    if !met.contains(other) {
+                        met.push(*other);
+                    }
+                }
+            }
+            assert_eq!(met.len(), usize::from(contributors));
+        }
     }
 }

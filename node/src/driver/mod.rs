@@ -30,7 +30,7 @@ use fedswarm_protocol::membership::{Committee, Operation};
 use fedswarm_protocol::message::{Artefact, Committed};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{ArtefactVerdict, Effect, Event, Input, Rules, State, Timer, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use self::config::{CrashPoint, HoldPoint, Keep, NodeConfig, Storage};
 pub use self::hosting::{Hosting, Made};
@@ -118,6 +118,7 @@ impl NodeHandle {
             addresses: addresses.iter().take(crate::invitation::MAX_ADDRESSES).map(ToString::to_string).collect(),
             reachability: self.network.reachability().await.verdict().to_owned(),
             peers: self.network.peers().await.iter().filter(|peer| peer.member).map(PeerStatus::of).collect(),
+            metrics: None,
             at: status::now(),
         })
     }
@@ -129,6 +130,18 @@ impl NodeHandle {
     pub fn roster(&self, manifest: &Manifest) -> Result<Roster, Error> {
         let (committee, round) = self.membership(manifest)?;
         Ok(Roster::new(&manifest.network_id()?, round, &committee, &self.motions.borrow()))
+    }
+
+    /// How many voters are connected, this node among them if it is one, and how many certify a round.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn voters_here(&self, manifest: &Manifest) -> Result<(usize, usize), Error> {
+        let committee = self.store.committee()?.unwrap_or_else(|| Committee::founding(manifest));
+        let mut here: BTreeSet<NodeId> = self.network.peers().await.iter().map(|peer| peer.id).collect();
+        here.insert(self.id());
+        let voters = membership::node_ids(&committee).into_iter().take(committee.voters());
+        Ok((voters.filter(|voter| here.contains(voter)).count(), committee.quorum().quorum))
     }
 
     /// The committee of the round in progress, and the last certified round.
@@ -152,6 +165,12 @@ impl NodeHandle {
     #[must_use]
     pub fn blob(&self, root: &Digest) -> Option<Vec<u8>> {
         self.blobs.get(&BlobId(*root)).map(|blob| blob.bytes.clone())
+    }
+
+    /// How many payloads and models are held, and their bytes.
+    #[must_use]
+    pub fn blobs_held(&self) -> (usize, u64) {
+        self.blobs.held()
     }
 
     /// Looks at the member, waiting for a training step in progress to end.
@@ -202,14 +221,15 @@ pub async fn start(
     rules.checkpoint = config.checkpoint;
     let rules = Arc::new(rules);
     let network_id = rules.constants.network;
-    let (folder, interner) = match config.storage {
-        Storage::Folder(folder) => (Some(folder), Interner::default()),
-        Storage::Memory(interner) => (None, interner),
-        Storage::SharedFolder(folder, interner) => (Some(folder), interner),
+    let (folder, interner, begun) = match config.storage {
+        Storage::Folder(folder) => (Some(folder), Interner::default(), None),
+        Storage::Memory(interner) => (None, interner, None),
+        Storage::SharedFolder(folder, interner) => (Some(folder), interner, None),
+        Storage::Begun(store, interner) => (None, interner, Some(store)),
     };
     let blobs = Blobs::open(folder.as_ref().map(|folder| folder.join(layout::BLOBS)), interner)?;
     let store = match &folder {
-        None => Store::in_memory(),
+        None => begun.unwrap_or_else(|| Arc::new(Store::in_memory())),
         Some(folder) => {
             let key = config.secret.public().0;
             let store = Store::open(&folder.join(layout::STORE), network_id.as_bytes(), &key)?;
@@ -218,11 +238,11 @@ pub async fn start(
             if !copy.exists() {
                 founding::save(&manifest, &copy)?;
             }
-            store
+            Arc::new(store)
         }
     };
     blobs.insert(manifest.schema.genesis(&manifest.genesis_seed).to_bytes(), 0)?;
-    let (store, blobs) = (Arc::new(store), Arc::new(blobs));
+    let blobs = Arc::new(blobs);
     let committee = Arc::new(store.committee()?.unwrap_or_else(|| Committee::founding(&manifest)));
     let key = config.secret.public();
     if committee.place(&key).is_none() && !matches!(config.request, Some(Request::Join(_))) {
@@ -250,8 +270,10 @@ pub async fn start(
     network_config.bootstraps = config.bootstraps;
     network_config.mdns = config.mdns;
     network_config.reach = config.reach;
+    network_config.lists = config.lists;
     network_config.tempo = config.tempo;
     network_config.members = members.clone();
+    network_config.ties = membership::ties(&committee, &key);
     let source: Arc<dyn fedswarm_network::BlobSource> = blobs.clone();
     let (network, network_events) = fedswarm_network::start(network_config, source).await?;
 
@@ -301,8 +323,10 @@ pub async fn start(
         timers: BTreeMap::new(),
         timer_count: 0,
         connected: BTreeSet::new(),
+        asked: 0,
         fetching: HashMap::new(),
         seen: tasks::Seen::default(),
+        checking: Arc::new(Semaphore::new(tasks::CHECKS)),
         training: Arc::new(AtomicBool::new(false)),
         round: watch::channel(0).0,
         failed: false,
@@ -320,8 +344,9 @@ pub async fn start(
         hosting: config.hosting,
         turns: hosting::Turns::default(),
         adaptive_timers: config.adaptive_timers,
+        stopped,
     };
-    tokio::spawn(driver.run(network_events, report_queue, request_queue, stopped));
+    tokio::spawn(driver.run(network_events, report_queue, request_queue));
     Ok((handle, event_queue))
 }
 
@@ -378,8 +403,12 @@ struct Driver {
     timers: BTreeMap<(Instant, u64), Timer>,
     timer_count: u64,
     connected: BTreeSet<NodeId>,
+    /// Members that were asked what they know: the next one is asked first.
+    asked: usize,
     fetching: HashMap<(u16, Digest), tasks::Holders>,
     seen: tasks::Seen,
+    /// Lets payloads be checked, a few at a time.
+    checking: Arc<Semaphore>,
     /// Tells the training in progress to stop.
     training: Arc<AtomicBool>,
     /// The round in progress, for background work to see that it is out of date.
@@ -404,6 +433,8 @@ struct Driver {
     hosting: Option<Hosting>,
     turns: hosting::Turns,
     adaptive_timers: bool,
+    /// Whether the owner has asked the node to stop.
+    stopped: watch::Receiver<bool>,
 }
 
 impl Driver {
@@ -412,8 +443,8 @@ impl Driver {
         mut network: EventReceiver,
         mut reports: mpsc::Receiver<Report>,
         mut requests: mpsc::Receiver<Asked>,
-        mut stopped: watch::Receiver<bool>,
     ) {
+        let mut stopped = self.stopped.clone();
         if let Err(error) = self.restore() {
             self.fail(&error).await;
         }
@@ -526,6 +557,10 @@ impl Driver {
     /// A node that cannot keep its statements must not make any.
     async fn fail(&mut self, error: &Error) {
         self.failed = true;
+        // The owner closes the network while the node may be in the middle of something.
+        if *self.stopped.borrow() && matches!(error, Error::Network(fedswarm_network::Error::Closed)) {
+            return;
+        }
         tracing::error!(%error, "the node stops");
         self.tell(NodeEvent::Failed { reason: error.to_string() }).await;
     }

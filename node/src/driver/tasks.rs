@@ -13,6 +13,7 @@ use fedswarm_protocol::payload as wire_payload;
 use fedswarm_protocol::round::{Input, MergeInput};
 use fedswarm_protocol::tensor::FixedVector;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 use super::{Driver, Report};
 use crate::blobs::{Blob, Blobs};
@@ -25,6 +26,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// Messages of a round that are remembered as checked. Too low and a signature is checked twice; it bounds what replays can
 /// make us hold (at most 16 KiB each).
 const MAX_SEEN: usize = 8 * 1024;
+
+/// Payloads that are checked at a time. Each takes two or three times its size in memory.
+pub(super) const CHECKS: usize = 1;
 
 /// Who is said to hold an update; grows while it is being fetched.
 pub(super) type Holders = Arc<Mutex<Vec<NodeId>>>;
@@ -54,6 +58,13 @@ impl Seen {
     }
 }
 
+/// Background work that panicked. One that was cancelled is nobody's fault: the node is being stopped.
+pub(super) fn lost(error: &JoinError, work: &'static str) {
+    if error.is_panic() {
+        tracing::error!(%error, work, "background work failed");
+    }
+}
+
 impl Driver {
     pub(super) fn node_ids(&self, members: &[u16]) -> Vec<NodeId> {
         members.iter().filter_map(|m| self.members.get(usize::from(*m))).copied().collect()
@@ -69,19 +80,29 @@ impl Driver {
         let holders = Arc::new(Mutex::new(holders));
         self.fetching.insert((author, statement), Arc::clone(&holders));
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
-        let (reports, round) = (self.reports.clone(), self.round.subscribe());
+        let (reports, round, checking) = (self.reports.clone(), self.round.subscribe(), Arc::clone(&self.checking));
         tokio::spawn(async move {
             let (id, len) = (BlobId(header.wire_root), u64::from(header.wire_len));
             let mine = *round.borrow();
             // It may have been stored before a restart, and nobody else may have it.
-            let wire = match blobs.get(&id) {
-                Some(blob) => blob.bytes.clone(),
+            let here = blobs.place(&id);
+            let fetched = match here {
+                Some(_) => None,
                 None => match fetch_until(&network, &blobs, id, len, &holders, round).await {
-                    Some(wire) => wire,
+                    Some(wire) => Some(wire),
                     None => return,
                 },
             };
+            // One at a time: a payload takes memory while it is checked. The semaphore is never closed.
+            let Ok(turn) = checking.acquire_owned().await else { return };
             let checked = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                let loaded = here.and_then(|place| place.load()).map(|blob| blob.bytes.clone());
+                // Nothing is fetched of an empty one, whatever its name.
+                let empty = || (len == 0).then(Vec::new);
+                let Some(wire) = loaded.or_else(|| fetched.and_then(Partial::into_bytes)).or_else(empty) else {
+                    return Ok(Err(Error::Corrupt(format!("{id} was stored and cannot be read again"))));
+                };
                 payload::check(&manifest, &header, &wire)?;
                 Ok::<_, payload::Mismatch>(blobs.insert(wire, mine))
             });
@@ -93,7 +114,7 @@ impl Driver {
                 }
                 // Not the author's fault: without a place to store payloads this member cannot sign for them.
                 Ok(Ok(Err(error))) => return drop(reports.send(Report::Fatal(error)).await),
-                Err(error) => return tracing::error!(%error, "checking a payload failed"),
+                Err(error) => return lost(&error, "checking a payload"),
             };
             drop(reports.send(Report::Input(Input::Payload { author, statement, valid })).await);
         });
@@ -107,10 +128,11 @@ impl Driver {
         base: Digest,
         inputs: &[MergeInput],
     ) -> Result<(), Error> {
-        // The job holds its blobs itself: what is pruned while it waits for a thread does not concern it.
+        // The job holds what is in memory itself: what is pruned while it waits for a thread does not concern it. Files stay for
+        // rounds after this one.
         let wires: Option<Vec<_>> = inputs
             .iter()
-            .map(|i| self.blobs.get(&BlobId(i.wire_root)).map(|wire| (wire, i.author, i.weight)))
+            .map(|i| self.blobs.place(&BlobId(i.wire_root)).map(|wire| (wire, i.author, i.weight)))
             .collect();
         let Some(wires) = wires else {
             // The machine may have gone on in the same breath; nobody waits for this merge then.
@@ -133,7 +155,10 @@ impl Driver {
                 let broken = |e: &dyn std::fmt::Display| Error::Corrupt(e.to_string());
                 let base = FixedVector::from_bytes(&base.bytes, schema).map_err(|e| broken(&e))?;
                 let mut merge = Merge::new(&manifest);
+                // One input after the other is read, decoded and forgotten: memory does not grow with their number.
                 for (wire, author, weight) in wires {
+                    let gone = || Error::Corrupt("a payload that was stored is gone".to_owned());
+                    let wire = wire.load().ok_or_else(gone)?;
                     let payload = wire_payload::decode(&manifest, &wire.bytes).map_err(|e| broken(&e))?;
                     if merge.add(author, &payload, weight).is_err() {
                         return Ok(None);
@@ -152,7 +177,7 @@ impl Driver {
                     drop(reports.send(Report::Input(Input::Merged { inputs_root, merged })).await);
                 }
                 Ok(Err(error)) => drop(reports.send(Report::Fatal(error)).await),
-                Err(error) => tracing::error!(%error, "a merge failed"),
+                Err(error) => lost(&error, "a merge"),
             }
         });
         Ok(())
@@ -172,7 +197,10 @@ pub(super) async fn obtain(
         return Ok(Some(blob));
     }
     let mine = *round.borrow();
-    let Some(bytes) = fetch_until(network, blobs, id, len, holders, round).await else { return Ok(None) };
+    let Some(fetched) = fetch_until(network, blobs, id, len, holders, round).await else { return Ok(None) };
+    let empty = || (len == 0).then(Vec::new);
+    let bytes = fetched.into_bytes().or_else(empty);
+    let bytes = bytes.ok_or_else(|| Error::Corrupt(format!("{id} was fetched and cannot be read again")))?;
     blobs.insert(bytes, mine)?;
     Ok(blobs.get(&id))
 }
@@ -194,7 +222,7 @@ pub(super) async fn fetch_while_wanted(network: &Network, id: BlobId, len: u64, 
     None
 }
 
-/// Fetches until it succeeds or the round is over.
+/// Fetches until it succeeds or the round is over; what it gives is whole.
 async fn fetch_until(
     network: &Network,
     blobs: &Blobs,
@@ -202,19 +230,19 @@ async fn fetch_until(
     len: u64,
     holders: &Holders,
     mut round: watch::Receiver<u64>,
-) -> Option<Vec<u8>> {
-    if len == 0 {
-        return Some(Vec::new());
-    }
+) -> Option<Partial> {
     let mut pause = FIRST_PAUSE;
     let mut blob = blobs.partial(id, len);
+    if len == 0 {
+        return Some(blob);
+    }
     loop {
         let list = holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tokio::select! {
             biased;
             _ = round.changed() => return None,
             fetched = network.fetch_rest(&mut blob, list) => match fetched {
-                Ok(()) => return blob.into_bytes(),
+                Ok(()) => return Some(blob),
                 Err(error) => tracing::debug!(%error, "fetch failed"),
             },
         }

@@ -212,6 +212,34 @@ impl Contents {
         }
     }
 
+    /// The same without the classes whose latents are nearly those of another one, for which no voter would accept it; of two
+    /// the later goes. Says which went. With all alike, one class would be left: then nothing goes, and the fault stays.
+    #[must_use]
+    pub fn without_doubles(&self, certified: &BTreeSet<u16>) -> (Self, Vec<u16>) {
+        let (mut rest, mut gone) = (self.clone(), Vec::new());
+        while let Err(ArtefactFault::Inseparable(_, class)) = rest.check(certified) {
+            rest = rest.without(class);
+            gone.push(class);
+        }
+        if rest.classes.first() == rest.classes.last() { (self.clone(), Vec::new()) } else { (rest, gone) }
+    }
+
+    fn without(&self, class: u16) -> Self {
+        Self {
+            classes: self.classes.iter().copied().filter(|own| *own != class).collect(),
+            images: self.of_others(&self.images, class),
+            latents: self.of_others(&self.latents, class),
+            transformer: self.transformer.clone(),
+        }
+    }
+
+    /// What pairs of other classes have of these values, of which each pair has as many.
+    fn of_others<T: Copy>(&self, values: &[T], class: u16) -> Vec<T> {
+        let each = values.chunks((values.len() / self.classes.len().max(1)).max(1));
+        let others = each.zip(&self.classes).filter(|(_, own)| **own != class);
+        others.flat_map(|(values, _)| values).copied().collect()
+    }
+
     /// Classes with the means of their latent vectors, rounded towards zero.
     fn mean_latents(&self) -> Vec<(u16, Vec<i64>)> {
         let len = self.latents.len() / self.classes.len().max(1);
@@ -288,6 +316,20 @@ mod tests {
 
     fn all() -> BTreeSet<u16> {
         (0..3).collect()
+    }
+
+    #[test]
+    fn of_two_classes_that_are_nearly_the_same_the_later_goes() {
+        let contents = of(&[0, 1, 1, 2], &[0.0, 0.0, 1.0, 0.0, 1.0, 0.25, 1.0, 0.125]).unwrap();
+        assert_eq!(contents.check(&all()), Err(ArtefactFault::Inseparable(1, 2)));
+        let (rest, gone) = contents.without_doubles(&all());
+        assert_eq!((rest.classes.as_slice(), gone.as_slice()), (&[0, 1, 1][..], &[2][..]));
+        assert_eq!(rest.check(&all()), Ok(()));
+        let expected = of(&[0, 1, 1], &[0.0, 0.0, 1.0, 0.0, 1.0, 0.25]).unwrap();
+        assert_eq!(rest, expected);
+        let alike = of(&[0, 1, 2], &[0.5; 6]).unwrap();
+        assert_eq!(alike.without_doubles(&all()), (alike, Vec::new()), "one class alone teaches nothing");
+        assert_eq!(good().without_doubles(&all()), (good(), Vec::new()));
     }
 
     #[test]

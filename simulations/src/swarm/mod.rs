@@ -219,6 +219,7 @@ async fn start(
             bootstraps: bootstrap.addrs().to_vec(),
             mdns: false,
             reach: fedswarm_network::Reach::default(),
+            lists: fedswarm_network::AccessLists::default(),
             tempo: Tempo::local(),
             storage: match unfinished {
                 Some(run) => Storage::SharedFolder(run.node(&prepare::peer_name(i)), interner.clone()),

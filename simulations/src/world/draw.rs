@@ -34,6 +34,7 @@ pub fn options(seed: u64) -> Options {
     let mut options = Options {
         seed,
         members,
+        most_voters: fedswarm_protocol::manifest::MAX_VOTERS as u16,
         strangers: if churn.rate > 0.0 { rng.between(1, MOST_STRANGERS) as u16 } else { 0 },
         sponsor_cap: rng.between(1, 4) as u16,
         rounds: ROUNDS,

@@ -100,7 +100,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(secrets: Vec<SecretKey>, network: Digest, signatures: Signatures) -> Self {
+    pub(crate) fn new(secrets: Vec<SecretKey>, network: Digest, signatures: Signatures) -> Self {
         let scheme: Arc<dyn Scheme> = match signatures {
             Signatures::StandIn => Arc::new(StandIn),
             Signatures::Once => Arc::new(Remembering::default()),

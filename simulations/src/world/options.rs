@@ -18,6 +18,8 @@ pub struct Options {
     /// Members when the world begins, 1 to 1,024. The first 64 found the network and vote; the others were invited before
     /// the world begins, and contribute.
     pub members: u16,
+    /// Of them, how many may vote, at most 64.
+    pub most_voters: u16,
     /// Nodes beside them whose keys are no members' when the world begins.
     pub strangers: u16,
     /// Members that one voter may have invited at a time; 0 for as few as the members at the beginning need, and at least 2.
@@ -64,6 +66,7 @@ impl Default for Options {
         Self {
             seed: 1,
             members: 4,
+            most_voters: MAX_VOTERS as u16,
             strangers: 0,
             sponsor_cap: 0,
             vote: false,
@@ -91,7 +94,7 @@ impl Options {
     /// Members that vote when the world begins.
     #[must_use]
     pub fn voters(&self) -> u16 {
-        self.members.min(MAX_VOTERS as u16)
+        self.members.min(self.most_voters).min(MAX_VOTERS as u16)
     }
 
     /// Whether a host's plan has it lie.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use fedswarm_learning::Error;
-use fedswarm_learning::data::Dataset;
+use fedswarm_learning::data::{BUNDLED, Dataset};
 use fedswarm_learning::generator::native::Origin;
 use fedswarm_learning::generator::train::{Exclusion, Progress, Recipe, Stage, Trainer, choose};
 use fedswarm_learning::generator::{Generator, Native, Statistics, files};
@@ -17,9 +17,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::failure::Failure;
-
-/// What `--exclude` calls the images inside the program, and `--data` too.
-const BUNDLED: &str = "bundled";
 
 /// Vectors drawn for the statistics at the end.
 const SAMPLES: usize = 1000;
@@ -184,8 +181,7 @@ impl Args {
         let bad = |e: fedswarm_learning::data::DataError| Failure::input(e.to_string());
         let bundled = self.exclude.iter().any(|e| e.as_os_str() == BUNDLED);
         let bundled = if bundled { Some(Dataset::bundled().map_err(bad)?) } else { None };
-        let inside = self.data.as_os_str() == BUNDLED;
-        let dataset = if inside { Dataset::bundled() } else { Dataset::load(&self.data) }.map_err(bad)?;
+        let dataset = Dataset::open(&self.data).map_err(bad)?;
         let partitions = self
             .exclude
             .iter()

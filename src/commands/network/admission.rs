@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use fedswarm_learning::data::BUNDLED;
 use fedswarm_node::invitation::Invitation;
 use fedswarm_node::member_folder::{self, CONFIG, Papers};
 use fedswarm_node::run_config::{self, RunConfig};
 use fedswarm_node::status::NodeStatus;
-use fedswarm_node::{founding, identity};
+use fedswarm_node::{files, founding, identity};
 use fedswarm_protocol::membership::{self, Admission};
 use serde_json::json;
 
@@ -127,7 +128,7 @@ impl Join {
                 invitations: Vec::new(),
                 bootstraps: invitation.addresses.clone(),
                 generator: None,
-                data: self.data.as_deref().map(super::absolute_data).transpose()?,
+                data: self.data.as_deref().map(|path| files::absolute(path, &[BUNDLED])).transpose()?,
             })
         })?;
         let (manifest, config) = (papers.manifest, out.join(CONFIG));

@@ -1,14 +1,15 @@
 //! `fedswarm network create`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use fedswarm_learning::data::{Dataset, ImageShape};
+use fedswarm_learning::data::{BUNDLED, Dataset, ImageShape};
+use fedswarm_learning::generator;
 use fedswarm_learning::methods::{Task, method};
 use fedswarm_node::founding::{self, Plan};
 use fedswarm_node::invitation::Invitation;
 use fedswarm_node::member_folder::{self, CONFIG, Papers, invitation_name};
 use fedswarm_node::run_config::RunConfig;
-use fedswarm_node::{generators, identity};
+use fedswarm_node::{files, identity};
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::keys::{PublicKey, SecretKey};
 use fedswarm_protocol::manifest::{Founder, Manifest, Timers};
@@ -16,7 +17,7 @@ use fedswarm_protocol::membership::{Admission, Role};
 use fedswarm_protocol::update::UpdateCodec;
 use serde_json::json;
 
-use super::generator;
+use super::generator::{USUAL, choose};
 use crate::failure::Failure;
 
 /// Rounds for which the first invitations are good: a network of one has made many before anybody comes.
@@ -160,15 +161,15 @@ impl Create {
         };
         let invitations = (0..self.invitations).map(invite).collect::<Result<_, _>>()?;
         let generator = manifest.generator.is_some().then(|| match &self.generator {
-            Some(source) => generators::absolute(source),
-            None => Ok(generator::USUAL.into()),
+            Some(source) => files::absolute(source, &generator::BUNDLED),
+            None => Ok(USUAL.into()),
         });
         Ok(Papers {
             joining: None,
             invitations,
             bootstraps: self.bootstraps.clone(),
             generator: generator.transpose()?,
-            data: self.data.as_deref().map(super::absolute_data).transpose()?,
+            data: self.data.as_deref().map(|path| files::absolute(path, &[BUNDLED])).transpose()?,
             manifest,
         })
     }
@@ -177,7 +178,7 @@ impl Create {
         let (input, classes) = self.task()?;
         let method = method(&self.method)?;
         let task = Task { input, classes: classes.len() };
-        let generator = generator::choose(self, method.as_ref(), &task, &founders)?;
+        let generator = choose(self, method.as_ref(), &task, &founders)?;
         let plan = Plan {
             name: self.name.clone(),
             classes,
@@ -198,8 +199,7 @@ impl Create {
 
     fn task(&self) -> Result<(ImageShape, Vec<String>), Failure> {
         if let Some(path) = self.like.as_deref().or(self.data.as_deref()) {
-            let dataset = if path == Path::new("bundled") { Dataset::bundled() } else { Dataset::load(path) };
-            let dataset = dataset.map_err(|e| Failure::input(e.to_string()))?;
+            let dataset = Dataset::open(path).map_err(|e| Failure::input(e.to_string()))?;
             return Ok((dataset.shape, dataset.class_names));
         }
         let text = self.shape.as_deref().unwrap_or_default();
