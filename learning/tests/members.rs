@@ -12,9 +12,15 @@ use fedswarm_learning::data::{PeerData, Split};
 use fedswarm_learning::methods::{init_digest, method};
 
 /// A method with an architecture that suits it.
-const CASES: [(&str, &str); 10] = [
+const CASES: [(&str, &str); 16] = [
     ("local", "cnn1"),
     ("fedavg:model=cnn2", "cnn2"),
+    ("fedrep:model=cnn2", "cnn2"),
+    ("per-fedavg:model=mlp,order=hessian-free", "mlp"),
+    ("ditto:model=cnn1", "cnn1"),
+    ("lg-fedavg", "cnn1"),
+    ("fml", "cnn2"),
+    ("fedmrl", "cnn1-fc128"),
     ("fedmoe", "cnn1-fc128"),
     ("fedmoe:mix=convex", "mlp"),
     ("fedmoe:mix=residual,gate_lr=0.1", "resnet"),
@@ -25,12 +31,22 @@ const CASES: [(&str, &str); 10] = [
     ("moe-ktl:transfer=mixed,merge=false", "cnn2-fc128"),
 ];
 
+/// Steps of a round on 34 images in batches of 10, and the weight of the update.
+fn round(name: &str) -> (u32, u32) {
+    match name.split(':').next().unwrap() {
+        "fedrep" | "ditto" => (3 + 3, 34),
+        "per-fedavg" => (2, 34), // Twice 34 images, 30 a step.
+        "fml" | "fedmrl" => (3, 1),
+        _ => (3, 34),
+    }
+}
+
 #[test]
 fn training_learns_what_is_there_to_learn() {
     for (name, model) in CASES {
         let mut m = member(name, setup(model));
         let first = train(m.as_mut());
-        assert_eq!((first.steps, first.samples), (3, 34), "{name}: 34 images are 3 batches of 10");
+        assert_eq!((first.steps, first.samples), round(name), "{name}");
         let last = (0..14).map(|_| train(m.as_mut())).last().unwrap();
         assert!(last.loss < 0.5 * first.loss, "{name}: {} to {}", first.loss, last.loss);
         let seen = m.evaluate().unwrap();
@@ -90,7 +106,17 @@ fn damaged_and_foreign_checkpoints_are_refused_and_change_nothing() {
 
 #[test]
 fn an_update_is_the_difference_to_the_installed_state() {
-    for name in ["fedavg:model=cnn2", "fedmoe", "fedmoe:mix=convex"] {
+    for name in [
+        "fedavg:model=cnn2",
+        "fedrep:model=cnn2",
+        "per-fedavg:model=cnn2",
+        "ditto:model=cnn2",
+        "lg-fedavg",
+        "fml",
+        "fedmrl",
+        "fedmoe",
+        "fedmoe:mix=convex",
+    ] {
         let schema = method(name).unwrap().schema(&common::TASK).unwrap();
         let state = schema.dequantise(&schema.genesis(&init_digest(99))).unwrap();
         let mut m = member(name, setup("cnn2"));

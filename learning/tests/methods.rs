@@ -132,7 +132,7 @@ fn names_and_options_are_spelt_as_they_are_read() {
 #[test]
 fn wrong_names_and_options_are_answered_with_the_right_ones() {
     for (text, parts) in [
-        ("fedsgd", vec!["unknown method \"fedsgd\"", "local, fedavg, fedmoe, moe-local"]),
+        ("fedsgd", vec!["unknown method \"fedsgd\"", "local, fedavg, fedrep, per-fedavg"]),
         ("fedmoe:mix=sum", vec!["mix is \"sum\"", "convex, doubled or residual"]),
         ("fedmoe:rate=1", vec!["unknown option \"rate\"", "gate_lr"]),
         ("fedmoe:gate_lr=-1", vec!["gate_lr", "at least 0"]),

@@ -12,17 +12,18 @@ use std::sync::Arc;
 use fedswarm_protocol::tensor::Schema;
 
 use super::local::Classifier;
+use super::one_model::{OneModel, spelling};
 use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, head_specs, own_extractor, part};
+use super::{Member, MemberSetup, Method, MethodInfo, Task, head_specs, own_extractor, part};
 use crate::Error;
-use crate::architectures::{Architecture, NAMES, architecture};
+use crate::architectures::Architecture;
 use crate::parameters::schema;
-use crate::training::Learner;
+use crate::training::{Learner, Part};
 
 /// One model for all.
 #[derive(Clone, Default)]
 pub struct FedAvg {
-    model: Option<Arc<dyn Architecture>>,
+    model: OneModel,
 }
 
 impl std::fmt::Debug for FedAvg {
@@ -35,23 +36,26 @@ impl FedAvg {
     /// FedAvg of this architecture; without one the task decides: `fedavg-cnn`, or `mlp` where that does not fit.
     #[must_use]
     pub const fn new(model: Option<Arc<dyn Architecture>>) -> Self {
-        Self { model }
+        Self { model: OneModel(model) }
     }
 
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self { model: options.text("model").map(|name| architecture(&name)).transpose()? })
-    }
-
-    fn model(&self, task: &Task) -> Result<Arc<dyn Architecture>, Error> {
-        match &self.model {
-            Some(model) => Ok(Arc::clone(model)),
-            None => architecture(default_name(task)),
-        }
+        Ok(Self { model: OneModel::from_options(options)? })
     }
 }
 
-fn default_name(task: &Task) -> &'static str {
-    if task.input.height.min(task.input.width) < 16 { "mlp" } else { "fedavg-cnn" }
+/// All of a model of this architecture.
+pub(super) fn whole(model: &dyn Architecture, task: &Task) -> Result<Schema, Error> {
+    let (extractor, head) = (model.parameters(task.input)?, head_specs(model.features(), task));
+    schema([("extractor", extractor.as_slice()), ("head", head.as_slice())])
+}
+
+/// A model of which everything is shared.
+pub(super) fn shared_model(model: &dyn Architecture, setup: &MemberSetup) -> Result<Vec<Part>, Error> {
+    let mut extractor = own_extractor("extractor", setup, None)?;
+    extractor.shared = true;
+    extractor.fresh = true;
+    Ok(vec![extractor, part("head", "head", head_specs(model.features(), &setup.task), true, setup, None)?])
 }
 
 impl Method for FedAvg {
@@ -66,35 +70,20 @@ impl Method for FedAvg {
     }
 
     fn spelling(&self) -> String {
-        self.model.as_ref().map_or_else(|| "fedavg".to_owned(), |model| format!("fedavg:model={}", model.name()))
+        spelling("fedavg", [self.model.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
-        check_task(task)?;
-        let model = self.model(task)?;
-        let (extractor, head) = (model.parameters(task.input)?, head_specs(model.features(), task));
-        schema([("extractor", extractor.as_slice()), ("head", head.as_slice())])
+        whole(self.model.of(task)?.as_ref(), task)
     }
 
     fn default_architectures(&self, task: &Task) -> Vec<&'static str> {
-        let name = self.model.as_ref().map_or_else(|| default_name(task), |model| model.name());
-        // A user's own architecture is in no registry: it must be handed to every member.
-        NAMES.into_iter().filter(|known| *known == name).collect()
+        self.model.names(task)
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
-        check_task(&setup.task)?;
-        let model = self.model(&setup.task)?;
-        if setup.architecture.name() != model.name() {
-            return Err(Error::Setup(format!(
-                "fedavg shares one architecture, {}, and this peer has {}: use it, or name another with fedavg:model=NAME",
-                model.name(),
-                setup.architecture.name()
-            )));
-        }
-        let mut extractor = own_extractor("extractor", &setup, None)?;
-        extractor.shared = true;
-        let head = part("head", "head", head_specs(model.features(), &setup.task), true, &setup, None)?;
-        Ok(Box::new(Learner::new(&self.spelling(), Classifier(model), vec![extractor, head], setup)?))
+        let model = self.model.checked("fedavg", &setup)?;
+        let parts = shared_model(model.as_ref(), &setup)?;
+        Ok(Box::new(Learner::new(&self.spelling(), Classifier(model), parts, setup)?))
     }
 }

@@ -3,14 +3,22 @@
 //! A [`Method`] is what a network agrees on, a [`Member`] is one peer's side of it. Methods are found by name, with
 //! options in the same text: `fedmoe:mix=convex,gate_lr=0.05`.
 
+mod ditto;
 mod etf_classifier;
 mod fedavg;
 mod fedktl;
 mod fedmoe;
+mod fedmrl;
+mod fedrep;
+mod fml;
 mod ktl;
+mod lg_fedavg;
 mod local;
 mod moe_ktl;
+mod one_model;
 mod options;
+mod per_fedavg;
+mod small_model;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,12 +35,18 @@ use crate::parameters::{ParamSpec, Parameters, initial};
 use crate::training::{Lookahead, Part, Sgd, TrainConfig};
 use crate::transfer::{Host, Pairs, Prototype};
 
+pub use ditto::Ditto;
 pub use fedavg::FedAvg;
 pub use fedktl::FedKtl;
 pub use fedmoe::{FedMoe, Mix, Rates, Recipe};
+pub use fedmrl::FedMrl;
+pub use fedrep::FedRep;
+pub use fml::Fml;
 pub use ktl::Transfer;
+pub use lg_fedavg::LgFedAvg;
 pub use local::Local;
 pub use moe_ktl::{Branch, MoeKtl};
+pub use per_fedavg::PerFedAvg;
 
 /// What is learnt: which images, how many classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +280,20 @@ pub struct NamedTensor {
 }
 
 /// Names of all methods.
-pub const NAMES: [&str; 6] = ["local", "fedavg", "fedmoe", "moe-local", "fedktl", "moe-ktl"];
+pub const NAMES: [&str; 12] = [
+    "local",
+    "fedavg",
+    "fedrep",
+    "per-fedavg",
+    "ditto",
+    "lg-fedavg",
+    "fml",
+    "fedmrl",
+    "fedmoe",
+    "moe-local",
+    "fedktl",
+    "moe-ktl",
+];
 
 /// The method with this name and these options, such as `fedmoe:mix=residual,gate_lr=0.05`.
 ///
@@ -277,6 +304,12 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
     let method: Arc<dyn Method> = match options.method() {
         "local" => Arc::new(Local::from_options(&mut options)?),
         "fedavg" => Arc::new(FedAvg::from_options(&mut options)?),
+        "fedrep" => Arc::new(FedRep::from_options(&mut options)?),
+        "per-fedavg" => Arc::new(PerFedAvg::from_options(&mut options)?),
+        "ditto" => Arc::new(Ditto::from_options(&mut options)?),
+        "lg-fedavg" => Arc::new(LgFedAvg),
+        "fml" => Arc::new(Fml::from_options(&mut options)?),
+        "fedmrl" => Arc::new(FedMrl::from_options(&mut options)?),
         "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true, Recipe::default())?),
         "moe-local" => Arc::new(FedMoe::from_options(&mut options, false, Recipe::default())?),
         "fedktl" => Arc::new(FedKtl::from_options(&mut options)?),

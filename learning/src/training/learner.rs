@@ -7,121 +7,17 @@ use fedswarm_protocol::hash::Digest;
 
 use super::batches::{self, Resident};
 use super::checkpoint::{fingerprint, floats, number, put, take};
+use super::network::{Network, Part, Parts};
 use super::tally::Tally;
 use super::transfer::Transfer;
-use super::{Lookahead, Sgd, TransferPlan, cross_entropy, sgd};
+use super::{Course, TransferPlan};
 use crate::Error;
 use crate::methods::{Evaluation, LocalUpdate, Member, MemberSetup, NamedTensor, Trial};
-use crate::parameters::{ParamSpec, Parameters, Weights, download, to_vec, upload};
+use crate::parameters::{Parameters, download, to_vec, upload};
 use crate::transfer::{Pairs, Prototype, class_means};
 
 /// Images per evaluation step. Too low and evaluation is slow; too high and it needs much memory.
 pub const EVAL_BATCH: usize = 256;
-
-/// One part of a model, such as an extractor or a head.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// Name: the prefix of its tensors.
-    pub name: &'static str,
-    /// True if it is published and merged; shared parts make up the method's schema, in order.
-    pub shared: bool,
-    /// Its weights.
-    pub parameters: Parameters,
-    /// Its optimiser.
-    pub sgd: Sgd,
-    /// True if its velocity is forgotten when a certified state is installed. So it must be where the weights change, and in
-    /// a control without merging it is where they would.
-    pub fresh: bool,
-    /// Where a round starts; without momentum, where the last one ended.
-    pub lookahead: Lookahead,
-    /// Parts of one module share the norm that [`Sgd::clip`] bounds. A part alone has its own name here.
-    pub module: &'static str,
-    /// True if it is never trained, such as a classifier that all peers have fixed. It is exported like any other.
-    pub fixed: bool,
-}
-
-/// A forward pass's view of all parts.
-#[derive(Debug)]
-pub struct Parts<'a> {
-    list: Vec<(&'static str, &'a [ParamSpec], &'a [Tensor<1>])>,
-}
-
-impl<'a> Parts<'a> {
-    /// The weights of one part; `owner` names whoever reads them in errors.
-    ///
-    /// # Errors
-    /// [`Error::Setup`] if there is no such part.
-    pub fn part(&self, name: &str, owner: &'a str) -> Result<Weights<'a>, Error> {
-        match self.list.iter().find(|(n, ..)| *n == name) {
-            Some((_, specs, values)) => Ok(Weights::new(owner, specs, values)),
-            None => Err(Error::Setup(format!("the model has no part {name:?}"))),
-        }
-    }
-}
-
-/// What a mixture of experts lets one see.
-#[derive(Debug)]
-pub struct Experts {
-    /// Weight of the shared expert, `[n, 1]`.
-    pub gate: Tensor<2>,
-    /// Logits with the shared expert alone, `[n, classes]`.
-    pub shared_only: Tensor<2>,
-    /// Logits with the local expert alone, `[n, classes]`.
-    pub local_only: Tensor<2>,
-}
-
-/// Logits, and for a mixture what its experts say.
-#[derive(Debug)]
-pub struct Examined {
-    /// `[n, classes]`.
-    pub logits: Tensor<2>,
-    /// Only of a mixture.
-    pub experts: Option<Experts>,
-}
-
-/// The forward pass and loss of a method's model.
-pub trait Network: Send {
-    /// Images `[n, channels, height, width]` to logits `[n, classes]`.
-    ///
-    /// # Errors
-    /// [`Error::Architecture`] if an architecture's declaration and code disagree.
-    fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error>;
-
-    /// What training minimises; cross entropy unless a method says otherwise.
-    ///
-    /// # Errors
-    /// As [`logits`](Self::logits).
-    fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
-        Ok(cross_entropy(self.logits(parts, images)?, targets))
-    }
-
-    /// Features `[n, k]` that a [`TransferPlan`]'s projection maps onto latent vectors of a generator; nothing if the model
-    /// has no such use for generated images.
-    ///
-    /// # Errors
-    /// As [`logits`](Self::logits).
-    fn transferred(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
-        let _ = (parts, images);
-        Ok(None)
-    }
-
-    /// What class prototypes are means of, `[n, width]`; nothing if there are none.
-    ///
-    /// # Errors
-    /// As [`logits`](Self::logits).
-    fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
-        let _ = (parts, images);
-        Ok(None)
-    }
-
-    /// Logits and the insides worth reporting, for evaluation.
-    ///
-    /// # Errors
-    /// As [`logits`](Self::logits).
-    fn examine(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Examined, Error> {
-        Ok(Examined { logits: self.logits(parts, images)?, experts: None })
-    }
-}
 
 /// A [`Member`] that trains a [`Network`]'s parts by gradient descent.
 pub struct Learner<N> {
@@ -138,6 +34,11 @@ pub struct Learner<N> {
     base: Vec<f32>,
     /// Learning from a generator's pairs, and publishing prototypes.
     pub(super) transfer: Option<Transfer>,
+    pub(super) course: Course,
+    /// The phase of the round that is being trained.
+    pub(super) phase: usize,
+    /// Where the parts start each round that are forgotten at its end.
+    first: Vec<(usize, Parameters)>,
 }
 
 impl<N> std::fmt::Debug for Learner<N> {
@@ -167,10 +68,35 @@ impl<N: Network> Learner<N> {
         let train = Resident::upload(&setup.data.train, input, classes, &device)?;
         let test = Resident::upload(&setup.data.test, input, classes, &device)?;
         let fingerprint = fingerprint(spelling, &parts);
-        let (base, transfer) = (Vec::new(), None);
-        let mut learner = Self { network, setup, device, fingerprint, parts, train, test, epoch: 0, base, transfer };
+        let (base, transfer, course) = (Vec::new(), None, Course::default());
+        let (epoch, phase, first) = (0, 0, Vec::new());
+        let mut learner = Self {
+            network,
+            setup,
+            device,
+            fingerprint,
+            parts,
+            train,
+            test,
+            epoch,
+            base,
+            transfer,
+            course,
+            phase,
+            first,
+        };
         learner.base = learner.shared()?;
         Ok(learner)
+    }
+
+    /// The same member, whose rounds go otherwise than one pass of descent over everything.
+    #[must_use]
+    pub fn with_course(mut self, course: Course) -> Self {
+        let forgotten = |part: &Part| course.forgotten.contains(&part.name);
+        let first = self.parts.iter().enumerate().filter(|(_, part)| forgotten(part));
+        self.first = first.map(|(i, part)| (i, part.parameters.clone())).collect();
+        self.course = course;
+        self
     }
 
     /// The same member, which publishes prototypes and learns from a generator's pairs.
@@ -190,7 +116,7 @@ impl<N: Network> Learner<N> {
 
     pub(super) fn plain(&self) -> Parts<'_> {
         let list = self.parts.iter().map(|p| (p.name, p.parameters.specs(), p.parameters.values()));
-        Parts { list: list.collect() }
+        Parts { list: list.collect(), phase: 0 }
     }
 
     /// Moves every part to where its round starts.
@@ -201,61 +127,38 @@ impl<N: Network> Learner<N> {
         Ok(())
     }
 
-    /// One step on the rows of a batch; the loss stays on the device.
-    pub(super) fn step(&mut self, rows: &[i32]) -> Result<Option<Tensor<1>>, Error> {
-        let Some(data) = &self.train else { return Ok(None) };
-        let (images, targets) = data.select(rows, &self.device);
-        let tracked: Vec<Vec<Tensor<1>>> = self.parts.iter().map(tracked).collect();
-        let list = self.parts.iter().zip(&tracked).map(|(p, t)| (p.name, p.parameters.specs(), t.as_slice()));
-        let parts = Parts { list: list.collect() };
-        let mut loss = self.network.loss(&parts, images, targets)?;
-        let mut projection = None;
-        if let Some(lesson) = self.transfer.as_mut().and_then(|t| t.lesson(&self.device)) {
-            if let Some(features) = self.network.transferred(&parts, lesson.images.clone())? {
-                loss = loss + lesson.loss(features)?;
-            }
-            projection = Some(lesson.projection);
-        }
-        let mut gradients = loss.backward();
-        let mut collect = |tracked: Vec<Tensor<1>>| -> Vec<Tensor<1>> {
-            // A parameter that the loss does not reach has no gradient: it stays.
-            let gradient = |t: Tensor<1>| t.grad_remove(&mut gradients).unwrap_or_else(|| t.inner().zeros_like());
-            tracked.into_iter().map(gradient).collect()
-        };
-        let grads =
-            self.parts.iter().zip(tracked).map(|(p, t)| if p.fixed { Vec::new() } else { collect(t) }).collect();
-        if let (Some(tracked), Some(transfer)) = (projection, &mut self.transfer) {
-            transfer.step(collect(tracked));
-        }
-        descend(&mut self.parts, grads);
-        Ok(Some(loss.inner()))
-    }
-
     /// The rows of the next epoch.
-    fn order(&self) -> Vec<i32> {
+    pub(super) fn order(&self) -> Vec<i32> {
         let len = self.train.as_ref().map_or(0, Resident::len);
         batches::order(len, self.setup.train.shuffle, self.setup.seed, self.epoch)
     }
 
+    /// All phases of a round: the mean loss of the last one's steps, and the steps of all.
     fn epochs(&mut self, cancel: &AtomicBool) -> Result<(f32, u32), Error> {
-        let (mut total, mut steps) = (None::<Tensor<1>>, 0);
-        for _ in 0..self.setup.train.epochs {
-            let rows = self.order();
-            for batch in rows.chunks_exact(self.setup.train.batch) {
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(Error::Cancelled);
+        let (mut total, mut counted, mut steps) = (None::<Tensor<1>>, 0, 0);
+        for phase in 0..self.course.phases.len() {
+            self.phase = phase;
+            (total, counted) = (None, 0);
+            for _ in 0..self.course.phases[phase].epochs(self.setup.train.epochs) {
+                let rows = self.order();
+                for batch in rows.chunks_exact(self.course.rows(self.setup.train.batch)) {
+                    if cancel.load(Ordering::Relaxed) {
+                        return Err(Error::Cancelled);
+                    }
+                    let loss = self.step(batch)?;
+                    total = match (total, loss) {
+                        (Some(a), Some(b)) => Some(a + b),
+                        (a, b) => a.or(b),
+                    };
+                    counted += 1;
                 }
-                let loss = self.step(batch)?;
-                total = match (total, loss) {
-                    (Some(a), Some(b)) => Some(a + b),
-                    (a, b) => a.or(b),
-                };
-                steps += 1;
+                self.epoch += 1;
             }
-            self.epoch += 1;
+            steps += counted;
         }
+        self.phase = 0;
         let total = total.map(to_vec).transpose()?.and_then(|v| v.first().copied()).unwrap_or(0.0);
-        let loss = total / f64::from(steps.max(1)) as f32;
+        let loss = total / f64::from(counted.max(1)) as f32;
         if loss.is_finite() { Ok((loss, steps)) } else { Err(Error::Diverged { loss, steps }) }
     }
 
@@ -274,10 +177,37 @@ impl<N: Network> Learner<N> {
         Ok(class_means(&features, &self.setup.data.train.labels[..len], width))
     }
 
+    /// Measures the model as it is now.
+    fn measure(&self) -> Result<Evaluation, Error> {
+        let Some(test) = &self.test else { return Ok(Evaluation::default()) };
+        let labels = &self.setup.data.test.labels;
+        let parts = self.plain();
+        let mut tally = Tally::default();
+        for start in (0..test.len()).step_by(EVAL_BATCH) {
+            let n = EVAL_BATCH.min(test.len() - start);
+            let seen = self.network.examine(&parts, test.images.clone().narrow(0, start, n))?;
+            tally.add(seen, &labels[start..start + n])?;
+        }
+        Ok(tally.finish())
+    }
+
+    /// Class probabilities of whole images, by the model as it is now.
+    fn probabilities(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, Error> {
+        let input = self.setup.task.input;
+        let parts = self.plain();
+        let mut rows = Vec::new();
+        for chunk in images.chunks(EVAL_BATCH * input.len()) {
+            let logits = self.network.logits(&parts, batches::images(chunk, input, &self.device))?;
+            let flat = to_vec(burn::tensor::activation::softmax(logits, 1))?;
+            rows.extend(flat.chunks_exact(self.setup.task.classes).map(<[f32]>::to_vec));
+        }
+        Ok(rows)
+    }
+
     /// A round of training, which may leave traces if it fails.
     fn round(&mut self, cancel: &AtomicBool) -> Result<LocalUpdate, Error> {
         self.look_ahead()?;
-        let round = self.epoch / self.setup.train.epochs as u64;
+        let round = self.epoch / self.course.epochs(self.setup.train.epochs);
         if let Some(transfer) = &mut self.transfer {
             transfer.begin(round, &self.setup, &self.device)?;
         }
@@ -288,26 +218,12 @@ impl<N: Network> Learner<N> {
             return Err(Error::Diverged { loss, steps });
         }
         let delta = self.shared()?.iter().zip(&self.base).map(|(new, old)| new - old).collect();
-        let samples = u32::try_from(self.setup.data.train.labels.len()).unwrap_or(u32::MAX);
+        for (i, first) in &self.first {
+            self.parts[*i].parameters = first.clone();
+        }
+        let samples =
+            if self.course.uniform { 1 } else { u32::try_from(self.setup.data.train.labels.len()).unwrap_or(u32::MAX) };
         Ok(LocalUpdate { delta, prototypes, samples, loss, steps })
-    }
-}
-
-/// A part's tensors for a step: recording, unless it is fixed.
-fn tracked(part: &Part) -> Vec<Tensor<1>> {
-    if part.fixed { part.parameters.values().to_vec() } else { part.parameters.tracked() }
-}
-
-/// One step of every part that is trained; parts of one module are clipped together.
-fn descend(parts: &mut [Part], mut grads: Vec<Vec<Tensor<1>>>) {
-    let norm = |(part, grads): (&Part, &Vec<Tensor<1>>)| part.sgd.clip.and_then(|_| sgd::squares(grads));
-    let squares: Vec<Option<Tensor<1>>> = parts.iter().zip(&grads).map(norm).collect();
-    let modules: Vec<&str> = parts.iter().map(|p| p.module).collect();
-    for ((part, grads), module) in parts.iter_mut().zip(&mut grads).zip(&modules).filter(|((p, _), _)| !p.fixed) {
-        let grads = std::mem::take(grads);
-        let own = modules.iter().zip(&squares).filter(|(name, _)| *name == module);
-        let joint = own.filter_map(|(_, s)| s.clone()).reduce(|a, b| a + b);
-        part.sgd.descend(&mut part.parameters, sgd::clipped(grads, joint, part.sgd.clip));
     }
 }
 
@@ -344,21 +260,13 @@ impl<N: Network> Member for Learner<N> {
         let trained = self.round(cancel);
         if trained.is_err() {
             (self.parts, self.epoch, self.transfer) = before;
+            self.phase = 0;
         }
         trained
     }
 
     fn evaluate(&mut self) -> Result<Evaluation, Error> {
-        let Some(test) = &self.test else { return Ok(Evaluation::default()) };
-        let labels = &self.setup.data.test.labels;
-        let parts = self.plain();
-        let mut tally = Tally::default();
-        for start in (0..test.len()).step_by(EVAL_BATCH) {
-            let n = EVAL_BATCH.min(test.len() - start);
-            let seen = self.network.examine(&parts, test.images.clone().narrow(0, start, n))?;
-            tally.add(seen, &labels[start..start + n])?;
-        }
-        Ok(tally.finish())
+        self.adapted(Self::measure)
     }
 
     fn predict(&mut self, images: &[f32]) -> Result<Vec<Vec<f32>>, Error> {
@@ -367,14 +275,7 @@ impl<N: Network> Member for Learner<N> {
             let expected = images.len().div_ceil(input.len()) * input.len();
             return Err(Error::Length { what: "pixels", expected, found: images.len() });
         }
-        let parts = self.plain();
-        let mut rows = Vec::new();
-        for chunk in images.chunks(EVAL_BATCH * input.len()) {
-            let logits = self.network.logits(&parts, batches::images(chunk, input, &self.device))?;
-            let flat = to_vec(burn::tensor::activation::softmax(logits, 1))?;
-            rows.extend(flat.chunks_exact(self.setup.task.classes).map(<[f32]>::to_vec));
-        }
-        Ok(rows)
+        self.adapted(|learner| learner.probabilities(images))
     }
 
     fn parameters(&self) -> usize {

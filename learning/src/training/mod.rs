@@ -2,17 +2,23 @@
 
 mod batches;
 mod checkpoint;
+mod course;
 mod learner;
 mod lookahead;
+mod meta;
+mod network;
 mod sgd;
+mod step;
 mod tally;
 mod transfer;
 mod trial;
 
 use burn::tensor::{Tensor, activation};
 
-pub use learner::{EVAL_BATCH, Examined, Experts, Learner, Network, Part, Parts};
+pub use course::{Course, Meta, Phase};
+pub use learner::{EVAL_BATCH, Learner};
 pub use lookahead::Lookahead;
+pub use network::{Examined, Experts, Network, Part, Parts};
 pub use sgd::Sgd;
 pub use transfer::{MAX_LATENT, MAX_PAIRS, TransferPlan};
 

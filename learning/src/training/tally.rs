@@ -1,6 +1,6 @@
 //! What evaluation counts.
 
-use super::learner::Examined;
+use super::network::Examined;
 use crate::Error;
 use crate::methods::Evaluation;
 use crate::parameters::to_vec;

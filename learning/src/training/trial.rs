@@ -10,7 +10,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::learner::{Learner, Network};
+use super::learner::Learner;
+use super::network::Network;
 use crate::Error;
 use crate::parameters::to_vec;
 use crate::transfer::Pairs;

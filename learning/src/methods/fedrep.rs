@@ -1,0 +1,80 @@
+//! FedRep (Collins et al. 2021, arXiv 2102.07078, algorithm 1): a shared representation, personal heads.
+//!
+//! ```text
+//! each round: every peer i starts from the certified phi, with its own h_i
+//!             h_i   <- E_h epochs of SGD on CE(h_i(phi(x)), y), phi fixed        (`head_epochs`, 1 as in PFLlib, 10 in the paper)
+//!             phi_i <- E epochs of the same, h_i fixed
+//!             phi   <- sum_i n_i / n phi_i
+//! evaluated:  h_i(phi(x)) with the certified phi
+//! ```
+
+use fedswarm_protocol::tensor::Schema;
+
+use super::local::Classifier;
+use super::one_model::{OneModel, spelling};
+use super::options::Options;
+use super::{Member, MemberSetup, Method, MethodInfo, Task, head_specs, own_extractor, part};
+use crate::Error;
+use crate::parameters::schema;
+use crate::training::{Course, Learner, Phase};
+
+/// A shared representation, personal heads.
+#[derive(Clone)]
+pub struct FedRep {
+    model: OneModel,
+    head_epochs: usize,
+}
+
+impl std::fmt::Debug for FedRep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.spelling())
+    }
+}
+
+/// Passes over the data for the head, as in PFLlib.
+const HEAD_EPOCHS: usize = 1;
+
+impl FedRep {
+    pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
+        let head_epochs = options.value("head_epochs", "a whole number")?.unwrap_or(HEAD_EPOCHS);
+        Ok(Self { model: OneModel::from_options(options)?, head_epochs })
+    }
+}
+
+impl Method for FedRep {
+    fn info(&self) -> MethodInfo {
+        MethodInfo {
+            name: "fedrep",
+            shares: "the extractor",
+            heterogeneous: false,
+            needs: "one architecture",
+            paper: "Collins et al. 2021, arXiv 2102.07078",
+        }
+    }
+
+    fn spelling(&self) -> String {
+        let head = (self.head_epochs != HEAD_EPOCHS).then(|| format!("head_epochs={}", self.head_epochs));
+        spelling("fedrep", [head, self.model.option()])
+    }
+
+    fn schema(&self, task: &Task) -> Result<Schema, Error> {
+        schema([("extractor", self.model.of(task)?.parameters(task.input)?.as_slice())])
+    }
+
+    fn default_architectures(&self, task: &Task) -> Vec<&'static str> {
+        self.model.names(task)
+    }
+
+    fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
+        let model = self.model.checked("fedrep", &setup)?;
+        let mut extractor = own_extractor("extractor", &setup, None)?;
+        (extractor.shared, extractor.fresh) = (true, true);
+        let head = part("head", "head", head_specs(model.features(), &setup.task), false, &setup, None)?;
+        let phases = vec![
+            Phase { epochs: Some(self.head_epochs), trains: Some(&["head"]) },
+            Phase { epochs: None, trains: Some(&["extractor"]) },
+        ];
+        let learner = Learner::new(&self.spelling(), Classifier(model), vec![extractor, head], setup)?;
+        Ok(Box::new(learner.with_course(Course { phases, ..Course::default() })))
+    }
+}

@@ -1,0 +1,122 @@
+//! FML (Shen et al. 2020, arXiv 2006.16765): every peer's private model and a shared small one teach each other.
+//!
+//! ```text
+//! each round: every peer i starts from the certified g; per batch, one backward pass through both:
+//!             L_m = alpha CE(m_i) + (1 - alpha) KL(softmax g || softmax m_i)
+//!             L_g = beta CE(g)    + (1 - beta)  KL(softmax m_i || softmax g)
+//!             L_m + L_g goes down in both, neither teacher detached; KL is the mean over images and classes (as released)
+//!             g <- mean_i g_i
+//! evaluated:  m_i
+//! ```
+
+use std::sync::Arc;
+
+use burn::tensor::{Tensor, activation};
+use fedswarm_protocol::tensor::Schema;
+
+use super::one_model::spelling;
+use super::options::Options;
+use super::small_model::SmallModel;
+use super::{Member, MemberSetup, Method, MethodInfo, Task, family, head_specs, own_extractor, part};
+use crate::Error;
+use crate::architectures::{Architecture, layers};
+use crate::training::{Course, Learner, Network, Parts, cross_entropy};
+
+/// Weights of the labels, against what the other model says.
+const HALF: f32 = 0.5;
+
+/// A private model and a shared small one that teach each other.
+#[derive(Clone)]
+pub struct Fml {
+    shared: SmallModel,
+    alpha: f32,
+    beta: f32,
+}
+
+impl std::fmt::Debug for Fml {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.spelling())
+    }
+}
+
+/// Largest norm of either model's gradient, as released.
+const LIMIT: f32 = 10.0;
+
+impl Fml {
+    pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
+        Ok(Self {
+            shared: SmallModel::from_options(options)?,
+            alpha: options.share("alpha")?.unwrap_or(HALF),
+            beta: options.share("beta")?.unwrap_or(HALF),
+        })
+    }
+}
+
+impl Method for Fml {
+    fn info(&self) -> MethodInfo {
+        MethodInfo {
+            name: "fml",
+            shares: "a small model",
+            heterogeneous: true,
+            needs: "nothing in common",
+            paper: "Shen et al. 2020, arXiv 2006.16765",
+        }
+    }
+
+    fn spelling(&self) -> String {
+        let weight = |name: &str, value: f32| (value != HALF).then(|| format!("{name}={value}"));
+        spelling("fml", [weight("alpha", self.alpha), weight("beta", self.beta), self.shared.option()])
+    }
+
+    fn schema(&self, task: &Task) -> Result<Schema, Error> {
+        let shared = self.shared.of(task)?;
+        self.shared.schema(task, shared.features())
+    }
+
+    fn default_architectures(&self, task: &Task) -> Vec<&'static str> {
+        family(task)
+    }
+
+    fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
+        let shared = self.shared.of(&setup.task)?;
+        let mut parts = self.shared.parts(shared.features(), &setup)?;
+        let head = head_specs(setup.architecture.features(), &setup.task);
+        parts.extend([own_extractor("extractor", &setup, None)?, part("head", "head", head, false, &setup, None)?]);
+        for (at, part) in parts.iter_mut().enumerate() {
+            part.module = if at < 2 { "small model" } else { "own model" };
+            part.sgd.clip = setup.train.clip.or(Some(LIMIT));
+        }
+        let network = Mutual { own: setup.architecture.clone(), shared, alpha: self.alpha, beta: self.beta };
+        let learner = Learner::new(&self.spelling(), network, parts, setup)?;
+        Ok(Box::new(learner.with_course(Course { uniform: true, ..Course::default() })))
+    }
+}
+
+struct Mutual {
+    own: Arc<dyn Architecture>,
+    shared: Arc<dyn Architecture>,
+    alpha: f32,
+    beta: f32,
+}
+
+/// `sum q (ln q - ln p)`, its mean over images and classes; both given as logarithms.
+fn divergence(q: Tensor<2>, p: Tensor<2>) -> Tensor<1> {
+    (q.clone().exp() * (q - p)).mean()
+}
+
+impl Network for Mutual {
+    fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
+        let features = self.own.forward(&mut parts.part("extractor", self.own.name())?, images)?;
+        layers::linear(&mut parts.part("head", "head")?, features)
+    }
+
+    fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
+        let features = self.shared.forward(&mut parts.part("shared", self.shared.name())?, images.clone())?;
+        let g = layers::linear(&mut parts.part("shared_head", "head")?, features)?;
+        let m = self.logits(parts, images)?;
+        let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m.clone(), 1));
+        let own = cross_entropy(m, targets.clone()) * self.alpha
+            + divergence(ln_g.clone(), ln_m.clone()) * (1.0 - self.alpha);
+        Ok(own + cross_entropy(g, targets) * self.beta + divergence(ln_m, ln_g) * (1.0 - self.beta))
+    }
+}

@@ -1,0 +1,79 @@
+"""The table of docs/results/methods.md: every method in the reference loop, beside the reference code's single runs.
+
+    python3 scripts/methods_table.py --loop target/release/examples/loop --data DIR --partitions DIR --logs DIR [METHOD ...]
+
+DIR of --partitions holds fmnist_dir0.1_c20_seed1.json and fmnist_pat2_c20_seed1.json. A run whose log is in the folder of --logs
+already is not made again. Prints Markdown: our mean and standard deviation over the seeds, and the reference's run.
+"""
+
+import argparse
+import pathlib
+import re
+import statistics
+import subprocess
+
+LINE = re.compile(r"^seed (\d+) round +(\d+) accuracy +([\d.]+) gate")
+DIRICHLET, PATHOLOGICAL = "fmnist_dir0.1_c20_seed1", "fmnist_pat2_c20_seed1"
+
+# Method, partition, whether batches are shuffled (PFLlib's are, HtFLlib's are not), and the reference's accuracy by round.
+RUNS = [
+    ("fedavg", DIRICHLET, True, {10: 36.54, 20: 52.49}),
+    ("fedrep", DIRICHLET, True, {10: 80.86, 20: 86.54}),
+    ("fedrep", PATHOLOGICAL, True, {10: 92.55}),
+    ("per-fedavg", DIRICHLET, True, {10: 74.86, 20: 78.22}),
+    ("per-fedavg", PATHOLOGICAL, True, {10: 70.85}),
+    ("ditto", DIRICHLET, True, {10: 84.81, 20: 89.24}),
+    ("lg-fedavg", DIRICHLET, False, {10: 85.19}),
+    ("fml", DIRICHLET, False, {10: 78.86}),
+    ("fedmrl:as-released=true", DIRICHLET, False, {10: 81.41}),
+]
+
+
+def run(arguments, method, partition, shuffled, rounds):
+    log = pathlib.Path(arguments.logs) / f"{method}@{partition}.log"
+    if not log.exists():
+        command = [arguments.loop, "--data", arguments.data, "--method", method, "--rounds", str(rounds), "--every", "2"]
+        command += ["--partition", f"{arguments.partitions}/{partition}.json", "--seeds", arguments.seeds]
+        command += [] if shuffled else ["--no-shuffle"]
+        partial = log.with_suffix(".partial")
+        with open(partial, "w", encoding="utf-8") as file:
+            subprocess.run(command, stdout=file, check=True)
+        partial.rename(log)
+    accuracy = {}
+    for match in filter(None, map(LINE.match, log.read_text(encoding="utf-8").splitlines())):
+        accuracy.setdefault(int(match[2]), []).append(float(match[3]))
+    return accuracy
+
+
+def shown(values):
+    if not values:
+        return "-"
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread} ({len(values)})"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--loop", "--data", "--partitions", "--logs"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("methods", nargs="*", help="only these")
+    arguments = parser.parse_args()
+    pathlib.Path(arguments.logs).mkdir(parents=True, exist_ok=True)
+    print("| method | partition | 10 rounds | reference | difference | 20 rounds | reference | difference |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for method, partition, shuffled, reference in RUNS:
+        if arguments.methods and method.split(":")[0] not in arguments.methods:
+            continue
+        found = run(arguments, method, partition, shuffled, max(reference))
+        cells = [f"`{method}`", "Dirichlet 0.1" if partition == DIRICHLET else "2 classes"]
+        for number in (10, 20):
+            ours = found.get(number, [])
+            theirs = reference.get(number)
+            off = f"{statistics.mean(ours) - theirs:+.2f}" if ours and theirs else "-"
+            cells += [shown(ours), f"{theirs:.2f}" if theirs else "-", off]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
