@@ -28,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::behaviour::{CommonEvent, Member, MemberEvent};
 use crate::blobs::codec::Answer;
+use crate::direct::DirectId;
 use crate::direct_only::is_relayed;
 use crate::driver::connections::Peer;
 use crate::driver::messages::Unsent;
@@ -36,6 +37,7 @@ use crate::listen::{Listeners, outward};
 use crate::peer_book::Keeper;
 use crate::quality::Ledger;
 use crate::traffic::Counters;
+use crate::whereabouts::WhereEvent;
 use crate::{
     Acceptance, BlobSource, Config, Error, Event, GossipToken, HolderFault, Limits, Relaying, TransportKind, id,
     transport,
@@ -75,7 +77,7 @@ pub(crate) struct Driver {
     /// How long a holder may take for an answer.
     blob_timeout: Duration,
     unsent: VecDeque<Unsent>,
-    direct: HashMap<OutboundRequestId, Open<DirectReply>>,
+    direct: HashMap<DirectId, Open<DirectReply>>,
     questions: HashMap<OutboundRequestId, Open<BlobReply>>,
 }
 
@@ -231,6 +233,10 @@ impl Driver {
             }
             MemberEvent::Common(CommonEvent::Ping(event)) => self.on_ping(event),
             MemberEvent::Common(CommonEvent::Kad(event)) => self.on_kad(event),
+            MemberEvent::Common(CommonEvent::Whereabouts(event)) => match event {
+                WhereEvent::Told { found } => self.discovery.told(found, &mut self.swarm),
+                WhereEvent::Misbehaved { peer, fault } => self.fault(peer, fault),
+            },
             MemberEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found {
                     self.reaching.heard_by_mdns += u64::from(self.discovery.is_member(&peer));
@@ -252,7 +258,9 @@ impl Driver {
         self.swarm.behaviour_mut().common.identified(peer, info, useful);
         let addrs: Vec<Multiaddr> = outward(&info.listen_addrs).filter(|addr| useful(addr)).cloned().collect();
         if self.discovery.is_member(&peer) {
-            let news = self.keeper.book.told(peer, info.signed_peer_record.as_ref(), &addrs);
+            // A record is for the file; without one, its signature need not be checked again.
+            let record = info.signed_peer_record.as_ref().filter(|_| self.keeper.is_kept());
+            let news = self.keeper.book.told(peer, record, &addrs);
             self.keeper.changed(news);
         }
         if let Some(record) = info.signed_peer_record.as_ref().filter(|_| self.discovery.is_known(&peer)) {

@@ -9,7 +9,7 @@ use fedswarm_network::{MAX_DIRECT_BYTES, NodeId, Topic};
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, seal};
 use fedswarm_protocol::evidence::{EquivocationProof, EvidenceFile};
 use fedswarm_protocol::message::Message;
-use fedswarm_protocol::round::{Effect, Event, Input, Recipient};
+use fedswarm_protocol::round::{Effect, Event, Input, Recipient, Timer};
 
 use super::{Driver, Keep};
 use crate::{Error, NodeEvent};
@@ -48,6 +48,9 @@ impl Driver {
                 self.hold_at(&slot, true).await;
                 let own = self.verifier.open(&bytes)?;
                 self.inputs.push_back(Input::Message(own));
+                if slot.kind == Kind::Update {
+                    self.stall.published(Instant::now());
+                }
                 self.publish(slot.kind, bytes).await;
             }
             Effect::Keep { round, messages } => {
@@ -71,10 +74,9 @@ impl Driver {
             }
             Effect::Forward { to, message } => self.send(to, message.bytes()),
             Effect::SetTimer { timer, after_ms } => {
-                self.timer_count += 1;
-                let at = Instant::now() + Duration::from_millis(after_ms);
-                self.timers.retain(|_, t| t.round() >= timer.round());
-                self.timers.insert((at, self.timer_count), timer);
+                let after = Duration::from_millis(after_ms);
+                let resends = matches!(timer, Timer::Resend { .. });
+                self.set_timer(timer, if resends { self.stall.first(after, self.votes()) } else { after });
             }
             Effect::Commit { committed, inputs, next } => {
                 let round = committed.record.round;
@@ -86,6 +88,7 @@ impl Driver {
                 if let Some(archive) = &self.archive {
                     archive.offer(&committed, &inputs, &self.blobs)?;
                 }
+                self.stall.committed(Instant::now());
                 self.fetching.clear();
                 let known = self.artefacts.in_force();
                 self.on_committed_artefact(&committed, &inputs);

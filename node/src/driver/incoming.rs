@@ -1,5 +1,7 @@
 //! From the network to the machine: drop what is known or out of date, verify, and only then let it in.
 
+use std::time::Instant;
+
 use fedswarm_network::{Acceptance, Event, Fault, NodeId};
 use fedswarm_protocol::artefact::MAX_ARTEFACT_LAG;
 use fedswarm_protocol::envelope::{EnvelopeError, Kind, NOBODY, Verifier};
@@ -105,6 +107,7 @@ impl Driver {
                 // No two statuses are the same for long.
                 if slot.kind != Kind::Status {
                     self.seen.remember(&message, round);
+                    self.stall.heard(Instant::now());
                 }
                 self.inputs.push_back(Input::Message(message));
                 Acceptance::Accept
