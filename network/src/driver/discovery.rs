@@ -34,7 +34,7 @@ const MAX_LOOKUPS: usize = 4;
 const LOOKUP_WIDTH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
 /// How many first pauses the one with the larger id waits for the other's call.
-const COURTESY: u32 = 5;
+const COURTESY: u32 = 10;
 
 /// How many of the longest pauses a member that is expected to call has for it. Fewer, and of many that start at once on a small
 /// machine most are called while they call.

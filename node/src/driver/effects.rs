@@ -20,7 +20,7 @@ const KEEP_EPOCHS: u64 = 2;
 
 /// Voters that a stalled member asks at a time what it lacks. Too low and it asks longer until it meets one that has it; too high
 /// and a round that is only slow is made slower by everybody asking everybody, each answered with all that is there.
-const ASKED_AT_ONCE: usize = 4;
+pub(super) const ASKED_AT_ONCE: usize = 4;
 
 impl Driver {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
@@ -192,16 +192,19 @@ impl Driver {
 
     /// Sends to the voters that are connected.
     fn send_voters(&self, bytes: &[u8]) {
-        let voters = self.state.committee().voters();
-        for voter in self.members.iter().take(voters).filter(|voter| self.connected.contains(voter)) {
+        for voter in self.voters_connected() {
             self.send_to(*voter, bytes.to_vec());
         }
     }
 
+    pub(super) fn voters_connected(&self) -> impl Iterator<Item = &NodeId> {
+        let voters = self.members.iter().take(self.state.committee().voters());
+        voters.filter(|voter| self.connected.contains(voter))
+    }
+
     /// Asks a few connected voters, others each time, or whoever is connected if no voter is.
     fn ask_some(&mut self, bytes: &[u8]) {
-        let voters = self.members.iter().take(self.state.committee().voters());
-        let mut asked: Vec<NodeId> = voters.filter(|voter| self.connected.contains(voter)).copied().collect();
+        let mut asked: Vec<NodeId> = self.voters_connected().copied().collect();
         if asked.is_empty() {
             asked.extend(&self.connected);
         }
