@@ -39,7 +39,7 @@ pub(crate) enum Report {
 enum Out {
     None,
     Requested,
-    Open(Outgoing<Stream>),
+    Open(Box<Outgoing<Stream>>),
 }
 
 /// See the module's text.
@@ -150,17 +150,17 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: mut stream, .. }) => {
-                if self.incoming.len() < MAX_STREAMS {
-                    // Connections stay for other reasons than this.
-                    stream.ignore_for_keep_alive();
-                    self.incoming.push((self.next, Incoming::new(stream)));
-                    self.next += 1;
-                }
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: mut stream, .. })
+                if self.incoming.len() < MAX_STREAMS =>
+            {
+                // Connections stay for other reasons than this.
+                stream.ignore_for_keep_alive();
+                self.incoming.push((self.next, Incoming::new(stream)));
+                self.next += 1;
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: mut stream, .. }) => {
                 stream.ignore_for_keep_alive();
-                self.out = Out::Open(Outgoing::new(stream));
+                self.out = Out::Open(Box::new(Outgoing::new(stream)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => match error {
                 StreamUpgradeError::NegotiationFailed => self.fail_waiting("it takes no direct messages"),

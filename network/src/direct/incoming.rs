@@ -183,7 +183,7 @@ mod tests {
             assert!(matches!(next(&mut incoming).await, Some(News::Message(message)) if message == expected));
         }
         assert!(next(&mut incoming).await.is_none(), "it waits for the answers");
-        [Ack::Taken, Ack::Busy, Ack::Taken].map(|ack| incoming.answer(ack));
+        [Ack::Taken, Ack::Busy, Ack::Taken].into_iter().for_each(|ack| incoming.answer(ack));
         assert!(matches!(next(&mut incoming).await, Some(News::End)));
         assert_eq!(incoming.stream.answers, [0, 2, 0]);
     }

@@ -48,6 +48,10 @@ const MAX_CALLS: usize = 6;
 /// others from being called.
 const CALL: Duration = Duration::from_secs(1);
 
+/// Between two looks when nobody is missing. Longer, and bans end and relays are left later; shorter, and a peer that does nothing
+/// takes more of a processor.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// How long own addresses are tried before a relay is. Shorter, and members far away are reached through relays first; longer,
 /// and those behind a NAT, whose own addresses lead nowhere, are met later.
 const RELAY_AFTER: Duration = Duration::from_millis(1000);
@@ -397,6 +401,14 @@ impl Discovery {
             }
         }
         self.calm = self.next_due();
+    }
+
+    /// When to look next, after a look at this moment.
+    pub(super) fn next_look(&self, looked: Instant, tempo: Duration) -> Instant {
+        match self.calm {
+            None => looked + tempo,
+            Some(until) => until.min(looked + QUIET).max(looked + tempo),
+        }
     }
 
     /// When somebody is due next; far away if nobody is wanted.

@@ -24,7 +24,7 @@ use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, mdns, relay, swarm};
 use reach::Reaching;
 use serve::Serving;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, sleep_until};
 
 use crate::behaviour::{CommonEvent, Member, MemberEvent};
 use crate::blobs::codec::Answer;
@@ -156,9 +156,15 @@ impl Driver {
 
     /// Runs until the last handle is gone or [`Command::Shutdown`] comes.
     pub(crate) async fn run(mut self) {
-        let mut tick = tokio::time::interval(self.discovery_tempo);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let tick = sleep_until(Instant::now());
+        tokio::pin!(tick);
+        let mut looked = None;
         loop {
+            let next =
+                looked.map_or_else(Instant::now, |looked| self.discovery.next_look(looked, self.discovery_tempo));
+            if tick.deadline() != next && looked.is_some() {
+                tick.as_mut().reset(next);
+            }
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 command = self.commands.recv() => match command {
@@ -171,7 +177,10 @@ impl Driver {
                 },
                 Some((token, verdict)) = self.reports.recv() => self.judge(&token, verdict),
                 served = self.serving.next() => self.answer(served),
-                _ = tick.tick() => self.tick(),
+                () = &mut tick => {
+                    looked = Some(Instant::now());
+                    self.tick();
+                }
             }
         }
         self.keeper.close().await;

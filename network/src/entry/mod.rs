@@ -261,11 +261,10 @@ impl State {
                 common.identified(peer_id, &info, |_| true);
                 common.route_through(&peer_id);
             }
-            SwarmEvent::Behaviour(HouseEvent::Common(CommonEvent::Whereabouts(event))) => {
-                if let WhereEvent::Misbehaved { peer, fault } = event {
-                    self.fault(peer, fault);
-                }
-            }
+            SwarmEvent::Behaviour(HouseEvent::Common(CommonEvent::Whereabouts(WhereEvent::Misbehaved {
+                peer,
+                fault,
+            }))) => self.fault(peer, fault),
             SwarmEvent::Behaviour(HouseEvent::Common(CommonEvent::Ping(event))) => {
                 if let Err(libp2p::ping::Failure::Timeout | libp2p::ping::Failure::Other { .. }) = event.result {
                     self.swarm.close_connection(event.connection);
