@@ -1,6 +1,6 @@
 //! Swarms on one machine: what to run ([`scenario`]), what came out ([`results`]), how to look at it
 //! ([`report`], [`table`], [`progress`]), how to compare many runs fairly ([`compare`], [`stats`]), swarms in virtual
-//! time, with faults and liars ([`world`]), and what the machine can do ([`bench`]).
+//! time, with faults and liars ([`world`]), and what the machine can do ([`mod@bench`]).
 //!
 //! Nothing here decides how a peer learns or how peers agree: this crate describes a run, starts it and reports on it.
 
