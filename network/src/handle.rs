@@ -117,8 +117,8 @@ impl Network {
         self.ask(|reply| Command::Publish { topic, data, reply }).await?
     }
 
-    /// Sends a message to one member, and returns when it is acknowledged: it is in the addressee's queue of events. Dials if
-    /// there is no connection and an address is known. More than a few at once to one peer wait here.
+    /// Sends a message to one member, and returns when it is acknowledged: it is in the addressee's queue of events. Nobody is
+    /// dialed for it. More than a few at once to one peer wait here.
     ///
     /// # Errors
     /// [`Error::TooLarge`] over [`MAX_DIRECT_BYTES`], [`Error::Send`] if it was not acknowledged, [`Error::Closed`].
