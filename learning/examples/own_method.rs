@@ -1,4 +1,4 @@
-//! A method of your own: FedPer (Arivazhagan et al. 2019, arXiv 1912.00818), a shared extractor under personal heads.
+//! A method of your own: `FedPer` (Arivazhagan et al. 2019, arXiv 1912.00818), a shared extractor under personal heads.
 //!
 //! ```text
 //! cargo run --release --example own_method
@@ -113,7 +113,7 @@ fn halves(n: usize, input: ImageShape, swapped: bool) -> Split {
     split
 }
 
-pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let input = ImageShape { channels: 1, height: 12, width: 12 };
     let task = Task { input, classes: 2 };
     let method = FedPer;

@@ -19,6 +19,9 @@ use crate::transfer::{Pairs, Prototype, class_directions, class_means};
 /// Images per evaluation step. Too low and evaluation is slow; too high and it needs much memory.
 pub const EVAL_BATCH: usize = 256;
 
+/// Of flat features, their labels, and their width.
+type ClassMeans = fn(&[f32], &[u16], usize) -> Vec<Prototype>;
+
 /// A [`Member`] that trains a [`Network`]'s parts by gradient descent.
 pub struct Learner<N> {
     pub(super) network: N,
@@ -165,7 +168,7 @@ impl<N: Network> Learner<N> {
     /// The peer's class prototypes, as its model is now.
     fn prototypes(&self) -> Result<Vec<Prototype>, Error> {
         let Some(train) = &self.train else { return Ok(Vec::new()) };
-        let (len, means): (usize, fn(&[f32], &[u16], usize) -> Vec<Prototype>) = match &self.transfer {
+        let (len, means): (usize, ClassMeans) = match &self.transfer {
             Some(transfer) => (transfer.seen(train.len(), self.setup.train.batch), class_directions),
             None if self.course.publishes => (train.len(), class_means),
             None => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! What is trained on a list, against PyTorch's autograd (scripts/summary_oracle.py).
+//! What is trained on a list, against PyTorch's autograd (`scripts/summary_oracle.py`).
 #![allow(clippy::unwrap_used)]
 
 use super::{Apart, Descent, Summary};

@@ -195,6 +195,7 @@ mod tests {
     }
 
     /// The slope against differences of the loss, which is written out once more here.
+    #[allow(clippy::disallowed_methods)]
     #[test]
     fn the_slope_is_that_of_the_loss() {
         let (_, spec) = spec(100, 1);
