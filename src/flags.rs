@@ -12,7 +12,7 @@ use crate::failure::Failure;
 pub(crate) struct ScenarioFlags {
     /// A scenario file (TOML); flags override what it says.
     scenario: Option<PathBuf>,
-    /// Peers, 1 to 64; up to 1024 in a virtual world without training [default: 8, or as many as the partition file has].
+    /// Peers, 1 to 64; up to 16384 in a virtual world without training [default: 8, or as many as the partition file has].
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
     /// Rounds [default: 10].

@@ -10,11 +10,12 @@ use libp2p::{
 };
 
 use crate::blobs::codec::{self, Blobs};
-use crate::direct::{self, Direct};
+use crate::direct::Direct;
 use crate::direct_only::DirectOnly;
 use crate::doorman::Doorman;
 use crate::gossip::{self, Gossip};
 use crate::listen::outward;
+use crate::whereabouts::Whereabouts;
 use crate::{Config, Error, Limits, Tempo, Topic};
 
 /// One name for all networks, so that any entry point serves them all; see `docs/adr/002`.
@@ -78,7 +79,7 @@ impl Member {
             #[cfg(feature = "upnp")]
             upnp: Toggle::from(config.reach.upnp.then(libp2p::upnp::tokio::Behaviour::default)),
             gossip,
-            direct: direct::behaviour(&config.tempo),
+            direct: Direct::new(&config.tempo),
             blobs: DirectOnly(codec::behaviour(&config.limits, &config.tempo)),
         })
     }
@@ -93,6 +94,7 @@ pub(crate) struct Common {
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
     pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
+    pub(crate) whereabouts: Whereabouts,
 }
 
 impl Common {
@@ -114,6 +116,7 @@ impl Common {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping),
             kad: kademlia(me, client),
+            whereabouts: Whereabouts::new(tempo),
         }
     }
 
@@ -124,13 +127,18 @@ impl Common {
         info: &identify::Info,
         useful: impl Fn(&libp2p::Multiaddr) -> bool,
     ) {
-        let serves = info.protocols.contains(&KAD);
-        if !info.protocol_version.starts_with(FAMILY) || !serves {
-            tracing::debug!(%peer, version = %info.protocol_version, "not for our routing table");
+        if !info.protocol_version.starts_with(FAMILY) {
+            tracing::debug!(%peer, version = %info.protocol_version, "none of ours");
             return;
         }
-        for addr in outward(&info.listen_addrs).filter(|a| useful(a)).take(MAX_ADDRS) {
-            self.kad.add_address(&peer, addr.clone());
+        let addrs = outward(&info.listen_addrs).filter(|a| useful(a)).take(MAX_ADDRS).cloned().collect();
+        self.whereabouts.learn(peer, addrs, info.protocols.contains(&KAD));
+    }
+
+    /// Puts a connected peer that serves discovery into the routing table.
+    pub(crate) fn route_through(&mut self, peer: &PeerId) {
+        for addr in self.whereabouts.serving(peer).to_vec() {
+            self.kad.add_address(peer, addr);
         }
     }
 }
@@ -159,7 +167,8 @@ fn kademlia(me: PeerId, client: bool) -> kad::Behaviour<kad::store::MemoryStore>
         .set_replication_interval(None)
         .set_provider_publication_interval(None)
         .set_caching(kad::Caching::Disabled)
-        .set_periodic_bootstrap_interval(Some(std::time::Duration::from_secs(60)));
+        // What a look round finds is not put into the table: it would only connect us with everybody.
+        .set_periodic_bootstrap_interval(None);
     let mut kad = kad::Behaviour::with_config(me, kad::store::MemoryStore::new(me), config);
     // Without this nobody routes through us until an outside address is confirmed, which on a LAN never happens.
     kad.set_mode(Some(if client { kad::Mode::Client } else { kad::Mode::Server }));

@@ -66,6 +66,7 @@ pub(crate) struct Doorman {
     /// Everybody's connections, with the address on the other side: lists may change.
     open: HashMap<ConnectionId, (PeerId, Option<IpAddr>)>,
     denied: u64,
+    opened: u64,
     close: VecDeque<(PeerId, CloseConnection)>,
     waker: Option<Waker>,
 }
@@ -84,6 +85,7 @@ impl Doorman {
             guests: HashMap::new(),
             open: HashMap::new(),
             denied: 0,
+            opened: 0,
             close: VecDeque::new(),
             waker: None,
         }
@@ -139,6 +141,11 @@ impl Doorman {
 
     pub(crate) fn connections(&self) -> usize {
         self.open.len()
+    }
+
+    /// Connections since the start, those that were closed again among them.
+    pub(crate) const fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Connections that were not let in, since the start.
@@ -281,6 +288,7 @@ impl NetworkBehaviour for Doorman {
             FromSwarm::ConnectionEstablished(event) => {
                 let remote = event.endpoint.get_remote_address();
                 let addr = if event.endpoint.is_relayed() { None } else { ip_of(remote) };
+                self.opened += 1;
                 self.open.insert(event.connection_id, (event.peer_id, addr));
                 self.admit(event.connection_id, event.peer_id, addr);
             }

@@ -13,9 +13,12 @@ use libp2p::request_response::Codec;
 
 use self::harness::{iterations, mutate, within};
 use crate::MAX_DIRECT_BYTES;
+use crate::NodeId;
 use crate::blobs::codec::{Answer, BlobCodec, Question};
-use crate::direct::{Ack, DirectCodec};
+use crate::direct::Ack;
+use crate::direct::incoming::take_message;
 use crate::frame::Inbound;
+use crate::whereabouts::codec::WhereCodec;
 
 // The harness is that of the fuzz tests of `protocol`.
 #[path = "../../protocol/tests/fuzz/harness.rs"]
@@ -27,11 +30,14 @@ const ITERATIONS: u64 = 20_000;
 /// What a frame may allocate beside its bytes: an error's text.
 const SMALL: u64 = 1024;
 
-/// The largest direct message.
-const DIRECT_LIMIT: u64 = MAX_DIRECT_BYTES as u64 + SMALL;
+/// The largest direct message, with the buffer that it is taken out of.
+const DIRECT_LIMIT: u64 = 4 * MAX_DIRECT_BYTES as u64 + SMALL;
 
 /// The largest chunk, or a list of the most hashes, read and taken apart.
 const ANSWER_LIMIT: u64 = CHUNK_BYTES as u64 + 64 * MAX_CHUNKS as u64 + SMALL;
+
+/// A question or an answer, read and taken apart: an address has its bytes and a pointer to them.
+const WHERE_LIMIT: u64 = 1 << 20;
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/fedswarm/fuzz/1");
 
@@ -103,23 +109,40 @@ fn blob_answers() {
 
 #[test]
 fn direct_messages() {
-    let write = |message| {
-        let message = Inbound::Good(message);
-        written(async move |io| DirectCodec::default().write_request(&PROTOCOL, io, message).await)
-    };
+    let write = |message: Vec<u8>| [&(message.len() as u32).to_le_bytes()[..], &message].concat();
     let valid = [vec![], vec![1; 40], vec![2; 3_000]].map(write);
-    check(
-        "direct_messages",
-        DIRECT_LIMIT,
-        &valid,
-        |io| good(block_on(DirectCodec::default().read_request(&PROTOCOL, io))),
-        write,
-    );
+    let read = |io: &mut Cursor<&[u8]>| {
+        let mut buffer = io.get_ref().to_vec();
+        let message = take_message(&mut buffer).map_err(|fault| io::Error::other(fault.name()))?;
+        io.set_position((io.get_ref().len() - buffer.len()) as u64);
+        message.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    };
+    check("direct_messages", DIRECT_LIMIT, &valid, read, write);
 }
 
 #[test]
 fn acknowledgements() {
-    let write = |ack| written(async move |io| DirectCodec::default().write_response(&PROTOCOL, io, ack).await);
-    let valid = [Ack::Taken, Ack::Refused, Ack::Busy].map(write);
-    check("acknowledgements", SMALL, &valid, |io| block_on(DirectCodec::default().read_response(&PROTOCOL, io)), write);
+    let known = (0..=u8::MAX).filter_map(|byte| Some((byte, Ack::of(byte)?)));
+    assert!(known.clone().all(|(byte, ack)| ack.byte() == byte));
+    assert_eq!(known.count(), 3);
+}
+
+#[test]
+fn questions_where_peers_are() {
+    let write = |keys| {
+        let keys = Inbound::Good(keys);
+        written(async move |io| WhereCodec::default().write_request(&PROTOCOL, io, keys).await)
+    };
+    let valid = [vec![], vec![NodeId([3; 32]); 2]].map(write);
+    let read = |io: &mut Cursor<&[u8]>| good(block_on(WhereCodec::default().read_request(&PROTOCOL, io)));
+    check("questions_where_peers_are", WHERE_LIMIT, &valid, read, write);
+}
+
+#[test]
+fn answers_where_peers_are() {
+    let write = |answer| written(async move |io| WhereCodec::default().write_response(&PROTOCOL, io, answer).await);
+    let addr = |port: u16| format!("/ip4/192.0.2.1/tcp/{port}").parse().unwrap();
+    let valid = [vec![], vec![(1, vec![addr(1), addr(2)]), (0, vec![])]].map(write);
+    let read = |io: &mut Cursor<&[u8]>| block_on(WhereCodec::default().read_response(&PROTOCOL, io));
+    check("answers_where_peers_are", WHERE_LIMIT, &valid, read, write);
 }

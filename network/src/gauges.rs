@@ -7,6 +7,8 @@ use crate::{Fault, NodeId};
 pub struct Gauges {
     /// Open connections.
     pub connections: usize,
+    /// Connections since the start, those that were closed again among them.
+    pub opened: u64,
     /// Connections that others are setting up.
     pub half_open: usize,
     /// Connections with peers that are not members, entry points or on the allow list.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::blobs::codec::{Answer, Question};
 use crate::blobs::fetch::{self, Plan};
@@ -62,6 +62,7 @@ pub async fn start(config: Config, blobs: Arc<dyn BlobSource>) -> Result<(Networ
         direct: Gates::new(config.limits.direct_per_peer),
         blobs: Gates::new(config.limits.blob_requests_per_peer),
         plan: Plan {
+            me: id,
             window: config.limits.fetch_window,
             per_holder: config.limits.blob_requests_per_peer,
             hedge: config.tempo.hedge,
@@ -116,8 +117,8 @@ impl Network {
         self.ask(|reply| Command::Publish { topic, data, reply }).await?
     }
 
-    /// Sends a message to one member, and returns when it is acknowledged: it is in the addressee's queue of events. Dials if
-    /// there is no connection and an address is known. More than a few at once to one peer wait here.
+    /// Sends a message to one member, and returns when it is acknowledged: it is in the addressee's queue of events. Nobody is
+    /// dialed for it. More than a few at once to one peer wait here.
     ///
     /// # Errors
     /// [`Error::TooLarge`] over [`MAX_DIRECT_BYTES`], [`Error::Send`] if it was not acknowledged, [`Error::Closed`].
@@ -140,17 +141,17 @@ impl Network {
     /// [`Error::Closed`].
     pub async fn fetch(&self, id: BlobId, len: u64, holders: Vec<NodeId>) -> Result<Vec<u8>, Error> {
         let mut blob = Partial::new(id, len);
-        self.fetch_rest(&mut blob, holders).await?;
+        let (_only, holders) = watch::channel(holders);
+        self.fetch_rest(&mut blob, &holders).await?;
         blob.into_bytes().ok_or(Error::Closed)
     }
 
-    /// Fetches what is missing of a blob, as [`Network::fetch`] does. What was checked stays in `blob` after a failure, and if
-    /// the future is dropped.
+    /// Fetches what is missing of a blob, as [`Network::fetch`] does; holders may be added meanwhile. What was checked stays in
+    /// `blob` after a failure, and if the future is dropped.
     ///
     /// # Errors
     /// As [`Network::fetch`].
-    pub async fn fetch_rest(&self, blob: &mut Partial, mut holders: Vec<NodeId>) -> Result<(), Error> {
-        holders.retain(|holder| *holder != self.0.id);
+    pub async fn fetch_rest(&self, blob: &mut Partial, holders: &watch::Receiver<Vec<NodeId>>) -> Result<(), Error> {
         if self.0.commands.is_closed() {
             return Err(Error::Closed);
         }
@@ -159,7 +160,8 @@ impl Network {
                 self.accuse(holder, Fault::WrongBlob);
             }
         };
-        fetch::fetch(|holder, question| self.question(holder, question), blob, &holders, self.0.plan, &accuse).await
+        fetch::fetch(|holder, question| self.question(holder, question), blob, holders.clone(), self.0.plan, &accuse)
+            .await
     }
 
     async fn question(&self, holder: NodeId, question: Question) -> Result<Answer, HolderFault> {

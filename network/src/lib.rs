@@ -42,6 +42,7 @@ mod subnet;
 mod topic;
 mod traffic;
 mod transport;
+mod whereabouts;
 
 pub use blobs::{BlobSource, MemoryBlobs, Partial};
 pub use config::{Config, Limits, Reach, Relaying, Tempo, Tie, TransportKind};

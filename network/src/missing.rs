@@ -21,7 +21,7 @@ pub struct Missing {
     pub addresses: Vec<Multiaddr>,
     /// Addresses that were dialed, and what came of the last attempt.
     pub failures: Vec<(Multiaddr, DialFailure)>,
-    /// How often it was looked up in Kademlia.
+    /// How often others were asked where it is.
     pub lookups: u64,
 }
 

@@ -41,7 +41,7 @@ pub struct Reachability {
     pub router: Router,
     /// Addresses of members that were heard of in the local network, since the start.
     pub heard_by_mdns: u64,
-    /// Peers in Kademlia's routing table.
+    /// Connected peers that can be asked where others are.
     pub routing: usize,
     /// Seconds by which this host's clock is ahead of those of members and entry points, the median of them, once one was met.
     pub clock_ahead_s: Option<i64>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::Transport;
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
@@ -16,6 +17,11 @@ use crate::{Error, TransportKind};
 
 /// How long a connection may take to be encrypted. Lower, and a machine that is busy training drops its guests.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a host may take to answer a call over TCP: the system repeats it after 1, 3 and 7 s. Shorter, and hosts far away behind a
+/// bad link are not reached; longer, and after a break of the network, or with a hole that was not punched at the first attempt,
+/// the next attempt comes later.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
 
@@ -66,7 +72,8 @@ fn single(key: &Keypair, kind: TransportKind) -> Result<Carrier, Error> {
             .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
             .boxed()),
         TransportKind::Tcp | TransportKind::TcpAndQuic => {
-            secured(key, tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
+            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+            secured(key, TransportTimeout::with_outgoing_timeout(tcp, ANSWER_TIMEOUT))
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use common::{Node, config, entry, id, ids, swarm};
 use fedswarm_network::{BlobId, BlobSource, CHUNK_BYTES, Error, HolderFault, MemoryBlobs, Partial, TransportKind};
 use fedswarm_protocol::hash::{Digest, Stream};
+use tokio::sync::{Notify, watch};
 
 /// 3.5 MiB that do not repeat.
 fn blob() -> Vec<u8> {
@@ -46,17 +47,32 @@ impl BlobSource for Half {
     }
 }
 
-/// Never answers, until it is dropped.
-struct Silent(Mutex<std::sync::mpsc::Receiver<()>>);
+/// Never answers until the other end is dropped; says when it is asked.
+struct Silent {
+    held: Mutex<std::sync::mpsc::Receiver<()>>,
+    asked: Arc<Notify>,
+}
+
+impl Silent {
+    fn new() -> (std::sync::mpsc::SyncSender<()>, Self) {
+        let (release, held) = std::sync::mpsc::sync_channel(1);
+        (release, Self { held: Mutex::new(held), asked: Arc::default() })
+    }
+
+    fn wait(&self) {
+        self.asked.notify_one();
+        _ = self.held.lock().unwrap().recv();
+    }
+}
 
 impl BlobSource for Silent {
     fn chunk_hashes(&self, _: &BlobId) -> Option<Vec<Digest>> {
-        _ = self.0.lock().unwrap().recv();
+        self.wait();
         None
     }
 
     fn chunk(&self, _: &BlobId, _: u32) -> Option<Vec<u8>> {
-        _ = self.0.lock().unwrap().recv();
+        self.wait();
         None
     }
 }
@@ -73,6 +89,32 @@ async fn with_source(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_is_named_during_a_fetch_is_asked_at_once() {
+    let bytes = blob();
+    let entry = entry(TransportKind::Tcp).await;
+    let nodes = swarm(TransportKind::Tcp, 2, &entry).await;
+    for node in &nodes {
+        node.net.set_members(ids(3)).await.unwrap();
+    }
+    let (release, silent) = Silent::new();
+    let asked = Arc::clone(&silent.asked);
+    let _silent = with_source(2, Arc::new(silent), 3, &entry).await;
+    let name = nodes[1].blobs.insert(bytes.clone()).unwrap();
+    nodes[0].meets(2).await;
+
+    let (told, holders) = watch::channel(vec![id(2)]);
+    let mut blob = Partial::new(name, bytes.len() as u64);
+    let named_later = async {
+        asked.notified().await;
+        told.send_replace(vec![id(2), id(1)]);
+    };
+    let (fetched, ()) = tokio::join!(nodes[0].net.fetch_rest(&mut blob, &holders), named_later);
+    fetched.unwrap();
+    assert!(blob.into_bytes().unwrap() == bytes);
+    drop(release);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_blob_arrives_although_one_holder_lies_and_one_is_silent() {
     let bytes = blob();
     let entry = entry(TransportKind::Tcp).await;
@@ -82,9 +124,9 @@ async fn a_blob_arrives_although_one_holder_lies_and_one_is_silent() {
     }
     let liar = MemoryBlobs::new(8 << 20);
     liar.insert(bytes.clone()).unwrap();
-    let (release, held) = std::sync::mpsc::sync_channel(1);
+    let (release, silent) = Silent::new();
     let _liar = with_source(2, Arc::new(Liar(liar)), 4, &entry).await;
-    let _silent = with_source(3, Arc::new(Silent(Mutex::new(held))), 4, &entry).await;
+    let _silent = with_source(3, Arc::new(silent), 4, &entry).await;
     let name = nodes[1].blobs.insert(bytes.clone()).unwrap();
     nodes[0].meets(3).await;
 
@@ -116,10 +158,10 @@ async fn what_arrived_before_its_holders_were_gone_is_not_fetched_again() {
     node.meets(2).await;
 
     let mut blob = Partial::new(name, bytes.len() as u64);
-    node.net.fetch_rest(&mut blob, vec![id(1)]).await.unwrap_err();
+    node.net.fetch_rest(&mut blob, &watch::channel(vec![id(1)]).1).await.unwrap_err();
     let first = halves[0].net.traffic().blobs.sent;
     assert!(first >= 2 * CHUNK_BYTES as u64, "{first}");
-    node.net.fetch_rest(&mut blob, vec![id(1), id(2)]).await.unwrap();
+    node.net.fetch_rest(&mut blob, &watch::channel(vec![id(1), id(2)]).1).await.unwrap();
     assert!(blob.into_bytes().unwrap() == bytes);
     assert_eq!(halves[0].net.traffic().blobs.sent, first, "what was here was asked for again");
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use common::{config, id, ids, start_with};
 use fedswarm_network::{BlobId, CHUNK_BYTES, MemoryBlobs, Multiaddr, Partial, TransportKind};
 use fedswarm_protocol::hash::{Digest, Stream};
+use tokio::sync::watch;
 
 /// The largest blob there may be.
 const LEN: usize = 64 << 20;
@@ -35,9 +36,9 @@ async fn fetch(part: &str) {
     node.meets(HOLDERS).await;
     let mut blob = Partial::kept(id_of, LEN as u64, Path::new(part));
     println!("HAS {}", blob.fetched());
-    let holders: Vec<_> = (1..=HOLDERS).map(id).collect();
+    let (_, holders) = watch::channel((1..=HOLDERS).map(id).collect());
     let fetched = {
-        let fetching = node.net.fetch_rest(&mut blob, holders);
+        let fetching = node.net.fetch_rest(&mut blob, &holders);
         let mut fetching = std::pin::pin!(fetching);
         loop {
             tokio::select! {

@@ -257,7 +257,7 @@ impl Store {
             Kind::Disk(database) => {
                 let table = database.begin_read()?.open_table(COMMITTEE)?;
                 let Some(bytes) = table.get(LAST)? else { return Ok(None) };
-                codec::decode(bytes.value(), codec::MAX_STRUCT_BYTES)
+                codec::decode_committee(bytes.value())
                     .map(Some)
                     .map_err(|e| Error::Corrupt(format!("the stored committee is damaged: {e}")))
             }

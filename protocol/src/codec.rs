@@ -5,6 +5,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::membership::{Committee, MAX_COMMITTEE_BYTES};
+
 /// Largest structure that [`decode`] reads. Too low and proposals of large networks do not fit; it bounds what a hostile
 /// length can allocate.
 pub const MAX_STRUCT_BYTES: usize = 256 * 1024;
@@ -44,11 +46,26 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// [`CodecError`], saying what is wrong.
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, CodecError> {
-    let limit = limit.min(MAX_STRUCT_BYTES);
+    decode_within::<T, MAX_STRUCT_BYTES>(bytes, limit)
+}
+
+/// Decodes a list of members from a disk of one's own: nothing that comes from others is as large.
+///
+/// # Errors
+/// [`CodecError`], saying what is wrong.
+pub fn decode_committee(bytes: &[u8]) -> Result<Committee, CodecError> {
+    decode_within::<Committee, MAX_COMMITTEE_BYTES>(bytes, MAX_COMMITTEE_BYTES)
+}
+
+fn decode_within<T: Serialize + DeserializeOwned, const MOST: usize>(
+    bytes: &[u8],
+    limit: usize,
+) -> Result<T, CodecError> {
+    let limit = limit.min(MOST);
     if bytes.len() > limit {
         return Err(CodecError::TooLong { found: bytes.len(), limit });
     }
-    let config = bincode::config::legacy().with_limit::<MAX_STRUCT_BYTES>();
+    let config = bincode::config::legacy().with_limit::<MOST>();
     let (value, used) =
         bincode::serde::decode_from_slice::<T, _>(bytes, config).map_err(|e| CodecError::Malformed(e.to_string()))?;
     if used != bytes.len() {
@@ -79,6 +96,24 @@ mod tests {
         assert!(matches!(decode::<Vec<u8>>(&bytes, 100), Err(CodecError::Malformed(_))));
         let bytes = (1u64 << 30).to_le_bytes();
         assert!(matches!(decode::<Vec<u64>>(&bytes, 100), Err(CodecError::Malformed(_))));
+    }
+
+    #[test]
+    fn the_largest_network_is_read_from_a_disk_and_from_nowhere_else() {
+        use crate::keys::PublicKey;
+        use crate::membership::MAX_MEMBERS;
+        let key = |i: usize| {
+            let mut key = [7; 32];
+            key[..8].copy_from_slice(&(i as u64).to_be_bytes());
+            PublicKey(key)
+        };
+        let mut committee = Committee::of_keys(3, (0..MAX_MEMBERS).map(key));
+        committee.members.iter_mut().for_each(|member| member.name = "n".repeat(64));
+        committee.spent = (0..MAX_MEMBERS).map(|i| (key(i), 9)).collect();
+        committee.evicted = (0..crate::membership::MAX_EVICTED).map(key).collect();
+        let bytes = encode(&committee).unwrap();
+        assert_eq!(decode_committee(&bytes).unwrap(), committee);
+        assert!(matches!(decode::<Committee>(&bytes, usize::MAX), Err(CodecError::TooLong { .. })));
     }
 
     #[test]

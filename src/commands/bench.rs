@@ -17,7 +17,7 @@ use crate::failure::Failure;
   fedswarm bench rounds --nodes 100 --voters 16 --json
   fedswarm bench memory --nodes 100
   fedswarm bench bytes --nodes 4,8,16 --parameters 1000000
-  fedswarm bench scale --nodes 10,100,1000
+  fedswarm bench scale --nodes 10,100,1000,10000
   fedswarm bench soak --nodes 16 --minutes 60")]
 pub(crate) enum Command {
     /// From exec to the mesh: every voter connected to every voter, every node in the gossip mesh.
@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Member-rounds per second of virtual worlds of these sizes.
     Scale {
         /// Numbers of members, up to 64 of them voters.
-        #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "10,100,1000")]
+        #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "10,100,1000,10000")]
         nodes: Vec<u16>,
     },
     /// Whether nodes that run for long take more and more memory or descriptors.

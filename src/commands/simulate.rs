@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Fixes everything random [default: 1].
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// With --transport virtual: train nothing. Rounds are then about agreement only; up to 1024 peers, of which the first 64
+    /// With --transport virtual: train nothing. Rounds are then about agreement only; up to 16384 peers, of which the first 64
     /// vote and the others contribute. Figures are printed, nothing is written.
     #[arg(long)]
     no_training: bool,

@@ -180,8 +180,10 @@ async fn attack(number: u64, victim: Multiaddr, network: Digest) {
         loop {
             tokio::select! {
                 event = swarm.select_next_some() => match event {
-                    SwarmEvent::ConnectionEstablished { .. } => connected = true,
-                    SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. } => break,
+                    SwarmEvent::ConnectionEstablished { peer_id, .. } if peer_id == to => connected = true,
+                    SwarmEvent::ConnectionClosed { peer_id, .. } if peer_id == to => break,
+                    // Others than the victim are dialed as well: the addresses that attackers put into its routing table.
+                    SwarmEvent::OutgoingConnectionError { peer_id, .. } if peer_id == Some(to) => break,
                     _ => {}
                 },
                 _ = tick.tick() => if connected {
@@ -214,7 +216,9 @@ fn do_harm(
         2 => {
             for _ in 0..8 {
                 attack.direct.send_request(&to, evil::half_a_frame());
-                attack.blobs.send_request(&to, evil::Raw { bytes: vec![0; 5], hold: true });
+                // Never whole: a whole question of a key that is no member would end this at once.
+                let half = evil::question().bytes[..5].to_vec();
+                attack.blobs.send_request(&to, evil::Raw { bytes: half, hold: true });
             }
         }
         3 => {

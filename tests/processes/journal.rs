@@ -136,6 +136,10 @@ impl Journal {
     }
 
     /// The last lines of every node.
+    pub(crate) fn tail(&self) -> String {
+        self.told(&self.seen.lock().unwrap())
+    }
+
     fn told(&self, seen: &[Seen]) -> String {
         let mut text = String::new();
         let nodes: BTreeSet<usize> = seen.iter().map(|s| s.node).collect();

@@ -27,7 +27,9 @@ pub(crate) fn whole_rounds(run: &Run<'_>, from: usize, rounds: usize) {
         numbers.len()
     };
     let done = run.journal.until(PATIENCE, |seen| count(seen) >= rounds);
-    assert!(done, "{} of {rounds} rounds had everybody's updates", count(&run.journal.all()));
+    let told =
+        || format!("{} of {rounds} rounds had everybody's updates\n{}", count(&run.journal.all()), run.journal.tail());
+    assert!(done, "{}", told());
 }
 
 /// How many of these pairs are reached how, and after how long since the later one's start, in seconds.

@@ -5,7 +5,7 @@
 //!             m_i <- E epochs of SGD on CE(m_i(x), y) + lambda CE(m_i(x), softmax Z_y)
 //!                                                           (without the second term for classes that have no Z)
 //!             publishes z_ic, the mean of m_i(x) over its images of class c, for its classes
-//!             Z_c <- mean of z_ic over the peers that have c                        (derived by all: ADR 018)
+//!             Z_c <- mean of z_ic over the peers that have c                        (derived by all: ADR 020)
 //! evaluated:  m_i
 //! ```
 //!

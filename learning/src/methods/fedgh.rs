@@ -4,7 +4,7 @@
 //! each round: every peer i starts from the certified h, with its own f_i
 //!             (f_i, h_i) <- E epochs of SGD on CE(h_i(f_i(x)), y);  h_i is forgotten
 //!             publishes P_ic, the mean of f_i(x) over its images of class c, for its classes
-//!             h <- E_h epochs of SGD on CE(h(P_ic), c) over all P_ic      (derived by all in exact arithmetic: ADR 018)
+//!             h <- E_h epochs of SGD on CE(h(P_ic), c) over all P_ic      (derived by all in exact arithmetic: ADR 020)
 //! evaluated:  h(f_i(x)) with the certified h
 //! ```
 //!

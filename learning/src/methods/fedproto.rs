@@ -5,7 +5,7 @@
 //!             (f_i, h_i) <- E epochs of SGD on CE(h_i(f_i(x)), y) + lambda MSE(f_i(x), G_y)
 //!                                                           (without the second term for classes that have no G)
 //!             publishes P_ic, the mean of f_i(x) over its images of class c, for its classes         (equation 3)
-//!             G_c <- mean of P_ic over the peers that have c                        (derived by all: ADR 018)
+//!             G_c <- mean of P_ic over the peers that have c                        (derived by all: ADR 020)
 //! evaluated:  the class whose G_c is nearest to f_i(x); by h_i before there is a G, or with `answer=head`
 //! ```
 //!

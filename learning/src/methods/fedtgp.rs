@@ -5,7 +5,7 @@
 //!             (f_i, h_i) <- E epochs of SGD on CE(h_i(f_i(x)), y) + lambda MSE(f_i(x), T_y)
 //!             publishes P_ic, the mean of f_i(x) over its images of class c, for its classes
 //!             T <- E_T epochs of SGD on CE(softmax_c -(|P_ic - T_c| + margin [c is the class]))    (equations 6 to 8)
-//!                  with T = W2 relu(W1 E + b1) + b2, which all derive in exact arithmetic: ADR 018
+//!                  with T = W2 relu(W1 E + b1) + b2, which all derive in exact arithmetic: ADR 020
 //! evaluated:  the class whose T_c is nearest to f_i(x); by h_i before there is a T, or with `answer=head`
 //! ```
 //!

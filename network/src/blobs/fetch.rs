@@ -1,8 +1,8 @@
 //! Fetching a blob from several holders at once, trusting none of them.
 //!
 //! The list of chunk hashes is checked against the blob's name, each chunk against the list. A holder that sends anything wrong is
-//! asked no more. One that is silent is given time, and meanwhile others are asked for the same chunk. What was checked stays
-//! in the [`Partial`] blob, whatever becomes of the holders.
+//! asked no more. One that is silent is given time, and meanwhile others are asked for the same chunk. Whoever turns out to be one
+//! more holder is asked at once. What was checked stays in the [`Partial`] blob, whatever becomes of the holders.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use fedswarm_protocol::blob::{CHUNK_BYTES, MAX_BLOB_BYTES};
 use fedswarm_protocol::hash::Digest;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::codec::{Answer, Question};
@@ -19,6 +20,8 @@ use crate::{Error, HolderFault, NodeId};
 /// How a fetch goes about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
+    /// Who fetches, and is not asked.
+    pub(crate) me: NodeId,
     /// Requests open at once, not counting overdue ones.
     pub(crate) window: usize,
     /// Requests open with one holder.
@@ -40,7 +43,7 @@ const SLOWER: u32 = 3;
 pub(crate) async fn fetch<A, F>(
     ask: A,
     blob: &mut Partial,
-    holders: &[NodeId],
+    mut holders: watch::Receiver<Vec<NodeId>>,
     plan: Plan,
     accuse: &(dyn Fn(NodeId, &HolderFault) + Sync),
 ) -> Result<(), Error>
@@ -55,12 +58,16 @@ where
         return Ok(());
     }
     let empty = blob.is_empty();
-    let mut fetch = Fetch::new(blob, holders, plan);
+    let mut fetch = Fetch::new(blob, plan);
+    fetch.meet(&holders.borrow_and_update());
     if empty {
         return Err(fetch.failure());
     }
     let mut open = FuturesUnordered::new();
     loop {
+        if holders.has_changed().unwrap_or(false) {
+            fetch.meet(&holders.borrow_and_update());
+        }
         while let Some((task, holder, question)) = fetch.next() {
             let answer = ask(fetch.holders[holder].id, question);
             let asked = Instant::now();
@@ -126,16 +133,20 @@ struct Fetch<'a> {
 }
 
 impl<'a> Fetch<'a> {
-    fn new(blob: &'a mut Partial, ids: &[NodeId], plan: Plan) -> Self {
-        let mut holders: Vec<Holder> = Vec::new();
-        for id in ids {
-            if holders.iter().all(|h| h.id != *id) {
-                holders.push(Holder { id: *id, open: 0, out: false, busy: 0, not_before: None });
-            }
-        }
-        let mut fetch = Self { blob, plan, holders, tasks: Vec::new(), faults: Vec::new(), slowest: Duration::ZERO };
+    fn new(blob: &'a mut Partial, plan: Plan) -> Self {
+        let (holders, tasks, faults) = (Vec::new(), Vec::new(), Vec::new());
+        let mut fetch = Self { blob, plan, holders, tasks, faults, slowest: Duration::ZERO };
         fetch.set_tasks();
         fetch
+    }
+
+    /// Adds those that are new. Whoever failed and is named again has failed for this time.
+    fn meet(&mut self, ids: &[NodeId]) {
+        for id in ids {
+            if *id != self.plan.me && self.holders.iter().all(|h| h.id != *id) {
+                self.holders.push(Holder { id: *id, open: 0, out: false, busy: 0, not_before: None });
+            }
+        }
     }
 
     /// First the list of chunks, then those that are not here. One chunk needs no list: the blob's name says which it must be.

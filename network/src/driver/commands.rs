@@ -38,7 +38,7 @@ impl Driver {
             Command::Publish { topic, data, reply } => drop(reply.send(self.publish(topic, data))),
             Command::Send { peer, data, permit, reply } => {
                 self.counters.direct.sent(data.len());
-                let id = self.swarm.behaviour_mut().direct.send_request(&peer, Inbound::Good(data));
+                let id = self.swarm.behaviour_mut().direct.send(peer, data);
                 self.direct.insert(id, Open { reply, since: Instant::now(), _permit: permit });
             }
             Command::Question { peer, question, permit, reply } => {

@@ -87,6 +87,7 @@ impl Driver {
         banned.sort();
         Gauges {
             connections: doorman.connections(),
+            opened: doorman.opened(),
             half_open: doorman.half_open(),
             guests: doorman.guests(),
             denied: doorman.denied(),

@@ -1,8 +1,9 @@
 //! Finding members and keeping them connected.
 //!
-//! Everyone knows an entry point and the members' keys. Whoever starts looks up every member that is missing; a lookup that comes
-//! near its goal dials it. Attempts are repeated with growing pauses; since a newcomer's first attempts come quickly, the others'
-//! long pauses do not keep it waiting. Of two who start together, the one with the smaller id calls and the other waits a moment,
+//! Everyone knows an entry point and the members' keys. Whoever starts asks the entry point, and another connected peer each time,
+//! where the missing members are ([`crate::whereabouts`]); whom nobody knows is looked up in Kademlia now and then, which connects
+//! this node with everybody on the way. Attempts are repeated with growing pauses; since a newcomer's first attempts come quickly,
+//! the others' long pauses do not keep it waiting. Of two who start together, the one with the smaller id calls and the other waits a moment,
 //! or most pairs would end up with two connections.
 //!
 //! Addresses of a member's own are dialed first. A relay always answers at once, so it is asked a moment later, or most pairs
@@ -23,13 +24,33 @@ use crate::direct_only::is_relayed;
 use crate::missing::{DialFailure, failures};
 use crate::{Missing, NodeId, Tempo, Tie};
 
+/// Questions about a member before it is looked up in Kademlia for the first time; then each time that their number has doubled.
+/// Fewer, and members that are only switched off connect the others with strangers; more, and one whom only strangers know is met
+/// later.
+const ASKED_FIRST: u64 = 8;
 /// Lookups under way at once. Lower, and a large network forms slowly; higher, and its entry point is flooded.
 const MAX_LOOKUPS: usize = 4;
 /// How many peers near a member answer before a lookup ends.
 const LOOKUP_WIDTH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
 /// How many first pauses the one with the larger id waits for the other's call.
-const COURTESY: u32 = 3;
+const COURTESY: u32 = 10;
+
+/// How many of the longest pauses a member that is expected to call has for it. Fewer, and of many that start at once on a small
+/// machine most are called while they call.
+const LOOSE: u32 = 3;
+
+/// Members that are being called at once. Fewer, and a large network forms slowly; more, and of many that start at once most wait
+/// half-way at the same doors, until these let nobody in any more.
+const MAX_CALLS: usize = 6;
+
+/// How long a call counts as being made. Shorter, and the bound above means nothing; longer, and members that do not answer keep
+/// others from being called.
+const CALL: Duration = Duration::from_secs(1);
+
+/// Between two looks when nobody is missing. Longer, and bans end and relays are left later; shorter, and a peer that does nothing
+/// takes more of a processor.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// How long own addresses are tried before a relay is. Shorter, and members far away are reached through relays first; longer,
 /// and those behind a NAT, whose own addresses lead nowhere, are met later.
@@ -46,12 +67,28 @@ struct Attempt {
     /// What came of the last attempt at each address, at most [`MAX_ADDRS`].
     failures: Vec<(Multiaddr, DialFailure)>,
     lookups: u64,
+    /// Whether what is known was dialed since something new was heard.
+    tried: bool,
+    /// Until when the other is expected to call.
+    courtesy: Instant,
+    /// Since when it is being called.
+    called: Option<Instant>,
 }
 
 impl Attempt {
     fn new(pause: Duration) -> Self {
-        let (addrs, failures) = (Vec::new(), Vec::new());
-        Self { addrs, due: Instant::now(), pause, relay_due: None, failures, lookups: 0 }
+        let (addrs, failures, now) = (Vec::new(), Vec::new(), Instant::now());
+        Self {
+            addrs,
+            due: now,
+            pause,
+            relay_due: None,
+            failures,
+            lookups: 0,
+            tried: false,
+            courtesy: now,
+            called: None,
+        }
     }
 
     fn learn(&mut self, addr: Multiaddr) {
@@ -60,6 +97,7 @@ impl Attempt {
                 self.addrs.remove(0);
             }
             self.addrs.push(addr);
+            self.tried = false;
         }
     }
 
@@ -93,6 +131,10 @@ pub(super) struct Discovery {
     ties: HashMap<PeerId, Tie>,
     connected: HashSet<PeerId>,
     lookups: HashMap<kad::QueryId, PeerId>,
+    /// Whose turn it is to be asked where others are.
+    turn: usize,
+    /// Until when nothing is due, unless something happens.
+    calm: Option<Instant>,
 }
 
 impl Discovery {
@@ -114,6 +156,8 @@ impl Discovery {
             ties: HashMap::new(),
             connected: HashSet::new(),
             lookups: HashMap::new(),
+            turn: 0,
+            calm: None,
         }
     }
 
@@ -137,6 +181,7 @@ impl Discovery {
 
     /// Says which members are not to be looked for at once; call it before [`Discovery::set_members`].
     pub(super) fn set_ties(&mut self, ties: HashMap<PeerId, Tie>) {
+        self.calm = None;
         let now = Instant::now();
         for (peer, attempt) in &mut self.members {
             // Whoever is close now and was not before is called at once.
@@ -153,15 +198,17 @@ impl Discovery {
     }
 
     pub(super) fn set_members(&mut self, members: Vec<PeerId>) {
+        self.calm = None;
         let mut before = std::mem::take(&mut self.members);
         for peer in members.into_iter().filter(|p| *p != self.me) {
             let attempt = before.remove(&peer).unwrap_or_else(|| {
                 let mut attempt = Attempt::new(self.pause);
                 match self.tie(&peer) {
-                    Tie::Loose => attempt.due += self.pause_max,
-                    Tie::Close if peer < self.me => attempt.due += self.pause * COURTESY,
+                    Tie::Loose => attempt.courtesy += self.pause_max * LOOSE,
+                    Tie::Close if peer < self.me => attempt.courtesy += self.pause * COURTESY,
                     _ => {}
                 }
+                attempt.due = attempt.courtesy;
                 attempt
             });
             self.members.insert(peer, attempt);
@@ -169,9 +216,10 @@ impl Discovery {
     }
 
     pub(super) fn connected(&mut self, peer: PeerId, swarm: &mut Swarm<Member>) {
+        self.calm = None;
         self.connected.insert(peer);
         if let Some(attempt) = self.members.get_mut(&peer) {
-            attempt.relay_due = None;
+            (attempt.relay_due, attempt.called) = (None, None);
         }
         // What was looked for is here; no need to ask on.
         let ended: Vec<_> = self.lookups.iter().filter(|(_, goal)| **goal == peer).map(|(id, _)| *id).collect();
@@ -184,19 +232,22 @@ impl Discovery {
 
     /// The peer may only have restarted: the first attempt comes soon.
     pub(super) fn disconnected(&mut self, peer: PeerId) {
+        self.calm = None;
         self.connected.remove(&peer);
-        let wait = if self.tie(&peer) == Tie::Loose { self.pause_max } else { self.pause };
+        let wait = if self.tie(&peer) == Tie::Loose { self.pause_max * LOOSE } else { self.pause };
         for attempt in [self.members.get_mut(&peer), self.entries.get_mut(&peer)].into_iter().flatten() {
             attempt.pause = self.pause;
             attempt.due = Instant::now() + wait;
-            attempt.relay_due = None;
+            (attempt.relay_due, attempt.called) = (None, None);
         }
     }
 
     /// A dial came to nothing: if a relay was to be next, it is.
     pub(super) fn failed(&mut self, peer: PeerId, error: &DialError) {
+        self.calm = None;
         for attempt in [self.members.get_mut(&peer), self.entries.get_mut(&peer)].into_iter().flatten() {
             attempt.failed(failures(error));
+            attempt.called = None;
             if let Some(relay_due) = attempt.relay_due.as_mut() {
                 *relay_due = Instant::now();
             }
@@ -227,6 +278,7 @@ impl Discovery {
 
     /// A member was at these addresses once.
     pub(super) fn remembered(&mut self, peer: PeerId, addrs: &[Multiaddr]) {
+        self.calm = None;
         if let Some(attempt) = self.members.get_mut(&peer) {
             for addr in addrs.iter().filter(|addr| self.relays || !is_relayed(addr)) {
                 attempt.learn(addr.clone());
@@ -241,6 +293,7 @@ impl Discovery {
 
     /// A connected peer said where it listens.
     pub(super) fn learned(&mut self, peer: PeerId, addrs: impl Iterator<Item = Multiaddr>, swarm: &mut Swarm<Member>) {
+        self.calm = None;
         if let Some(attempt) = self.members.get_mut(&peer) {
             for addr in addrs.take(MAX_ADDRS) {
                 attempt.learn(addr);
@@ -251,6 +304,7 @@ impl Discovery {
 
     /// Someone, who may be anyone, says that a peer is at an address: worth a try.
     pub(super) fn heard(&mut self, peer: PeerId, addr: Multiaddr) {
+        self.calm = None;
         if is_relayed(&addr) && !self.relays {
             return;
         }
@@ -258,9 +312,19 @@ impl Discovery {
         if let Some(attempt) = self.members.get_mut(&peer) {
             attempt.learn(addr);
             if close {
-                attempt.due = Instant::now();
+                attempt.due = attempt.courtesy.max(Instant::now());
             }
         }
+    }
+
+    /// Somebody knows where others are.
+    pub(super) fn told(&mut self, found: Vec<(PeerId, Vec<Multiaddr>)>, swarm: &mut Swarm<Member>) {
+        for (peer, addrs) in found {
+            if !self.connected.contains(&peer) {
+                addrs.into_iter().take(MAX_ADDRS).for_each(|addr| self.heard(peer, addr));
+            }
+        }
+        self.tick(swarm);
     }
 
     pub(super) fn on_kad(&mut self, event: kad::Event, swarm: &mut Swarm<Member>) {
@@ -288,6 +352,9 @@ impl Discovery {
     /// Dials and looks up whoever is missing and due.
     pub(super) fn tick(&mut self, swarm: &mut Swarm<Member>) {
         let now = Instant::now();
+        if self.calm.is_some_and(|until| now < until) {
+            return;
+        }
         let (pause_max, connected, ties) = (self.pause_max, &self.connected, &self.ties);
         let due = |(peer, attempt): &(&PeerId, &mut Attempt)| {
             attempt.due <= now && !connected.contains(*peer) && ties.get(*peer) != Some(&Tie::None)
@@ -297,31 +364,93 @@ impl Discovery {
             attempt.due = now + attempt.pause;
             attempt.pause = (attempt.pause * 2).min(pause_max);
         }
-        let can_ask = knows_someone(swarm);
+        let can_ask = swarm.behaviour().common.whereabouts.known().len() > 0;
+        let (mut unknown, mut lost) = (Vec::new(), Vec::new());
+        let being_called = |attempt: &Attempt| attempt.called.is_some_and(|since| now < since + CALL);
+        let mut calls = self.members.values().filter(|attempt| being_called(attempt)).count();
         for (peer, attempt) in self.members.iter_mut().filter(due) {
+            // What was just heard is tried before others are asked again.
+            let fresh = !attempt.addrs.is_empty() && !attempt.tried;
             if !attempt.addrs.is_empty() {
+                if calls >= MAX_CALLS && !being_called(attempt) {
+                    continue;
+                }
+                calls += usize::from(!being_called(attempt));
+                (attempt.tried, attempt.called) = (true, Some(now));
                 call(swarm, *peer, attempt);
             } else if !can_ask {
                 continue;
             }
-            if can_ask {
-                if self.lookups.len() >= MAX_LOOKUPS {
-                    continue;
-                }
-                if self.lookups.values().all(|goal| goal != peer) {
-                    let id = swarm.behaviour_mut().common.kad.get_n_closest_peers(*peer, LOOKUP_WIDTH);
-                    self.lookups.insert(id, *peer);
-                    attempt.lookups += 1;
+            if can_ask && !fresh {
+                unknown.push(*peer);
+                attempt.lookups += 1;
+                if attempt.lookups >= ASKED_FIRST && attempt.lookups.is_power_of_two() {
+                    lost.push(*peer);
                 }
             }
             attempt.due = now + attempt.pause;
             attempt.pause = (attempt.pause * 2).min(pause_max);
         }
+        self.ask(&unknown, swarm);
+        self.look_up(lost, swarm);
         for (peer, attempt) in &mut self.members {
             if attempt.relay_due.is_some_and(|at| at <= now) {
                 attempt.relay_due = None;
                 // What the own addresses come to may still be open: whichever is first, wins.
                 dial(swarm, *peer, attempt.some(true), PeerCondition::Disconnected);
+            }
+        }
+        self.calm = self.next_due();
+    }
+
+    /// When to look next, after a look at this moment.
+    pub(super) fn next_look(&self, looked: Instant, tempo: Duration) -> Instant {
+        match self.calm {
+            None => looked + tempo,
+            Some(until) => until.min(looked + QUIET).max(looked + tempo),
+        }
+    }
+
+    /// When somebody is due next; far away if nobody is wanted.
+    fn next_due(&self) -> Option<Instant> {
+        let wanted = |(peer, _): &(&PeerId, &Attempt)| {
+            !self.connected.contains(*peer) && self.ties.get(*peer) != Some(&Tie::None)
+        };
+        let all = self.entries.iter().chain(&self.members);
+        let due =
+            all.filter(wanted).map(|(_, attempt)| attempt.relay_due.map_or(attempt.due, |at| at.min(attempt.due)));
+        Some(due.min().unwrap_or_else(|| Instant::now() + self.pause_max))
+    }
+}
+
+impl Discovery {
+    /// Asks an entry point and one other connected peer where these are, others each time.
+    fn ask(&mut self, unknown: &[PeerId], swarm: &mut Swarm<Member>) {
+        if unknown.is_empty() {
+            return;
+        }
+        let whereabouts = &mut swarm.behaviour_mut().common.whereabouts;
+        let known = whereabouts.known().filter(|peer| !unknown.contains(peer) && !whereabouts.awaits(peer));
+        let (mut entries, mut others): (Vec<_>, Vec<_>) = known.partition(|peer| self.entries.contains_key(peer));
+        self.turn = self.turn.wrapping_add(1);
+        for peers in [&mut entries, &mut others] {
+            peers.sort_unstable();
+            if let Some(peer) = peers.get(self.turn % peers.len().max(1)) {
+                whereabouts.ask(*peer, unknown.iter().copied());
+            }
+        }
+    }
+
+    /// Looks members up in Kademlia.
+    fn look_up(&mut self, lost: Vec<PeerId>, swarm: &mut Swarm<Member>) {
+        let common = &mut swarm.behaviour_mut().common;
+        if !lost.is_empty() {
+            let known: Vec<PeerId> = common.whereabouts.known().collect();
+            known.iter().for_each(|peer| common.route_through(peer));
+        }
+        for peer in lost {
+            if self.lookups.len() < MAX_LOOKUPS && self.lookups.values().all(|goal| *goal != peer) {
+                self.lookups.insert(common.kad.get_n_closest_peers(peer, LOOKUP_WIDTH), peer);
             }
         }
     }
@@ -350,8 +479,4 @@ pub(super) fn dial(swarm: &mut Swarm<Member>, peer: PeerId, addrs: Vec<Multiaddr
     if let Err(error) = swarm.dial(options) {
         tracing::trace!(%peer, %error, "not dialed");
     }
-}
-
-fn knows_someone(swarm: &mut Swarm<Member>) -> bool {
-    swarm.behaviour_mut().common.kad.kbuckets().any(|bucket| bucket.num_entries() > 0)
 }

@@ -1,12 +1,11 @@
 //! Gossip and direct messages.
 
+use libp2p::gossipsub;
 use libp2p::gossipsub::{MessageAcceptance, PublishError};
-use libp2p::{gossipsub, request_response};
 use tokio::time::{Duration, Instant};
 
 use super::Driver;
-use crate::direct::Ack;
-use crate::frame::Inbound;
+use crate::direct::{Ack, DirectEvent};
 use crate::quality::Sort;
 use crate::{Acceptance, Error, Event, Fault, GossipToken, MAX_GOSSIP_BYTES, NodeId, Topic};
 
@@ -20,8 +19,6 @@ pub(super) struct Unsent {
     data: Vec<u8>,
     since: Instant,
 }
-
-type DirectEvent = request_response::Event<Inbound<Vec<u8>>, Ack>;
 
 impl Driver {
     pub(super) fn publish(&mut self, topic: Topic, data: Vec<u8>) -> Result<(), Error> {
@@ -118,53 +115,38 @@ impl Driver {
 
     pub(super) fn on_direct(&mut self, event: DirectEvent) {
         match event {
-            DirectEvent::Message { peer, message, .. } => match message {
-                request_response::Message::Request { request, channel, .. } => {
-                    let request = match request {
-                        Inbound::Good(request) => request,
-                        // Not answered: the channel is dropped, which ends the stream.
-                        Inbound::Bad(fault) => return self.fault(peer, fault),
-                    };
-                    let ack = match NodeId::from_peer_id(&peer) {
-                        None => Ack::Refused,
-                        Some(_) if !self.may(&peer, Sort::Direct) => Ack::Busy,
-                        Some(from) => {
-                            let (len, member) = (request.len(), self.discovery.is_member(&peer));
-                            let event = if member {
-                                Event::Direct { from, data: request }
-                            } else {
-                                Event::Knock { from, data: request }
-                            };
-                            if self.tell_message(event) {
-                                self.counters.direct.received(if member { len } else { 0 });
-                                Ack::Taken
-                            } else {
-                                Ack::Busy
-                            }
+            DirectEvent::Message { peer, channel, message } => {
+                let ack = match NodeId::from_peer_id(&peer) {
+                    None => Ack::Refused,
+                    Some(_) if !self.may(&peer, Sort::Direct) => Ack::Busy,
+                    Some(from) => {
+                        let (len, member) = (message.len(), self.discovery.is_member(&peer));
+                        let event = if member {
+                            Event::Direct { from, data: message }
+                        } else {
+                            Event::Knock { from, data: message }
+                        };
+                        if self.tell_message(event) {
+                            self.counters.direct.received(if member { len } else { 0 });
+                            Ack::Taken
+                        } else {
+                            Ack::Busy
                         }
-                    };
-                    // Too late is no trouble of ours: the sender has been told by its own timeout.
-                    _ = self.swarm.behaviour_mut().direct.send_response(channel, ack);
-                }
-                request_response::Message::Response { request_id, response } => {
-                    if let Some(open) = self.direct.remove(&request_id) {
-                        drop(open.reply.send(match response {
-                            Ack::Taken => Ok(()),
-                            Ack::Refused => Err("it takes messages from members only".into()),
-                            Ack::Busy => Err("it has too many messages waiting".into()),
-                        }));
                     }
-                }
-            },
-            DirectEvent::OutboundFailure { request_id, error, .. } => {
-                if let Some(open) = self.direct.remove(&request_id) {
-                    drop(open.reply.send(Err(error.to_string())));
-                }
+                };
+                self.swarm.behaviour_mut().direct.answer(channel, ack);
             }
-            DirectEvent::InboundFailure { peer, error, .. } => {
-                tracing::debug!(%peer, %error, "a direct message failed half-way");
+            DirectEvent::Bad { peer, fault } => self.fault(peer, fault),
+            DirectEvent::Answered { id, outcome } => {
+                // Whoever asked may have gone away meanwhile.
+                let Some(open) = self.direct.remove(&id) else { return };
+                drop(open.reply.send(match outcome {
+                    Ok(Ack::Taken) => Ok(()),
+                    Ok(Ack::Refused) => Err("it takes messages from members only".into()),
+                    Ok(Ack::Busy) => Err("it has too many messages waiting".into()),
+                    Err(error) => Err(error),
+                }));
             }
-            DirectEvent::ResponseSent { .. } => {}
         }
     }
 }

@@ -24,10 +24,11 @@ use libp2p::{Multiaddr, PeerId, Swarm, gossipsub, identify, mdns, relay, swarm};
 use reach::Reaching;
 use serve::Serving;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, sleep_until};
 
 use crate::behaviour::{CommonEvent, Member, MemberEvent};
 use crate::blobs::codec::Answer;
+use crate::direct::DirectId;
 use crate::direct_only::is_relayed;
 use crate::driver::connections::Peer;
 use crate::driver::messages::Unsent;
@@ -36,6 +37,7 @@ use crate::listen::{Listeners, outward};
 use crate::peer_book::Keeper;
 use crate::quality::Ledger;
 use crate::traffic::Counters;
+use crate::whereabouts::WhereEvent;
 use crate::{
     Acceptance, BlobSource, Config, Error, Event, GossipToken, HolderFault, Limits, Relaying, TransportKind, id,
     transport,
@@ -75,7 +77,7 @@ pub(crate) struct Driver {
     /// How long a holder may take for an answer.
     blob_timeout: Duration,
     unsent: VecDeque<Unsent>,
-    direct: HashMap<OutboundRequestId, Open<DirectReply>>,
+    direct: HashMap<DirectId, Open<DirectReply>>,
     questions: HashMap<OutboundRequestId, Open<BlobReply>>,
 }
 
@@ -154,9 +156,15 @@ impl Driver {
 
     /// Runs until the last handle is gone or [`Command::Shutdown`] comes.
     pub(crate) async fn run(mut self) {
-        let mut tick = tokio::time::interval(self.discovery_tempo);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let tick = sleep_until(Instant::now());
+        tokio::pin!(tick);
+        let mut looked = None;
         loop {
+            let next =
+                looked.map_or_else(Instant::now, |looked| self.discovery.next_look(looked, self.discovery_tempo));
+            if tick.deadline() != next && looked.is_some() {
+                tick.as_mut().reset(next);
+            }
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 command = self.commands.recv() => match command {
@@ -169,7 +177,10 @@ impl Driver {
                 },
                 Some((token, verdict)) = self.reports.recv() => self.judge(&token, verdict),
                 served = self.serving.next() => self.answer(served),
-                _ = tick.tick() => self.tick(),
+                () = &mut tick => {
+                    looked = Some(Instant::now());
+                    self.tick();
+                }
             }
         }
         self.keeper.close().await;
@@ -231,6 +242,10 @@ impl Driver {
             }
             MemberEvent::Common(CommonEvent::Ping(event)) => self.on_ping(event),
             MemberEvent::Common(CommonEvent::Kad(event)) => self.on_kad(event),
+            MemberEvent::Common(CommonEvent::Whereabouts(event)) => match event {
+                WhereEvent::Told { found } => self.discovery.told(found, &mut self.swarm),
+                WhereEvent::Misbehaved { peer, fault } => self.fault(peer, fault),
+            },
             MemberEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found {
                     self.reaching.heard_by_mdns += u64::from(self.discovery.is_member(&peer));
@@ -252,7 +267,9 @@ impl Driver {
         self.swarm.behaviour_mut().common.identified(peer, info, useful);
         let addrs: Vec<Multiaddr> = outward(&info.listen_addrs).filter(|addr| useful(addr)).cloned().collect();
         if self.discovery.is_member(&peer) {
-            let news = self.keeper.book.told(peer, info.signed_peer_record.as_ref(), &addrs);
+            // A record is for the file; without one, its signature need not be checked again.
+            let record = info.signed_peer_record.as_ref().filter(|_| self.keeper.is_kept());
+            let news = self.keeper.book.told(peer, record, &addrs);
             self.keeper.changed(news);
         }
         if let Some(record) = info.signed_peer_record.as_ref().filter(|_| self.discovery.is_known(&peer)) {

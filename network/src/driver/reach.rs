@@ -30,7 +30,7 @@ const ASK_FIRST: Duration = Duration::from_secs(1);
 const ASK_MAX: Duration = Duration::from_secs(60);
 
 /// Peers whose clocks are compared with ours. Fewer, and one that is wrong tells more.
-const MAX_CLOCKS: usize = 32;
+const MAX_CLOCKS: usize = 9;
 
 /// Addresses that are remembered as seen, confirmed or refused, each. Fewer, and a report is not complete.
 const MAX_SEEN: usize = 16;
@@ -139,12 +139,14 @@ impl Reaching {
 
     /// A peer's record says when it was made, in whole seconds since 1970: just now.
     pub(super) fn compare_clocks(&mut self, peer: PeerId, record: &SignedEnvelope) {
+        // Its signature is checked for this alone.
+        if self.clocks.len() >= MAX_CLOCKS && !self.clocks.contains_key(&peer) {
+            return;
+        }
         let Ok(record) = PeerRecord::from_signed_envelope(record.clone()) else { return };
         let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else { return };
-        if self.clocks.len() < MAX_CLOCKS || self.clocks.contains_key(&peer) {
-            let ahead = i128::from(now.as_secs()) - i128::from(record.seq());
-            self.clocks.insert(peer, i64::try_from(ahead).unwrap_or(i64::MIN));
-        }
+        let ahead = i128::from(now.as_secs()) - i128::from(record.seq());
+        self.clocks.insert(peer, i64::try_from(ahead).unwrap_or(i64::MIN));
     }
 
     fn clock_ahead_s(&self) -> Option<i64> {
@@ -261,8 +263,8 @@ impl Driver {
         };
     }
 
-    pub(super) fn reachability(&mut self) -> Reachability {
-        let routing = self.swarm.behaviour_mut().common.kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
+    pub(super) fn reachability(&self) -> Reachability {
+        let routing = self.swarm.behaviour().common.whereabouts.known().len();
         let reaching = &self.reaching;
         let named = |which: &dyn Fn(&Offer) -> bool| {
             let mut ids: Vec<NodeId> = reaching

@@ -18,15 +18,15 @@ use super::Driver;
 use super::discovery::dial;
 use crate::Path;
 
-/// How long DCUtR is left alone, unless it says that it has failed: three attempts that each wait 20 s for an answer. Shorter, and
-/// what is dialed here is in its way.
+/// How long DCUtR is left alone, unless it says that it has failed: three attempts that each wait 8 s for an answer, and up to
+/// 20 s until a connection is secured. Shorter, and what is dialed here is in its way.
 const PUNCHING: Duration = Duration::from_secs(65);
 
 /// From its failure to the first dial. Longer, and a member with a public address is reached straight later.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// Pause after an attempt; doubles up to [`PAUSE_MAX`]. Shorter than the 20 s that a dial may take, and the next attempt gets in its
-/// way. A shorter longest pause makes work for relays that hardly ever leads anywhere.
+/// Pause after an attempt; doubles up to [`PAUSE_MAX`]. Shorter than the 20 s that a dial may take at most, and the next attempt gets
+/// in its way. A shorter longest pause makes work for relays that hardly ever leads anywhere.
 const PAUSE: Duration = Duration::from_secs(25);
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, autonat, identify, kad, relay, swarm};
+use libp2p::{Multiaddr, PeerId, Swarm, autonat, identify, relay, swarm};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -20,6 +20,7 @@ use crate::listen::{Listeners, is_local};
 use crate::peer_book::PeerBook;
 use crate::quality::Ledger;
 use crate::traffic::Counters;
+use crate::whereabouts::WhereEvent;
 use crate::{AccessLists, Error, Fault, Limits, NodeId, Tempo, Traffic, TransportKind, id, transport};
 
 /// What an entry point needs to know.
@@ -239,12 +240,10 @@ impl State {
         }
     }
 
-    /// Here nobody stores anything.
-    fn on_kad(&mut self, event: &kad::Event) {
-        let Some(peer) = pollutes(event) else { return };
+    fn fault(&mut self, peer: PeerId, fault: Fault) {
         let doorman = &mut self.swarm.behaviour_mut().common.doorman;
-        if !doorman.is_allowed(&peer) && self.ledger.fault(peer, Fault::ForeignRecord, false, Instant::now()) {
-            tracing::info!(%peer, "banned: it stores records here");
+        if !doorman.is_allowed(&peer) && self.ledger.fault(peer, fault, false, Instant::now()) {
+            tracing::info!(%peer, fault = fault.name(), "banned");
             doorman.ban(peer);
         }
     }
@@ -258,14 +257,25 @@ impl State {
             }))) => {
                 let addrs = info.listen_addrs.len();
                 tracing::info!(peer = %peer_id, version = %info.protocol_version, addrs, "a guest");
-                self.swarm.behaviour_mut().common.identified(peer_id, &info, |_| true);
+                let common = &mut self.swarm.behaviour_mut().common;
+                common.identified(peer_id, &info, |_| true);
+                common.route_through(&peer_id);
             }
+            SwarmEvent::Behaviour(HouseEvent::Common(CommonEvent::Whereabouts(WhereEvent::Misbehaved {
+                peer,
+                fault,
+            }))) => self.fault(peer, fault),
             SwarmEvent::Behaviour(HouseEvent::Common(CommonEvent::Ping(event))) => {
                 if let Err(libp2p::ping::Failure::Timeout | libp2p::ping::Failure::Other { .. }) = event.result {
                     self.swarm.close_connection(event.connection);
                 }
             }
-            SwarmEvent::Behaviour(HouseEvent::Common(CommonEvent::Kad(event))) => self.on_kad(&event),
+            SwarmEvent::Behaviour(HouseEvent::Common(CommonEvent::Kad(event))) => {
+                // Here nobody stores anything.
+                if let Some(peer) = pollutes(&event) {
+                    self.fault(peer, Fault::ForeignRecord);
+                }
+            }
             SwarmEvent::Behaviour(HouseEvent::Relay(event)) => self.stats.count(&event),
             SwarmEvent::Behaviour(HouseEvent::Probe(event)) => {
                 tracing::debug!(guest = %event.client, addr = %event.tested_addr, result = ?event.result, "probed");

@@ -28,6 +28,11 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
+    /// Whether there is a file.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// Reads the book. One that is damaged is used as far as it makes sense: it is a convenience, not a state.
     pub(crate) fn open(path: Option<PathBuf>) -> Self {
         let (mut book, mut complaints) = (PeerBook::default(), Vec::new());

@@ -31,7 +31,7 @@ pub(super) fn all(config: &RunConfig, learned: &Learned, findings: &mut Vec<Find
         (true, count) => good("mDNS", format!("{count} addresses of members were heard")),
     });
     bootstraps(config, learned, findings);
-    findings.push(kademlia(learned));
+    findings.push(finding_members(learned));
     findings.push(nat(reach));
     findings.push(match &reach.router {
         Router::NotAsked => note("UPnP", "the router was not asked"),
@@ -82,13 +82,15 @@ pub(super) fn dialed(missing: &Missing) -> (Option<String>, &'static str) {
     ((!told.is_empty()).then_some(told), advice)
 }
 
-fn kademlia(learned: &Learned) -> Finding {
+fn finding_members(learned: &Learned) -> Finding {
     let lookups: u64 = learned.missing.iter().map(|missing| missing.lookups).sum();
     match learned.reach.routing {
-        0 => note("Kademlia", "the routing table is empty: members cannot be looked up")
-            .advice("one bootstrap or member that is reached fills it"),
-        count if lookups == 0 => good("Kademlia", format!("{count} peers in the routing table")),
-        count => note("Kademlia", format!("{count} peers in the routing table; {lookups} lookups of missing members")),
+        0 => note("finding members", "nobody is connected who could be asked where members are")
+            .advice("one bootstrap or member that is reached is enough"),
+        count if lookups == 0 => good("finding members", format!("{count} peers can be asked")),
+        count => {
+            note("finding members", format!("{count} peers can be asked; asked {lookups} times for missing members"))
+        }
     }
 }
 

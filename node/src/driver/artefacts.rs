@@ -13,9 +13,10 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::{Artefact, Committed, Message};
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::{ArtefactVerdict, Input};
+use tokio::sync::watch;
 
 use super::lockstep::{InStep, Lockstep};
-use super::tasks::{Holders, fetch_while_wanted};
+use super::tasks::{HeldBy, Holders, fetch_while_wanted};
 use super::{Driver, Report};
 use crate::NodeEvent;
 use crate::artefacts::{can_compare, check, pairs_of};
@@ -35,8 +36,8 @@ pub(super) struct Job {
 /// What the driver knows of artefacts.
 #[derive(Debug, Default)]
 pub(super) struct Artefacts {
-    /// Those that are being fetched and checked for the receipts.
-    checking: HashMap<ArtefactRef, Holders>,
+    /// Those that are being fetched and checked for the receipts: who holds each, and who its job's prototypes.
+    checking: HashMap<ArtefactRef, [Holders; 2]>,
     /// Those that were found to be valid: a receipt promises to serve them.
     pub(super) valid: Vec<ArtefactRef>,
     /// The one that is being fetched for the member.
@@ -96,8 +97,8 @@ impl Driver {
         let listed = inputs.iter().filter(lists).filter_map(|m| self.members.get(usize::from(m.author())));
         let mut holders: Vec<NodeId> = listed.copied().collect();
         holders.extend(self.members.iter().filter(|m| !holders.contains(m)).copied().collect::<Vec<_>>());
-        let holders: Holders = Arc::new(Mutex::new(holders));
-        self.artefacts.wanted = Some((reference, Arc::clone(&holders)));
+        let (told, holders) = watch::channel(holders);
+        self.artefacts.wanted = Some((reference, told));
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
         let (reports, slot, mine) = (self.reports.clone(), Arc::clone(&self.artefacts.slot), *self.round.borrow());
         let here = Arc::clone(&self.artefacts.lockstep.here);
@@ -134,7 +135,7 @@ impl Driver {
     pub(super) fn check_artefact(&mut self, reference: ArtefactRef, artefact: Artefact, holders: &[u16]) {
         let holders = self.node_ids(holders);
         if let Some(known) = self.artefacts.checking.get(&reference) {
-            *known.lock().unwrap_or_else(PoisonError::into_inner) = holders;
+            known[0].send_replace(holders);
             return;
         }
         let (Some(shape), Some(job)) =
@@ -142,20 +143,20 @@ impl Driver {
         else {
             return;
         };
-        let holders: Holders = Arc::new(Mutex::new(holders));
-        self.artefacts.checking.insert(reference, Arc::clone(&holders));
+        let (told, holders) = watch::channel(holders);
+        // Members that did not merge the job's round themselves fetch its prototypes; those are no secret of the host.
+        let (all_told, everybody) = watch::channel(self.members.clone());
+        self.artefacts.checking.insert(reference, [told, all_told]);
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
         let (reports, trainers, mine) = (self.reports.clone(), self.trainers.clone(), *self.round.borrow());
-        let (everybody, generator) = (self.members.clone(), self.generator_for_checks());
+        let generator = self.generator_for_checks();
         tokio::spawn(async move {
-            let get = async |id: BlobId, len: u64, holders: &Holders| match blobs.get(&id) {
+            let get = async |id: BlobId, len: u64, holders: &HeldBy| match blobs.get(&id) {
                 Some(blob) => Some(blob.bytes.clone()),
                 None => fetch_while_wanted(&network, id, len, holders).await,
             };
             let Some(bytes) = get(BlobId(artefact.blob_root), artefact.blob_len.into(), &holders).await else { return };
-            // Members that did not merge the job's round themselves fetch its prototypes; those are no secret of the host.
-            *holders.lock().unwrap_or_else(PoisonError::into_inner) = everybody;
-            let Some(list) = get(BlobId(job.root), job.len, &holders).await else { return };
+            let Some(list) = get(BlobId(job.root), job.len, &everybody).await else { return };
             trainers.run_later(move || {
                 let outcome = match check(&manifest, &shape, &bytes, &list, generator.as_deref()) {
                     Ok(()) => blobs.insert(bytes, mine).map(|_| (ArtefactVerdict::Valid, String::new())),

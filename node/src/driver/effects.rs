@@ -9,7 +9,7 @@ use fedswarm_network::{MAX_DIRECT_BYTES, NodeId, Topic};
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, seal};
 use fedswarm_protocol::evidence::{EquivocationProof, EvidenceFile};
 use fedswarm_protocol::message::Message;
-use fedswarm_protocol::round::{Effect, Event, Input, Recipient};
+use fedswarm_protocol::round::{Effect, Event, Input, Recipient, Timer};
 
 use super::{Driver, Keep};
 use crate::{Error, NodeEvent};
@@ -20,7 +20,7 @@ const KEEP_EPOCHS: u64 = 2;
 
 /// Voters that a stalled member asks at a time what it lacks. Too low and it asks longer until it meets one that has it; too high
 /// and a round that is only slow is made slower by everybody asking everybody, each answered with all that is there.
-const ASKED_AT_ONCE: usize = 4;
+pub(super) const ASKED_AT_ONCE: usize = 4;
 
 impl Driver {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
@@ -48,6 +48,9 @@ impl Driver {
                 self.hold_at(&slot, true).await;
                 let own = self.verifier.open(&bytes)?;
                 self.inputs.push_back(Input::Message(own));
+                if slot.kind == Kind::Update {
+                    self.stall.published(Instant::now());
+                }
                 self.publish(slot.kind, bytes).await;
             }
             Effect::Keep { round, messages } => {
@@ -71,10 +74,9 @@ impl Driver {
             }
             Effect::Forward { to, message } => self.send(to, message.bytes()),
             Effect::SetTimer { timer, after_ms } => {
-                self.timer_count += 1;
-                let at = Instant::now() + Duration::from_millis(after_ms);
-                self.timers.retain(|_, t| t.round() >= timer.round());
-                self.timers.insert((at, self.timer_count), timer);
+                let after = Duration::from_millis(after_ms);
+                let resends = matches!(timer, Timer::Resend { .. });
+                self.set_timer(timer, if resends { self.stall.first(after, self.votes()) } else { after });
             }
             Effect::Commit { committed, inputs, next } => {
                 let round = committed.record.round;
@@ -86,6 +88,7 @@ impl Driver {
                 if let Some(archive) = &self.archive {
                     archive.offer(&committed, &inputs, &self.blobs)?;
                 }
+                self.stall.committed(Instant::now());
                 self.fetching.clear();
                 let known = self.artefacts.in_force();
                 self.on_committed_artefact(&committed, &inputs);
@@ -189,16 +192,19 @@ impl Driver {
 
     /// Sends to the voters that are connected.
     fn send_voters(&self, bytes: &[u8]) {
-        let voters = self.state.committee().voters();
-        for voter in self.members.iter().take(voters).filter(|voter| self.connected.contains(voter)) {
+        for voter in self.voters_connected() {
             self.send_to(*voter, bytes.to_vec());
         }
     }
 
+    pub(super) fn voters_connected(&self) -> impl Iterator<Item = &NodeId> {
+        let voters = self.members.iter().take(self.state.committee().voters());
+        voters.filter(|voter| self.connected.contains(voter))
+    }
+
     /// Asks a few connected voters, others each time, or whoever is connected if no voter is.
     fn ask_some(&mut self, bytes: &[u8]) {
-        let voters = self.members.iter().take(self.state.committee().voters());
-        let mut asked: Vec<NodeId> = voters.filter(|voter| self.connected.contains(voter)).copied().collect();
+        let mut asked: Vec<NodeId> = self.voters_connected().copied().collect();
         if asked.is_empty() {
             asked.extend(&self.connected);
         }

@@ -17,6 +17,7 @@ use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::message::Artefact;
 use fedswarm_protocol::round::Input;
+use tokio::sync::watch;
 
 use super::tasks::{Holders, fetch_while_wanted};
 use super::{Driver, Report};
@@ -219,8 +220,8 @@ impl Driver {
         }
         let Some(job) = self.artefacts.jobs.get(&newest).copied() else { return };
         let cancel = Arc::new(AtomicBool::new(false));
-        let holders: Holders = Arc::new(Mutex::new(self.members.clone()));
-        self.turns.busy = Some(Busy { job_round: newest, cancel: Arc::clone(&cancel), _holders: Arc::clone(&holders) });
+        let (told, holders) = watch::channel(self.members.clone());
+        self.turns.busy = Some(Busy { job_round: newest, cancel: Arc::clone(&cancel), _holders: told });
         let task = Task {
             job_round: newest,
             carried: self.state.artefact().copied(),

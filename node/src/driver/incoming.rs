@@ -1,5 +1,7 @@
 //! From the network to the machine: drop what is known or out of date, verify, and only then let it in.
 
+use std::time::Instant;
+
 use fedswarm_network::{Acceptance, Event, Fault, NodeId};
 use fedswarm_protocol::artefact::MAX_ARTEFACT_LAG;
 use fedswarm_protocol::envelope::{EnvelopeError, Kind, NOBODY, Verifier};
@@ -7,6 +9,7 @@ use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::round::Input;
 
 use super::Driver;
+use super::effects::ASKED_AT_ONCE;
 use crate::NodeEvent;
 
 impl Driver {
@@ -64,8 +67,10 @@ impl Driver {
         let key = PublicKey(id.0);
         if connected {
             self.connected.insert(id);
-            // Contributors know nothing that voters do not, and ask by themselves.
-            if self.state.committee().place(&key).is_some_and(|place| self.state.committee().voter(place).is_some()) {
+            // Contributors know nothing that voters do not, and ask by themselves; what a few voters do not know, none does.
+            let committee = self.state.committee();
+            let voter = committee.place(&key).is_some_and(|place| committee.voter(place).is_some());
+            if voter && (self.votes() || self.voters_connected().count() <= ASKED_AT_ONCE) {
                 self.inputs.push_back(Input::Connected { key });
             }
             self.submit(Some(id));
@@ -105,6 +110,7 @@ impl Driver {
                 // No two statuses are the same for long.
                 if slot.kind != Kind::Status {
                     self.seen.remember(&message, round);
+                    self.stall.heard(Instant::now());
                 }
                 self.inputs.push_back(Input::Message(message));
                 Acceptance::Accept

@@ -10,7 +10,7 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::round::Input;
 use fedswarm_protocol::tensor::FixedVector;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::tasks::obtain;
 use super::{Driver, Report, SharedMember};
@@ -81,7 +81,7 @@ impl Driver {
         tokio::spawn(async move {
             let schema = manifest.state_schema();
             let len = 4 * schema.len() as u64;
-            let holders = Arc::new(Mutex::new(holders));
+            let (_, holders) = watch::channel(holders);
             let obtained = obtain(&network, &blobs, BlobId(root), len, &holders, round).await;
             ready.await;
             match obtained {

@@ -11,6 +11,7 @@ mod learning;
 mod lockstep;
 mod membership;
 mod pace;
+mod stall;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -38,6 +39,7 @@ pub use self::lockstep::InStep;
 use self::membership::Asked;
 pub use self::membership::Request;
 use self::pace::Pace;
+use self::stall::Stall;
 use crate::archive::Archive;
 use crate::audit::layout;
 use crate::blobs::{Blobs, Interner};
@@ -340,6 +342,7 @@ pub async fn start(
         kept: Vec::new(),
         mark,
         pace: Pace::new(),
+        stall: Stall::new(),
         artefacts: artefacts::Artefacts::new(config.in_step),
         hosting: config.hosting,
         turns: hosting::Turns::default(),
@@ -429,6 +432,7 @@ struct Driver {
     /// What the key remembers of its vote log.
     mark: Option<VoteMark>,
     pace: Pace,
+    stall: Stall,
     artefacts: artefacts::Artefacts,
     hosting: Option<Hosting>,
     turns: hosting::Turns,
@@ -478,7 +482,7 @@ impl Driver {
                 },
                 () = sleep_until(next) => {
                     if let Some((_, timer)) = self.timers.pop_first() {
-                        self.inputs.push_back(Input::Timer(timer));
+                        self.on_timer(timer);
                     }
                 }
             }
@@ -536,6 +540,7 @@ impl Driver {
                 if let Input::Payload { author, statement, .. } = &input {
                     self.fetching.remove(&(*author, *statement));
                 }
+                self.stall.heard(Instant::now());
                 self.inputs.push_back(input);
             }
             Report::Event(event) => self.tell(event).await,

@@ -1,7 +1,7 @@
 //! Background work: fetching and merging.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fedswarm_network::{BlobId, Network, NodeId, Partial};
@@ -30,8 +30,12 @@ const MAX_SEEN: usize = 8 * 1024;
 /// Payloads that are checked at a time. Each takes two or three times its size in memory.
 pub(super) const CHECKS: usize = 1;
 
-/// Who is said to hold an update; grows while it is being fetched.
-pub(super) type Holders = Arc<Mutex<Vec<NodeId>>>;
+/// Who is said to hold something that is being fetched: more may be named meanwhile, and are asked at once. Dropped, it is wanted
+/// no more.
+pub(super) type Holders = watch::Sender<Vec<NodeId>>;
+
+/// The end of [`Holders`] with which something is fetched.
+pub(super) type HeldBy = watch::Receiver<Vec<NodeId>>;
 
 /// Messages of this round and the one before whose signatures were checked already. They are let in again all the same: the
 /// machine knows what it holds, and what it had no room for, or no use, it may need when it comes again.
@@ -74,13 +78,14 @@ impl Driver {
     pub(super) fn fetch(&mut self, author: u16, statement: Digest, header: UpdateHeader, holders: &[u16]) {
         let holders = self.node_ids(holders);
         if let Some(known) = self.fetching.get(&(author, statement)) {
-            *known.lock().unwrap_or_else(PoisonError::into_inner) = holders;
+            known.send_replace(holders);
             return;
         }
-        let holders = Arc::new(Mutex::new(holders));
-        self.fetching.insert((author, statement), Arc::clone(&holders));
+        let (told, holders) = watch::channel(holders);
+        self.fetching.insert((author, statement), told);
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
         let (reports, round, checking) = (self.reports.clone(), self.round.subscribe(), Arc::clone(&self.checking));
+        let voters: Vec<NodeId> = self.members.iter().take(self.state.committee().voters()).copied().collect();
         tokio::spawn(async move {
             let (id, len) = (BlobId(header.wire_root), u64::from(header.wire_len));
             let mine = *round.borrow();
@@ -88,7 +93,7 @@ impl Driver {
             let here = blobs.place(&id);
             let fetched = match here {
                 Some(_) => None,
-                None => match fetch_until(&network, &blobs, id, len, &holders, round).await {
+                None => match fetch_until(&network, &blobs, id, len, (&holders, &voters), round).await {
                     Some(wire) => Some(wire),
                     None => return,
                 },
@@ -141,7 +146,7 @@ impl Driver {
         };
         let (blobs, manifest, reports) = (Arc::clone(&self.blobs), Arc::clone(&self.manifest), self.reports.clone());
         let (network, round, stopwatch) = (self.network.clone(), self.round.subscribe(), self.pace.stopwatch());
-        let holders = Arc::new(Mutex::new(self.members.clone()));
+        let (_, holders) = watch::channel(self.members.clone());
         tokio::spawn(async move {
             let schema = manifest.state_schema();
             let len = 4 * schema.len() as u64;
@@ -190,14 +195,14 @@ pub(super) async fn obtain(
     blobs: &Blobs,
     id: BlobId,
     len: u64,
-    holders: &Holders,
+    holders: &HeldBy,
     round: watch::Receiver<u64>,
 ) -> Result<Option<Arc<Blob>>, Error> {
     if let Some(blob) = blobs.get(&id) {
         return Ok(Some(blob));
     }
     let mine = *round.borrow();
-    let Some(fetched) = fetch_until(network, blobs, id, len, holders, round).await else { return Ok(None) };
+    let Some(fetched) = fetch_until(network, blobs, id, len, (holders, &[]), round).await else { return Ok(None) };
     let empty = || (len == 0).then(Vec::new);
     let bytes = fetched.into_bytes().or_else(empty);
     let bytes = bytes.ok_or_else(|| Error::Corrupt(format!("{id} was fetched and cannot be read again")))?;
@@ -205,49 +210,56 @@ pub(super) async fn obtain(
     Ok(blobs.get(&id))
 }
 
-/// Fetches until it succeeds or nobody else has this list of holders any more. Nothing but background work may use this: it
-/// outlives rounds.
-pub(super) async fn fetch_while_wanted(network: &Network, id: BlobId, len: u64, holders: &Holders) -> Option<Vec<u8>> {
-    let mut pause = FIRST_PAUSE;
+/// Fetches until it succeeds or nobody has the other end of the list of holders any more. Nothing but background work may use this:
+/// it outlives rounds.
+pub(super) async fn fetch_while_wanted(network: &Network, id: BlobId, len: u64, holders: &HeldBy) -> Option<Vec<u8>> {
+    let (mut pause, mut holders) = (FIRST_PAUSE, holders.clone());
     let mut blob = Partial::new(id, len);
-    while Arc::strong_count(holders) > 1 {
-        let list = holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match network.fetch_rest(&mut blob, list).await {
+    while holders.has_changed().is_ok() {
+        holders.mark_unchanged();
+        match network.fetch_rest(&mut blob, &holders).await {
             Ok(()) => return blob.into_bytes(),
             Err(error) => tracing::debug!(%error, "fetch failed"),
         }
-        tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(MAX_PAUSE);
+        tokio::select! {
+            _ = holders.changed() => {}
+            () = tokio::time::sleep(pause) => pause = (2 * pause).min(MAX_PAUSE),
+        }
     }
     None
 }
 
-/// Fetches until it succeeds or the round is over; what it gives is whole.
+/// Fetches until it succeeds or the round is over; what it gives is whole. Once those who are said to hold it have failed, the
+/// others are asked too: they may have got it meanwhile, and may be reached straight where the holders are not.
 async fn fetch_until(
     network: &Network,
     blobs: &Blobs,
     id: BlobId,
     len: u64,
-    holders: &Holders,
+    (holders, others): (&HeldBy, &[NodeId]),
     mut round: watch::Receiver<u64>,
 ) -> Option<Partial> {
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut holders, mut failed) = (FIRST_PAUSE, holders.clone(), false);
     let mut blob = blobs.partial(id, len);
     if len == 0 {
         return Some(blob);
     }
     loop {
-        let list = holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        holders.mark_unchanged();
+        let asked =
+            if failed { watch::channel([holders.borrow().as_slice(), others].concat()).1 } else { holders.clone() };
         tokio::select! {
             biased;
             _ = round.changed() => return None,
-            fetched = network.fetch_rest(&mut blob, list) => match fetched {
+            fetched = network.fetch_rest(&mut blob, &asked) => match fetched {
                 Ok(()) => return Some(blob),
                 Err(error) => tracing::debug!(%error, "fetch failed"),
             },
         }
+        failed = true;
         tokio::select! {
             _ = round.changed() => return None,
+            Ok(()) = holders.changed() => {}
             () = tokio::time::sleep(pause) => pause = (2 * pause).min(MAX_PAUSE),
         }
     }

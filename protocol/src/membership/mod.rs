@@ -27,8 +27,12 @@ use crate::keys::PublicKey;
 use crate::manifest::{MAX_VOTERS, Manifest};
 
 /// Most members of a network, voters and contributors together. Too low and larger groups must split; it bounds the memory
-/// that a committee takes (about 200 bytes a member).
-pub const MAX_MEMBERS: usize = 1024;
+/// that a committee takes (about 200 bytes a member), and what everybody works out when an epoch ends (`docs/adr/019`).
+pub const MAX_MEMBERS: usize = 16_384;
+
+/// Most bytes of a committee on a disk; it never travels. Too low and the largest network does not start again: a member takes 160
+/// bytes with the longest name, and there are as many spent tickets as joined since they expired.
+pub const MAX_COMMITTEE_BYTES: usize = 8 << 20;
 
 /// Most contributors whose updates one round takes. Too low and a contributor's turn comes seldom; receipts and proposals
 /// list every accepted update, so it bounds their size.

@@ -70,12 +70,14 @@ impl State {
         if !record.closes_epoch {
             return Ok(None);
         }
-        let closing = self.rules.constants.closing(record.round, &record.misses);
-        let next = self.committee.next(&closing, &committed.body.operations);
-        match next {
-            Ok(next) if next.root() == record.next_members_root => Ok(Some(Arc::new(next))),
-            _ => Err("its operations do not give the members that it certifies"),
-        }
+        let work_out = || {
+            let closing = self.rules.constants.closing(record.round, &record.misses);
+            match self.committee.next(&closing, &committed.body.operations) {
+                Ok(next) if next.root() == record.next_members_root => Ok(Arc::new(next)),
+                _ => Err("its operations do not give the members that it certifies"),
+            }
+        };
+        self.rules.shared.committee(&committed.certificate.record, work_out).map(Some)
     }
 
     fn commit(&mut self, committed: Arc<Committed>, out: &mut Out) {

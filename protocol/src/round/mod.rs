@@ -28,6 +28,7 @@ mod operations;
 mod proposal;
 mod receipts;
 mod rules;
+mod shared;
 mod timers;
 mod update;
 mod view;
@@ -44,6 +45,7 @@ pub use effect::{Effect, Event, Fault, MergeInput, Recipient};
 pub use held::Held;
 pub use input::{Input, Tempo, Timer, Timestamp};
 pub use rules::{GeneratorRules, Rules};
+pub use shared::Shared;
 
 use crate::certificate::{Certificate, Quorum};
 use crate::derive::Position;
@@ -338,7 +340,8 @@ impl State {
     fn set_up_round(&mut self) {
         let number = self.head.round + 1;
         let (seed, _, _) = self.head.next_seeds();
-        self.contributors = self.committee.contributors(&seed, number);
+        let contributors = || self.committee.contributors(&seed, number);
+        self.contributors = self.rules.shared.contributors(&self.head_hash, contributors);
         self.round = Round { number, ..Round::default() };
     }
 

@@ -105,7 +105,9 @@ impl State {
         if self.me == Some(author) {
             self.round.proposed.insert(view);
         }
+        let inputs = proposal.body.inputs.clone();
         self.round.proposals.insert(view, Known { record, forced: false, message });
+        inputs.into_iter().for_each(|key| self.fetch(key, out));
         // A record that is final needs no vote any more; and one that is signed in the step that closes the epoch would be
         // sealed with the place of the next.
         self.try_commit(out);

@@ -1,5 +1,6 @@
 //! What a machine knows from the manifest, in the form in which it uses it.
 
+use super::Shared;
 use crate::artefact::{ArtefactShape, GeneratorSpec};
 use crate::derive::Constants;
 use crate::hash::Digest;
@@ -44,6 +45,8 @@ pub struct Rules {
     /// A record that must be on the chain, from an invitation: keys that left long ago cannot show a newcomer another
     /// history. It closes an epoch, so that nobody can be led past it.
     pub checkpoint: Option<(u64, Digest)>,
+    /// What machines of one process work out together, if they do.
+    pub shared: Shared,
 }
 
 impl Rules {
@@ -69,6 +72,7 @@ impl Rules {
             rounds: manifest.rounds,
             timers: manifest.timers.clone(),
             checkpoint: None,
+            shared: Shared::default(),
             constants,
         })
     }

@@ -98,7 +98,8 @@ impl State {
         out.push(Effect::Sign { slot: self.slot(Kind::Receipt, 0), message: Message::Receipt(receipt) });
     }
 
-    /// Asks for a payload from its author and from every signer of a receipt that lists it.
+    /// Asks for a payload from its author, from every signer of a receipt that lists it, and from every aggregator that proposes a
+    /// merge with it.
     pub(super) fn fetch(&self, key: UpdateRef, out: &mut Out) {
         let Some(update) = self.round.updates.get(&key) else { return };
         if update.payload != Payload::Wanted {
@@ -110,6 +111,13 @@ impl State {
             let lists = matches!(receipt.message(), Message::Receipt(r) if r.items.binary_search(&key).is_ok());
             if lists && !holders.contains(signer) && self.me != Some(*signer) {
                 holders.push(*signer);
+            }
+        }
+        for known in self.round.proposals.values() {
+            let proposer = known.message.author();
+            let merges = matches!(known.message.message(), Message::Proposal(p) if p.body.inputs.contains(&key));
+            if merges && !holders.contains(&proposer) && self.me != Some(proposer) {
+                holders.push(proposer);
             }
         }
         out.push(Effect::Fetch { author: key.0, statement: key.1, header: update.header.clone(), holders });

@@ -41,15 +41,6 @@ pub struct Crowd {
     folder: Option<tempfile::TempDir>,
 }
 
-/// Meshes of a crowd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meshed {
-    /// Connections, each counted once.
-    pub connections: usize,
-    /// The fewest peers that any node has in the mesh of any topic.
-    pub least_degree: usize,
-}
-
 impl Crowd {
     /// Starts an entry point and all nodes of a plan, which train nothing until the gate lets them. `on_disk`, each has a folder.
     ///
@@ -109,17 +100,14 @@ impl Crowd {
         }
     }
 
-    /// Waits until every voter is connected to every voter, and every node has peers in the mesh of every topic.
+    /// Waits until every voter is connected to every voter, and every node has peers in the mesh of every topic; the fewest peers that
+    /// any node has there.
     ///
     /// # Errors
     /// [`Error::Run`] if that takes two minutes.
-    pub async fn meshed(&mut self) -> Result<Meshed, Error> {
+    pub async fn meshed(&mut self) -> Result<usize, Error> {
         let until = Instant::now() + PATIENCE;
-        let voters: BTreeSet<NodeId> = self.nodes[..self.voters].iter().map(NodeHandle::id).collect();
-        let linked = |linked: &BTreeSet<NodeId>| linked.intersection(&voters).count() + 1 >= voters.len();
-        while !self.linked[..self.voters].iter().all(linked) {
-            self.next(until).await?;
-        }
+        self.linked_to_voters(self.voters, until).await?;
         let mut least_degree = usize::MAX;
         for i in 0..self.nodes.len() {
             loop {
@@ -140,7 +128,28 @@ impl Crowd {
                 tokio::time::sleep(LOOK).await;
             }
         }
-        Ok(Meshed { connections: self.linked.iter().map(BTreeSet::len).sum::<usize>() / 2, least_degree })
+        Ok(least_degree)
+    }
+
+    /// Waits until everybody is connected to every voter; the connections between members then, each counted once.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if that takes two minutes.
+    pub async fn settled(&mut self) -> Result<usize, Error> {
+        self.linked_to_voters(self.nodes.len(), Instant::now() + PATIENCE).await?;
+        Ok(self.linked.iter().map(BTreeSet::len).sum::<usize>() / 2)
+    }
+
+    /// Waits until the first so many nodes are connected to every voter.
+    async fn linked_to_voters(&mut self, count: usize, until: Instant) -> Result<(), Error> {
+        let voters: BTreeSet<NodeId> = self.nodes[..self.voters].iter().map(NodeHandle::id).collect();
+        for node in 0..count {
+            let others = voters.len() - usize::from(node < self.voters);
+            while self.linked[node].intersection(&voters).count() < others {
+                self.next(until).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until all nodes hold the final record of a round; returns when each of them did, for each round on the way.

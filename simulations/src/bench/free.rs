@@ -9,7 +9,7 @@ use fedswarm_learning::methods::{Evaluation, LocalUpdate, Member, NamedTensor};
 use fedswarm_protocol::hash::Stream;
 
 /// How often a member that waits at a closed gate looks whether its round was decided without it.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Lets members train so many times, and no more: a swarm stands still where a bench wants to read its figures.
 #[derive(Debug, Default)]

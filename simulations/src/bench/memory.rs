@@ -48,6 +48,7 @@ pub async fn run(plan: &Plan, processes: u16, tell: Tell<'_>) -> Result<Figures,
     let empty_bytes = rss()?;
     let mut crowd = Crowd::start(&Plan { rounds: 0, ..*plan }, TransportKind::Tcp, false).await?;
     crowd.meshed().await?;
+    crowd.settled().await?;
     crowd.gate.allow(ROUNDS);
     crowd.rounds_to(crowd.founded.round + ROUNDS, |_, _, _| {}).await?;
     let full_bytes = rss()?;

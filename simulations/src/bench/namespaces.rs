@@ -117,7 +117,8 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         for node in 0..self.count {
-            // The kernel removes the cable with its host.
+            // The kernel would remove the cable with its host, but takes its time: the next one of that name may come first.
+            drop(run(&["ip", "link", "del", &port(node)]));
             drop(run(&["ip", "netns", "del", &host(node)]));
         }
     }

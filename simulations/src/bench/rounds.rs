@@ -49,6 +49,7 @@ pub struct Figures {
 pub async fn run(plan: &Plan, transport: TransportKind, rounds: u64, tell: Tell<'_>) -> Result<Figures, Error> {
     let mut crowd = Crowd::start(&Plan { rounds: 0, ..*plan }, transport, false).await?;
     crowd.meshed().await?;
+    crowd.settled().await?;
     tell(&format!("{} nodes are meshed; {rounds} rounds", plan.members()));
     let first = crowd.founded.round + WARM_UP;
     crowd.gate.allow(WARM_UP);

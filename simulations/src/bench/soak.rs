@@ -91,6 +91,7 @@ pub async fn run(nodes: u16, parameters: u32, time: Duration, tell: Tell<'_>) ->
     let plan = Plan { voters: nodes, contributors: 0, parameters, rounds: 0 };
     let mut crowd = Crowd::start(&plan, TransportKind::Tcp, true).await?;
     crowd.meshed().await?;
+    crowd.settled().await?;
     crowd.gate.allow(u64::MAX);
     let (began, mut due, mut series) = (Instant::now(), Instant::now(), Vec::new());
     let (mut rounds, mut seen) = (0, 0);

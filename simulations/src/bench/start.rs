@@ -23,7 +23,14 @@ pub struct Figures {
     pub meshed_s: f64,
     /// Processor seconds until then, of all nodes and the entry point.
     pub cpu_s: f64,
-    /// Connections between members.
+    /// Connections that were set up until then, each counted once; those with the entry point, doubles, and those that were closed
+    /// again among them.
+    pub opened: u64,
+    /// Connections that were not let in until then.
+    pub denied: u64,
+    /// Seconds from exec until every node is connected to everybody whom it wants: contributors to all voters.
+    pub settled_s: f64,
+    /// Connections between members then.
     pub connections: usize,
     /// The fewest peers that any node has in the mesh of any topic.
     pub least_degree: usize,
@@ -46,9 +53,18 @@ pub async fn run(plan: &Plan, transport: TransportKind, tell: Tell<'_>) -> Resul
     let mut crowd = Crowd::start(plan, transport, false).await?;
     let started_s = age();
     tell(&format!("{} nodes run", plan.members()));
-    let meshed = crowd.meshed().await?;
+    let least_degree = crowd.meshed().await?;
     let (meshed_s, cpu_s) = (age(), cpu());
+    let (mut opened, mut denied) = (0, 0);
+    for node in &crowd.nodes {
+        let gauges = node.network().gauges().await;
+        (opened, denied) = (opened + gauges.opened, denied + gauges.denied);
+    }
+    // Each node has counted its own connection with the entry point.
+    let opened = (opened + plan.members() as u64) / 2;
     let sent_bytes = crowd.nodes.iter().map(|node| node.network().traffic().sent).sum();
+    let connections = crowd.settled().await?;
+    let settled_s = age();
     tell("all are meshed; now looking at what they cost when they do nothing");
     tokio::time::sleep(std::time::Duration::from_secs(IDLE_S)).await;
     let before = cpu();
@@ -61,8 +77,11 @@ pub async fn run(plan: &Plan, transport: TransportKind, tell: Tell<'_>) -> Resul
         started_s,
         meshed_s,
         cpu_s,
-        connections: meshed.connections,
-        least_degree: meshed.least_degree,
+        opened,
+        denied,
+        settled_s,
+        connections,
+        least_degree,
         sent_bytes,
         idle_cpu,
     })
@@ -70,17 +89,21 @@ pub async fn run(plan: &Plan, transport: TransportKind, tell: Tell<'_>) -> Resul
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { members, voters, started_s, meshed_s, cpu_s, connections, least_degree, sent_bytes, idle_cpu } =
-            self;
+        let Self { members, voters, started_s, meshed_s, cpu_s, opened, denied, settled_s, connections, .. } = self;
         writeln!(
             f,
             "{members} nodes, {voters} of them voters: all running after {started_s:.2} s, all meshed after {meshed_s:.2} s"
         )?;
         writeln!(
             f,
-            "  {cpu_s:.2} s of processor time, {connections} connections, at least {least_degree} peers in every mesh, {:.1} MB sent",
-            *sent_bytes as f64 / 1e6
+            "  until then {cpu_s:.2} s of processor time, {opened} connections opened and {denied} denied, {:.1} MB sent; at least {} peers in every mesh",
+            self.sent_bytes as f64 / 1e6,
+            self.least_degree
         )?;
-        write!(f, "  idle: {:.2} % of a core for all of them", idle_cpu * 100.0)
+        writeln!(
+            f,
+            "  every contributor connected to every voter after {settled_s:.2} s; {connections} connections between members"
+        )?;
+        write!(f, "  idle: {:.2} % of a core for all of them", self.idle_cpu * 100.0)
     }
 }

@@ -132,7 +132,7 @@ mod tests {
         };
         large.validate().unwrap();
         let message = |s: Scenario| s.validate().unwrap_err().to_string();
-        assert!(message(Scenario { nodes: Some(1_025), ..large.clone() }).contains("1 to 1024"));
+        assert!(message(Scenario { nodes: Some(16_385), ..large.clone() }).contains("1 to 16384"));
         let trains = Some(VirtualTime { training: true, ..virtual_time });
         assert!(message(Scenario { virtual_time: trains, ..large.clone() }).contains("1 to 64"));
         assert!(message(Scenario { transport: Transport::Tcp, ..large }).contains("virtual"));

@@ -1,6 +1,7 @@
 //! What lies between nodes: time, loss, copies, bandwidth, and walls.
 
 use super::options::Links as Options;
+use super::pairs::Pairs;
 use super::rng::Rng;
 
 /// Bytes of framing and acknowledgement around a message.
@@ -23,45 +24,79 @@ pub struct Passage {
     pub walled: bool,
 }
 
+/// Nodes up to which each pair's lasting latency is drawn in turn; above, it follows from one draw and the pair.
+const MOST_DRAWN: usize = 2_048;
+
 /// The links between all nodes.
 #[derive(Debug)]
 pub struct Links {
     options: Options,
-    nodes: usize,
-    base_us: Vec<u64>,
-    walls: Vec<u8>,
-    clogged_until: Vec<u64>,
+    base_us: Base,
+    walls: Pairs<u8>,
+    clogged_until: Pairs<u64>,
     uplink_free: Vec<u64>,
+}
+
+/// Lasting latencies, in microseconds.
+#[derive(Debug)]
+enum Base {
+    Drawn(Pairs<u64>),
+    Hashed(u64),
+    Same(u64),
+}
+
+impl Base {
+    fn new(range: (u64, u64), nodes: usize, rng: &mut Rng) -> Self {
+        if nodes > MOST_DRAWN {
+            return Self::Hashed(rng.bits());
+        }
+        let mut drawn = Pairs::new(nodes);
+        for from in 0..nodes {
+            for to in 0..from {
+                let latency = rng.between(range.0, range.1);
+                drawn.put(from, to, latency);
+                drawn.put(to, from, latency);
+            }
+        }
+        Self::Drawn(drawn)
+    }
+
+    fn get(&self, from: usize, to: usize, range: (u64, u64)) -> u64 {
+        match self {
+            Self::Drawn(drawn) => drawn.get(from, to),
+            Self::Hashed(seed) => {
+                // The finaliser of splitmix64: every bit of the pair changes every bit of the result.
+                let pair = (from.min(to) as u64) << 32 | from.max(to) as u64;
+                let mut bits = seed ^ pair.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                range.0 + (bits ^ (bits >> 31)) % range.1.saturating_sub(range.0).saturating_add(1)
+            }
+            Self::Same(latency) => *latency,
+        }
+    }
 }
 
 impl Links {
     /// Links whose lasting latencies are drawn from `rng`.
     #[must_use]
     pub fn new(options: &Options, nodes: usize, rng: &mut Rng) -> Self {
-        let mut base_us = vec![0; nodes * nodes];
-        for from in 0..nodes {
-            for to in 0..from {
-                let latency = rng.between(options.latency_us.0, options.latency_us.1);
-                base_us[from * nodes + to] = latency;
-                base_us[to * nodes + from] = latency;
-            }
-        }
-        let count = nodes * nodes;
-        let options = options.clone();
         Self {
-            options,
-            nodes,
-            base_us,
-            walls: vec![0; count],
-            clogged_until: vec![0; count],
+            base_us: Base::new(options.latency_us, nodes, rng),
+            options: options.clone(),
+            walls: Pairs::new(nodes),
+            clogged_until: Pairs::new(nodes),
             uplink_free: vec![0; nodes],
         }
     }
 
+    fn base_us(&self, from: usize, to: usize) -> u64 {
+        self.base_us.get(from, to, self.options.latency_us)
+    }
+
     /// Sends one message now; `reliable` for what a transport repeats by itself.
     pub fn pass(&mut self, now: u64, from: usize, to: usize, bytes: usize, rng: &mut Rng) -> Passage {
-        let link = from * self.nodes + to;
-        if self.walls[link] > 0 {
+        if self.walls.get(from, to) > 0 {
             return Passage { walled: true, ..Passage::default() };
         }
         // One draw serves loss, copy and the slow tail: 20 bits each.
@@ -71,9 +106,9 @@ impl Links {
             return Passage::default();
         }
         let Some(sent) = self.send_up(now, from, bytes) else { return Passage::default() };
-        let wait = sent.max(self.clogged_until[link]).saturating_sub(now);
+        let wait = sent.max(self.clogged_until.get(from, to)).saturating_sub(now);
         let tail = if lot(20) < self.options.tail { self.options.tail_us } else { 0 };
-        let first = wait + self.base_us[link] + tail + rng.below(self.options.jitter_us + 1);
+        let first = wait + self.base_us(from, to) + tail + rng.below(self.options.jitter_us + 1);
         let copy = (lot(40) < self.options.duplicate).then(|| first + rng.below(self.options.jitter_us * 4 + 1_000));
         Passage { first: Some(first), copy, walled: false }
     }
@@ -97,12 +132,14 @@ impl Links {
         if !self.is_open(asker, holder) {
             return None;
         }
-        let there = asker * self.nodes + holder;
-        let back = holder * self.nodes + asker;
-        let wait = self.clogged_until[there].max(self.clogged_until[back]).saturating_sub(now);
+        let clogged = self.clogged_until.get(asker, holder).max(self.clogged_until.get(holder, asker));
+        let wait = clogged.saturating_sub(now);
         let sent = self.send_up(now, holder, bytes as usize)?.saturating_sub(now);
-        let mut time =
-            wait + sent + self.base_us[there] + self.base_us[back] + rng.below(2 * self.options.jitter_us + 1);
+        let mut time = wait
+            + sent
+            + self.base_us(asker, holder)
+            + self.base_us(holder, asker)
+            + rng.below(2 * self.options.jitter_us + 1);
         while rng.chance(self.options.loss) {
             time += REPEAT_US;
         }
@@ -111,39 +148,36 @@ impl Links {
 
     /// Puts a wall in one direction; walls of several causes add up.
     pub fn wall(&mut self, from: usize, to: usize) {
-        let wall = &mut self.walls[from * self.nodes + to];
-        *wall = wall.saturating_add(1);
+        self.walls.put(from, to, self.walls.get(from, to).saturating_add(1));
     }
 
     /// Takes a wall of one cause away.
     pub fn unwall(&mut self, from: usize, to: usize) {
-        let wall = &mut self.walls[from * self.nodes + to];
-        *wall = wall.saturating_sub(1);
+        self.walls.put(from, to, self.walls.get(from, to).saturating_sub(1));
     }
 
     /// True if both hear each other.
     #[must_use]
     pub fn is_open(&self, a: usize, b: usize) -> bool {
-        self.walls[a * self.nodes + b] == 0 && self.walls[b * self.nodes + a] == 0
+        self.walls.get(a, b) == 0 && self.walls.get(b, a) == 0
     }
 
     /// Holds everything on a link back until then.
     pub fn clog(&mut self, from: usize, to: usize, until: u64) {
-        let clog = &mut self.clogged_until[from * self.nodes + to];
-        *clog = until.max(*clog);
+        self.clogged_until.put(from, to, until.max(self.clogged_until.get(from, to)));
     }
 
     /// Opens a clogged link.
     pub fn unclog(&mut self, from: usize, to: usize) {
-        self.clogged_until[from * self.nodes + to] = 0;
+        self.clogged_until.put(from, to, 0);
     }
 
     /// From now on nothing is lost, copied, held back or walled off, and latencies are a LAN's.
     pub fn heal(&mut self) {
         self.options = Options::default();
-        self.base_us.fill(self.options.latency_us.0);
-        self.walls.fill(0);
-        self.clogged_until.fill(0);
+        self.base_us = Base::Same(self.options.latency_us.0);
+        self.walls.clear();
+        self.clogged_until.clear();
         self.uplink_free.fill(0);
     }
 }

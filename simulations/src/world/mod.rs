@@ -31,6 +31,7 @@ pub mod node;
 pub mod options;
 pub mod outcome;
 pub mod packet;
+pub mod pairs;
 pub mod rng;
 pub mod scale;
 pub mod schedules;
@@ -48,7 +49,7 @@ use std::sync::Arc;
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::{Manifest, ManifestError};
 use fedswarm_protocol::membership::Committee;
-use fedswarm_protocol::round::Rules;
+use fedswarm_protocol::round::{Rules, Shared};
 
 use adversaries::Vice;
 use blobs::Blobs;
@@ -57,7 +58,7 @@ use disk::Disk;
 use event::{Log, Queue, What};
 use faults::{Hardship, TICK_US};
 use invariants::Monitor;
-use keys::Keys;
+use keys::{Keys, Signatures};
 use link::Links;
 use node::Node;
 use options::Options;
@@ -145,7 +146,11 @@ impl World {
         }
         let mut rng = Rng::new("events", options.seed);
         let (mut nodes, mut places) = (Vec::new(), Vec::new());
-        let rules = Rules::new(manifest, &secrets.first().map(SecretKey::public).ok_or_else(nobody)?)?;
+        let mut rules = Rules::new(manifest, &secrets.first().map(SecretKey::public).ok_or_else(nobody)?)?;
+        if options.signatures != Signatures::Each {
+            // As signatures, other things are worked out once in a world, unless it is to do what real nodes do.
+            rules.shared = Shared::new();
+        }
         let founders = Arc::new(Committee::founding(manifest));
         let mut keys = Keys::new(secrets, rules.constants.network, options.signatures);
         let grown = grown::grow(options, &rules, Arc::clone(&founders), &mut keys)?;

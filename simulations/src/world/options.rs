@@ -15,7 +15,7 @@ use super::keys::Signatures;
 pub struct Options {
     /// Fixes all chance.
     pub seed: u64,
-    /// Members when the world begins, 1 to 1,024. The first 64 found the network and vote; the others were invited before
+    /// Members when the world begins, 1 to 16,384. The first 64 found the network and vote; the others were invited before
     /// the world begins, and contribute.
     pub members: u16,
     /// Of them, how many may vote, at most 64.

@@ -51,6 +51,8 @@ struct World {
     /// Kinds of message that are lost, by sender.
     lost: BTreeSet<(usize, Kind)>,
     /// Members whose training never ends.
+    /// Who cannot fetch from whom.
+    unreachable: BTreeSet<(usize, usize)>,
     untrained: BTreeSet<usize>,
     /// Who makes an artefact of which round.
     hosting: BTreeSet<(usize, u64)>,
@@ -79,6 +81,7 @@ impl World {
             now: 0,
             down: BTreeSet::new(),
             lost: BTreeSet::new(),
+            unreachable: BTreeSet::new(),
             untrained: BTreeSet::new(),
             hosting: BTreeSet::new(),
             blobs: BTreeMap::new(),
@@ -214,7 +217,8 @@ impl World {
                 }
                 Effect::Fetch { author, statement, holders, .. } => {
                     let committee = Arc::clone(self.state(i).committee());
-                    let up = |place: &u16| self.node_at(&committee, *place).is_some_and(|n| !self.down.contains(&n));
+                    let serves = |n: usize| !self.down.contains(&n) && !self.unreachable.contains(&(i, n));
+                    let up = |place: &u16| self.node_at(&committee, *place).is_some_and(serves);
                     if holders.iter().any(up) {
                         self.queue.push_back((i, Input::Payload { author, statement, valid: true }));
                     }

@@ -354,6 +354,21 @@ fn an_update_that_was_receipted_is_not_forgotten_when_its_author_is_gone_and_its
 }
 
 #[test]
+fn whoever_proposes_a_merge_is_asked_for_what_is_in_it() {
+    let mut world = World::new(4, 1);
+    let aggregator = world.aggregator(0);
+    let others: Vec<usize> = (0..4).filter(|i| *i != aggregator).collect();
+    let behind = others[0];
+    // It reaches the aggregator alone, and nobody hears from that one what it holds.
+    world.unreachable.extend(others[1..].iter().map(|other| (behind, *other)));
+    world.lost.insert((aggregator, Kind::Receipt));
+    assert!(world.run_to(1));
+    assert_eq!(world.state(behind).head().inputs, 4);
+    let voted = |bytes: &Vec<u8>| Verifier::peek(bytes).unwrap().0.kind == Kind::Notarize;
+    assert!(world.nodes[behind].log.iter().any(voted), "it recomputed the merge");
+}
+
+#[test]
 fn a_third_statement_of_an_equivocator_is_taken_if_a_proposal_rests_on_it() {
     let mut world = World::new(4, 1);
     world.untrained.insert(3);

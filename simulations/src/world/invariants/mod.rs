@@ -55,7 +55,7 @@ pub struct Monitor {
     members: Vec<u16>,
     roll: Roll,
     /// Committees that nodes go by already while the record that makes them is on its way to the first disk.
-    unchecked: Vec<(usize, Committee)>,
+    unchecked: Vec<(usize, Arc<Committee>)>,
     /// By epoch.
     ballots: BTreeMap<u32, Ballots>,
     updates: BTreeMap<(u64, UpdateRef), UpdateHeader>,
@@ -216,7 +216,7 @@ impl Monitor {
                     let (now_known, rest) =
                         std::mem::take(&mut self.unchecked).into_iter().partition(|(_, c)| c.epoch == epoch);
                     self.unchecked = rest;
-                    let now_known: Vec<(usize, Committee)> = now_known;
+                    let now_known: Vec<(usize, Arc<Committee>)> = now_known;
                     now_known.iter().for_each(|(node, committee)| self.follows(*node, committee, now));
                 }
                 self.changes += committed.body.operations.len() as u64;
@@ -274,14 +274,16 @@ impl Monitor {
     }
 
     /// A node goes by this committee from now on.
-    pub fn follows(&mut self, node: usize, committee: &Committee, now: u64) {
+    pub fn follows(&mut self, node: usize, committee: &Arc<Committee>, now: u64) {
         if self.is_liar(self.members[node]) {
             return;
         }
         match self.committees.get(&committee.epoch) {
-            Some(known) if known.as_ref() == committee => {}
+            Some(known) if Arc::ptr_eq(known, committee) => {}
+            // Equal lists are one from now on: the next node that shares this one is not compared again.
+            Some(known) if known == committee => drop(self.committees.insert(committee.epoch, Arc::clone(committee))),
             // The record that begins the epoch is on its way to this node's disk, the first one to get there.
-            None => self.unchecked.push((node, committee.clone())),
+            None => self.unchecked.push((node, Arc::clone(committee))),
             Some(_) => {
                 let what = format!("node {node} has other members in epoch {}", committee.epoch);
                 self.report("I9 one set of members", now, what);
