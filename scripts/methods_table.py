@@ -24,6 +24,12 @@ RUNS = [
     ("per-fedavg", PATHOLOGICAL, True, {10: 70.85}),
     ("ditto", DIRICHLET, True, {10: 84.81, 20: 89.24}),
     ("lg-fedavg", DIRICHLET, False, {10: 85.19}),
+    ("fedproto", DIRICHLET, False, {10: 83.68, 20: 86.43}),
+    ("fedproto", PATHOLOGICAL, False, {10: 95.45}),
+    ("fedgh", DIRICHLET, False, {10: 82.92}),
+    ("fedtgp", DIRICHLET, False, {10: 84.92}),
+    ("feddistill", DIRICHLET, False, {10: None}),
+    ("fedkd", DIRICHLET, False, {10: 83.62}),
     ("fml", DIRICHLET, False, {10: 78.86}),
     ("fedmrl:as-released=true", DIRICHLET, False, {10: 81.41}),
 ]

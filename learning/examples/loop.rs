@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use fedswarm_learning::architectures::architecture;
+use fedswarm_learning::certified::Certified;
 use fedswarm_learning::data::{Dataset, PeerData, Split};
 use fedswarm_learning::device::DeviceKind;
 use fedswarm_learning::generator::{self, Generator};
@@ -32,8 +33,6 @@ use fedswarm_learning::partition::{Partition, Scheme};
 use fedswarm_learning::training::TrainConfig;
 use fedswarm_learning::transfer::{Contribution, Generation, Host};
 use fedswarm_protocol::hash::hash;
-use fedswarm_protocol::merge::WeightedMean;
-use fedswarm_protocol::tensor::{FixedVector, Schema};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -142,12 +141,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn go(&self, seed: u64, rounds: u32, every: u32, threads: usize) -> Result<()> {
-        let schema = self.method.schema(&self.task)?;
-        let mut state = schema.genesis(&init_digest(seed));
+        let mut certified = Certified::genesis(self.method, &self.task, &init_digest(seed))?;
         let mut members = self.members(seed)?;
         let central = if self.central > 0 { Some(self.central(seed)?) } else { None };
         let weights: usize = members.iter().map(|m| m.parameters()).sum();
-        println!("# seed {seed}: {weights} weights in all, {} shared", schema.len());
+        println!("# seed {seed}: {weights} weights in all, {} shared", certified.len());
         let host = match &self.generator {
             Some(generator) => self.method.host(&self.task, Arc::clone(generator), &init_digest(seed))?,
             None => None,
@@ -155,7 +153,7 @@ impl Run<'_> {
         let mut hosting = host.map(|host| Hosting { host, seed, last: None });
         let (start, mut training) = (Instant::now(), 0.0);
         for round in 0..=rounds {
-            let mut floats = schema.dequantise(&state)?;
+            let mut floats = certified.floats()?;
             if let Some(central) = &central {
                 let most = central.get(..floats.len()).ok_or("--central needs a method that shares cnn2")?;
                 floats.copy_from_slice(most);
@@ -182,7 +180,7 @@ impl Run<'_> {
                 let measured = on_threads(&mut members, threads, |member| Ok(Some(member.evaluate()?)))?;
                 report(seed, round + 1, &measured, start.elapsed().as_secs_f64(), training);
             }
-            state = merge(&schema, &state, &updates)?;
+            certified.round(&updates)?;
             if let Some(hosting) = &mut hosting {
                 hosting.round(round, &updates)?;
             }
@@ -269,18 +267,6 @@ impl Hosting {
         self.last = Some(made);
         Ok(())
     }
-}
-
-/// Weighted mean of the deltas in integers, added to the base.
-fn merge(schema: &Schema, base: &FixedVector, updates: &[LocalUpdate]) -> Result<FixedVector> {
-    if schema.is_empty() {
-        return Ok(base.clone());
-    }
-    let mut sum = WeightedMean::new(schema.len());
-    for update in updates {
-        sum.add(&schema.quantise(&update.delta)?, update.samples)?;
-    }
-    Ok(sum.finish(base)?)
 }
 
 /// A member and what its work gave.

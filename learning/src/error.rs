@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use fedswarm_protocol::merge::MergeError;
+use fedswarm_protocol::prototypes::PrototypeError;
 use fedswarm_protocol::tensor::TensorError;
 
 /// An error of this crate: what is wrong, where, and what would be right.
@@ -85,6 +87,12 @@ pub enum Error {
     /// A generator that cannot be read, built or run.
     #[error("generator: {0}")]
     Generator(String),
+    /// Updates that cannot be merged.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// Prototypes that the protocol refuses.
+    #[error(transparent)]
+    Prototypes(#[from] PrototypeError),
     /// A schema or vector that the protocol refuses.
     #[error(transparent)]
     Tensor(#[from] TensorError),

@@ -9,6 +9,7 @@
 //! * [`export`]: trained models as safetensors files.
 
 pub mod architectures;
+pub mod certified;
 pub mod data;
 pub mod device;
 mod error;

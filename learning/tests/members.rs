@@ -12,13 +12,18 @@ use fedswarm_learning::data::{PeerData, Split};
 use fedswarm_learning::methods::{init_digest, method};
 
 /// A method with an architecture that suits it.
-const CASES: [(&str, &str); 16] = [
+const CASES: [(&str, &str); 21] = [
     ("local", "cnn1"),
     ("fedavg:model=cnn2", "cnn2"),
     ("fedrep:model=cnn2", "cnn2"),
     ("per-fedavg:model=mlp,order=hessian-free", "mlp"),
     ("ditto:model=cnn1", "cnn1"),
     ("lg-fedavg", "cnn1"),
+    ("fedproto", "cnn1"),
+    ("feddistill", "mlp"),
+    ("fedgh", "cnn2"),
+    ("fedtgp", "cnn1-fc128"),
+    ("fedkd", "cnn2"),
     ("fml", "cnn2"),
     ("fedmrl", "cnn1-fc128"),
     ("fedmoe", "cnn1-fc128"),
@@ -36,7 +41,7 @@ fn round(name: &str) -> (u32, u32) {
     match name.split(':').next().unwrap() {
         "fedrep" | "ditto" => (3 + 3, 34),
         "per-fedavg" => (2, 34), // Twice 34 images, 30 a step.
-        "fml" | "fedmrl" => (3, 1),
+        "fml" | "fedmrl" | "fedkd" => (3, 1),
         _ => (3, 34),
     }
 }
@@ -113,6 +118,7 @@ fn an_update_is_the_difference_to_the_installed_state() {
         "ditto:model=cnn2",
         "lg-fedavg",
         "fml",
+        "fedkd",
         "fedmrl",
         "fedmoe",
         "fedmoe:mix=convex",

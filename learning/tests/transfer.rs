@@ -183,7 +183,8 @@ fn members_publish_one_unit_vector_per_class_that_they_have() {
         let update = train(member(name, own).as_mut());
         assert_eq!(update.prototypes.iter().map(|p| p.class).collect::<Vec<_>>(), [0, 2], "{name}");
         for p in &update.prototypes {
-            assert_eq!(Some(p.values.len()), method(name).unwrap().prototype_len(&TASK));
+            let spec = method(name).unwrap().prototypes(&TASK).unwrap().unwrap();
+            assert_eq!(p.values.len(), usize::from(spec.len));
             let length: f32 = p.values.iter().map(|x| x * x).sum();
             assert!((length - 1.0).abs() < 1e-5, "{name}: {length}");
         }

@@ -10,8 +10,7 @@ use fedswarm_protocol::manifest::{
     Founder, MAX_MANIFEST_BYTES, MAX_WEIGHT, Manifest, PROTOCOL_VERSION, TaskSpec, Timers,
 };
 use fedswarm_protocol::membership::Admission;
-use fedswarm_protocol::prototypes::PrototypeSpec;
-use fedswarm_protocol::tensor::DEFAULT_SCALE_BITS;
+use fedswarm_protocol::summary::state_schema;
 use fedswarm_protocol::update::UpdateCodec;
 
 use crate::Error;
@@ -56,9 +55,8 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
     let schema = method.schema(task)?;
     let extent =
         |n: usize| u16::try_from(n).map_err(|_| Error::Config(format!("images of {n} pixels a side are too large")));
-    let length =
-        |n: usize| u16::try_from(n).map_err(|_| Error::Config(format!("prototypes of {n} values are too long")));
-    let prototypes = method.prototype_len(task).map(length).transpose()?;
+    let prototypes = method.prototypes(task)?;
+    let state = state_schema(&schema, prototypes.as_ref(), task.classes);
     let mut manifest = Manifest {
         version: PROTOCOL_VERSION,
         name: plan.name,
@@ -69,7 +67,7 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
             width: extent(task.input.width)?,
             classes: plan.classes,
         },
-        genesis_root: blob::root(&schema.genesis(&plan.genesis_seed).to_bytes()),
+        genesis_root: blob::root(&state.genesis(&plan.genesis_seed).to_bytes()),
         genesis_seed: plan.genesis_seed,
         schema,
         codec: plan.codec,
@@ -81,7 +79,7 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
         admission: plan.admission,
         rounds: plan.rounds,
         timers: plan.timers,
-        prototypes: prototypes.map(|len| PrototypeSpec { len, scale_bits: DEFAULT_SCALE_BITS }),
+        prototypes,
         generator: plan.generator,
     };
     manifest.sort_founders();

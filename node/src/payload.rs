@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn prototypes_travel_with_the_delta_under_every_codec() {
         for codec in [UpdateCodec::I32, UpdateCodec::F16, UpdateCodec::Int8] {
-            let spec = PrototypeSpec { len: 2, scale_bits: 24 };
+            let spec = PrototypeSpec { len: 2, scale_bits: 24, summary: None };
             let manifest = Manifest { prototypes: Some(spec), ..manifest(codec) };
             let mut update = update(vec![0.01; manifest.schema.len()]);
             let prototype = |class, values: [f32; 2]| Prototype { class, values: values.to_vec() };

@@ -23,6 +23,7 @@ pub mod payload;
 pub mod prototypes;
 pub mod record;
 pub mod round;
+pub mod summary;
 pub mod tensor;
 pub mod update;
 

@@ -10,6 +10,7 @@ use crate::keys::PublicKey;
 use crate::membership::{Admission, MAX_INPUTS};
 use crate::payload::WireLen;
 use crate::prototypes::PrototypeSpec;
+use crate::summary;
 use crate::tensor::{Schema, TensorError};
 use crate::update::UpdateCodec;
 
@@ -95,13 +96,13 @@ pub struct Manifest {
     pub method: String,
     /// What is learnt from what.
     pub task: TaskSpec,
-    /// Batch size, epochs per round and so on are each peer's own; what is shared is this.
+    /// What updates are of and what is merged. Batch size, epochs per round and so on are each peer's own.
     pub schema: Schema,
     /// How payloads travel.
     pub codec: UpdateCodec,
     /// Seed of the first certified state.
     pub genesis_seed: Digest,
-    /// Root of the first certified state; it must follow from the seed and the schema.
+    /// Root of the first certified state; it must follow from the seed and [`Manifest::state_schema`].
     pub genesis_root: Digest,
     /// Founding voters, in ascending order of their keys; a member's index is its place here.
     pub founders: Vec<Founder>,
@@ -158,6 +159,12 @@ impl Manifest {
         self.founders.sort_by_key(|f| f.key);
     }
 
+    /// The tensors of the certified state: those of the schema, which are merged, and those that follow from the prototypes.
+    #[must_use]
+    pub fn state_schema(&self) -> Schema {
+        summary::state_schema(&self.schema, self.prototypes.as_ref(), self.task.classes.len())
+    }
+
     /// Checks every rule that a reader relies on.
     ///
     /// # Errors
@@ -183,14 +190,15 @@ impl Manifest {
         let prototypes_fit = self.prototypes.is_none_or(|spec| spec.fits(self.task.classes.len()));
         rule(
             prototypes_fit,
-            "prototypes of no values, at no scale from 8 to 30, or more than a blob of 64 MiB can hold",
+            "prototypes of no values, at no scale from 8 to 30, more than a blob of 64 MiB can hold, or learnt from in no steps",
         )?;
         if let Some(generator) = &self.generator {
             generator.check(self).map_err(|text| ManifestError::Rule(text.to_owned()))?;
         }
-        self.schema.check()?;
+        let state = self.state_schema();
+        state.check()?;
         rule(WireLen::of(self).most() <= MAX_BLOB_BYTES, "an update can be larger than 64 MiB")?;
-        let genesis = crate::blob::root(&self.schema.genesis(&self.genesis_seed).to_bytes());
+        let genesis = crate::blob::root(&state.genesis(&self.genesis_seed).to_bytes());
         rule(genesis == self.genesis_root, "the genesis root does not follow from the seed and the schema")
     }
 }

@@ -1,11 +1,13 @@
 //! The merge that every voter recomputes: a weighted mean in integers.
 //!
-//! Integer sums do not depend on their order, so arrival order, threads and machines make no difference to the result.
+//! Integer sums do not depend on their order, so arrival order, threads and machines make no difference to the result. Behind the
+//! merged tensors the state has those that follow from the prototypes ([`crate::summary`]).
 
 use crate::hash::Digest;
 use crate::manifest::Manifest;
 use crate::payload::Payload;
 use crate::prototypes::{ListName, PrototypeSpec};
+use crate::summary::next_state;
 use crate::tensor::{FixedVector, TensorError};
 
 /// Why inputs cannot be merged.
@@ -44,13 +46,14 @@ impl Merged {
 pub struct Merge {
     mean: WeightedMean,
     prototypes: Option<PrototypeSpec>,
+    classes: usize,
     list: Vec<u8>,
 }
 
 /// The result of a merge, in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergeResult {
-    /// The model.
+    /// The certified state: merged tensors, and what is derived.
     pub model: FixedVector,
     /// The list of prototypes ([`crate::prototypes`]); empty if there are none.
     pub prototypes: Vec<u8>,
@@ -61,7 +64,8 @@ impl Merge {
     /// A merge of nothing yet.
     #[must_use]
     pub fn new(manifest: &Manifest) -> Self {
-        Self { mean: WeightedMean::new(manifest.schema.len()), prototypes: manifest.prototypes, list: Vec::new() }
+        let mean = WeightedMean::new(manifest.schema.len());
+        Self { mean, prototypes: manifest.prototypes, classes: manifest.task.classes.len(), list: Vec::new() }
     }
 
     /// Adds an author's payload. Authors must come in ascending order.
@@ -76,12 +80,18 @@ impl Merge {
         Ok(())
     }
 
-    /// The merge onto a base.
+    /// The merge onto a base, which is a state of [`Manifest::state_schema`].
     ///
     /// # Errors
     /// As [`WeightedMean::finish`].
     pub fn finish(self, base: &FixedVector) -> Result<MergeResult, MergeError> {
-        let model = self.mean.finish(base)?;
+        let FixedVector(base) = base;
+        let merged = self.mean.sums.len();
+        let Some((before, derived)) = base.split_at_checked(merged) else {
+            return Err(TensorError::Length { expected: merged, found: base.len() }.into());
+        };
+        let model = self.mean.finish(&FixedVector(before.to_vec()))?;
+        let model = next_state(model, self.prototypes.as_ref(), self.classes, derived, &self.list);
         let name = self.prototypes.map(|spec| spec.name(&self.list)).unwrap_or_default();
         Ok(MergeResult { model, prototypes: self.list, name })
     }
@@ -146,7 +156,7 @@ impl WeightedMean {
 }
 
 /// `a / b` rounded to the nearest integer, ties to the even one; `b` is positive.
-fn div_half_even(a: i64, b: i64) -> i64 {
+pub(crate) fn div_half_even(a: i64, b: i64) -> i64 {
     let (q, r) = (a.div_euclid(b), a.rem_euclid(b));
     match (2 * r).cmp(&b) {
         std::cmp::Ordering::Less => q,

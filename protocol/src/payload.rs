@@ -153,7 +153,7 @@ mod tests {
     use crate::tensor::TensorSpec;
     use crate::testing;
 
-    const SPEC: PrototypeSpec = PrototypeSpec { len: 3, scale_bits: 24 };
+    const SPEC: PrototypeSpec = PrototypeSpec { len: 3, scale_bits: 24, summary: None };
 
     fn manifest(codec: UpdateCodec, prototypes: Option<PrototypeSpec>) -> Manifest {
         let (manifest, _) = testing::network(1, vec![TensorSpec::new("w", &[5], 4)]);

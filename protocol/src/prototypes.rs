@@ -1,7 +1,7 @@
 //! Class prototypes: what a peer says of each of its classes beside its update, and the list of them that a round certifies.
 //!
-//! Nothing is averaged: a method takes the list as it is. A payload carries its author's after the delta, and a round's list
-//! is that of all accepted updates, so every voter derives it as it derives the merge.
+//! Nothing is averaged in the list: it is that of all accepted updates, so every voter derives it as it derives the merge. A payload
+//! carries its author's after the delta. What a method makes of the list for all members is a [`Summary`].
 //!
 //! ```text
 //! in a payload:    (class 2 | value 4 x len)*                 by ascending class, each at most once
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::{self, MAX_BLOB_BYTES};
 use crate::hash::Digest;
 use crate::membership::MAX_INPUTS;
+use crate::summary::Summary;
 use crate::tensor::{MAX_COORDINATE, TensorError, fixed};
 
 /// What the prototypes of a network look like.
@@ -24,6 +25,8 @@ pub struct PrototypeSpec {
     pub len: u16,
     /// Fraction bits of a value: `q` stands for `q * 2^-scale_bits`, and is at most [`MAX_COORDINATE`].
     pub scale_bits: u8,
+    /// What all derive from the list; nothing if it is of use to hosts of generators alone.
+    pub summary: Option<Summary>,
 }
 
 /// Why prototypes are not acceptable.
@@ -86,7 +89,8 @@ impl PrototypeSpec {
     #[must_use]
     pub fn fits(&self, classes: usize) -> bool {
         let most = (MAX_INPUTS * (2 + self.entry_len())).saturating_mul(classes);
-        self.len > 0 && (8..=30).contains(&self.scale_bits) && most as u64 <= MAX_BLOB_BYTES
+        let derivable = self.summary.is_none_or(|summary| summary.fits());
+        derivable && self.len > 0 && (8..=30).contains(&self.scale_bits) && most as u64 <= MAX_BLOB_BYTES
     }
 
     /// Bytes of one prototype in a payload.
@@ -218,8 +222,9 @@ fn i32s(bytes: &[u8]) -> impl Iterator<Item = i32> + '_ {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::summary::Descent;
 
-    const SPEC: PrototypeSpec = PrototypeSpec { len: 2, scale_bits: 24 };
+    const SPEC: PrototypeSpec = PrototypeSpec { len: 2, scale_bits: 24, summary: None };
 
     fn section(classes: &[u16]) -> Vec<u8> {
         let values = [0.5, -1.25];
@@ -272,5 +277,10 @@ mod tests {
         assert!(!PrototypeSpec { len: 512, ..SPEC }.fits(200));
         assert!(!PrototypeSpec { len: 0, ..SPEC }.fits(2));
         assert!(!PrototypeSpec { scale_bits: 31, ..SPEC }.fits(2));
+        let head = |epochs, batch| Some(Summary::Head(Descent::new(0.01, epochs, batch)));
+        for (summary, fits) in [(head(1, 10), true), (head(0, 10), false), (head(1, 0), false), (head(1001, 1), false)]
+        {
+            assert_eq!(PrototypeSpec { summary, ..SPEC }.fits(2), fits, "{summary:?}");
+        }
     }
 }

@@ -84,6 +84,12 @@ pub struct Record {
     pub closes_epoch: bool,
 }
 
+/// The hash of a certified state: of the roots of its model, its prototypes and what a method hands over.
+#[must_use]
+pub fn state_hash(model: &Digest, prototypes: &Digest, handed_over: &Digest) -> Digest {
+    hash("state", &[model.0, prototypes.0, handed_over.0].concat())
+}
+
 impl Record {
     /// The record of round 0, which follows from the manifest alone.
     #[must_use]
@@ -133,7 +139,7 @@ impl Record {
     /// What two runs with equal inputs have in common: the roots of model, prototypes and handed-over state.
     #[must_use]
     pub fn state_hash(&self) -> Digest {
-        hash("state", &[self.model_root.0, self.protos_root.0, self.state_root.0].concat())
+        state_hash(&self.model_root, &self.protos_root, &self.state_root)
     }
 
     /// Election seeds of the round after this one: `(seed, following, fold)`. They move up at an epoch's end.

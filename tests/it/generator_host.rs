@@ -21,6 +21,7 @@ use fedswarm_protocol::hash::{Digest, Stream};
 use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::manifest::{Manifest, Timers};
 use fedswarm_protocol::message::{Artefact, Message};
+use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::Event;
 use fedswarm_protocol::tensor::Schema;
@@ -52,8 +53,8 @@ impl Method for Told {
         self.0.default_architectures(task)
     }
 
-    fn prototype_len(&self, _: &Task) -> Option<usize> {
-        Some(3)
+    fn prototypes(&self, _: &Task) -> Result<Option<PrototypeSpec>, Error> {
+        Ok(Some(PrototypeSpec { len: 3, scale_bits: 24, summary: None }))
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {

@@ -20,12 +20,13 @@
 use std::sync::Arc;
 
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::tensor::Schema;
 
 use super::etf_classifier::EtfClassifier;
 use super::ktl::Transfer;
 use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, family};
+use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, family, prototypes};
 use crate::Error;
 use crate::generator::Generator;
 use crate::training::Learner;
@@ -73,8 +74,8 @@ impl Method for FedKtl {
         family(task)
     }
 
-    fn prototype_len(&self, task: &Task) -> Option<usize> {
-        Some(task.classes)
+    fn prototypes(&self, task: &Task) -> Result<Option<PrototypeSpec>, Error> {
+        prototypes(task.classes, None).map(Some)
     }
 
     fn host(

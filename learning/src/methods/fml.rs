@@ -100,7 +100,7 @@ struct Mutual {
 }
 
 /// `sum q (ln q - ln p)`, its mean over images and classes; both given as logarithms.
-fn divergence(q: Tensor<2>, p: Tensor<2>) -> Tensor<1> {
+pub(super) fn divergence(q: Tensor<2>, p: Tensor<2>) -> Tensor<1> {
     (q.clone().exp() * (q - p)).mean()
 }
 

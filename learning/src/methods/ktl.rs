@@ -118,6 +118,7 @@ pub(super) fn etf_part(setup: &MemberSetup) -> Result<Part, Error> {
     Ok(Part {
         name: "etf",
         shared: false,
+        derived: false,
         parameters: Parameters::from_flat(specs, &vectors, &setup.device.open()?)?,
         sgd: Sgd::new(0.0, 0.0, None),
         fresh: false,

@@ -10,21 +10,16 @@
 use fedswarm_protocol::tensor::Schema;
 
 use super::local::Classifier;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, family, head_specs, own_extractor, part};
+use super::{
+    Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, own_extractor, part,
+};
 use crate::Error;
-use crate::architectures::architecture;
 use crate::parameters::schema;
 use crate::training::Learner;
 
 /// Private extractors, one shared head.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LgFedAvg;
-
-/// The width of the features of a task's usual architectures: that of the shared head.
-fn width(task: &Task) -> Result<usize, Error> {
-    check_task(task)?;
-    Ok(architecture(family(task).first().copied().unwrap_or("mlp"))?.features())
-}
 
 impl Method for LgFedAvg {
     fn info(&self) -> MethodInfo {
@@ -42,7 +37,7 @@ impl Method for LgFedAvg {
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
-        schema([("head", head_specs(width(task)?, task).as_slice())])
+        schema([("head", head_specs(common_width(task)?, task).as_slice())])
     }
 
     fn default_architectures(&self, task: &Task) -> Vec<&'static str> {
@@ -50,12 +45,7 @@ impl Method for LgFedAvg {
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
-        let (width, own) = (width(&setup.task)?, setup.architecture.features());
-        if width != own {
-            let name = setup.architecture.name();
-            let text = format!("lg-fedavg shares a head for {width} features, this peer's {name} has {own}");
-            return Err(Error::Setup(format!("{text}; choose another architecture")));
-        }
+        let width = checked_width("lg-fedavg", &setup)?;
         let extractor = own_extractor("extractor", &setup, None)?;
         let head = part("head", "head", head_specs(width, &setup.task), true, &setup, None)?;
         let network = Classifier(setup.architecture.clone());

@@ -69,9 +69,18 @@ impl Method for Local {
 /// `h(f(x))`: an extractor and a linear head.
 pub(super) struct Classifier(pub(super) std::sync::Arc<dyn Architecture>);
 
+impl Classifier {
+    fn features(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
+        self.0.forward(&mut parts.part("extractor", self.0.name())?, images)
+    }
+}
+
 impl Network for Classifier {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let features = self.0.forward(&mut parts.part("extractor", self.0.name())?, images)?;
-        layers::linear(&mut parts.part("head", "head")?, features)
+        layers::linear(&mut parts.part("head", "head")?, self.features(parts, images)?)
+    }
+
+    fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
+        self.features(parts, images).map(Some)
     }
 }

@@ -3,18 +3,25 @@
 //! A [`Method`] is what a network agrees on, a [`Member`] is one peer's side of it. Methods are found by name, with
 //! options in the same text: `fedmoe:mix=convex,gate_lr=0.05`.
 
+mod class_means;
 mod ditto;
 mod etf_classifier;
 mod fedavg;
+mod feddistill;
+mod fedgh;
+mod fedkd;
 mod fedktl;
 mod fedmoe;
 mod fedmrl;
+mod fedproto;
 mod fedrep;
+mod fedtgp;
 mod fml;
 mod ktl;
 mod lg_fedavg;
 mod local;
 mod moe_ktl;
+mod near;
 mod one_model;
 mod options;
 mod per_fedavg;
@@ -24,7 +31,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use fedswarm_protocol::hash::{Digest, hash};
-use fedswarm_protocol::tensor::Schema;
+use fedswarm_protocol::prototypes::PrototypeSpec;
+use fedswarm_protocol::summary::Summary;
+use fedswarm_protocol::tensor::{DEFAULT_SCALE_BITS, Schema};
 
 use crate::Error;
 use crate::architectures::{self, Architecture};
@@ -37,10 +46,15 @@ use crate::transfer::{Host, Pairs, Prototype};
 
 pub use ditto::Ditto;
 pub use fedavg::FedAvg;
+pub use feddistill::FedDistill;
+pub use fedgh::FedGh;
+pub use fedkd::FedKd;
 pub use fedktl::FedKtl;
 pub use fedmoe::{FedMoe, Mix, Rates, Recipe};
 pub use fedmrl::FedMrl;
+pub use fedproto::FedProto;
 pub use fedrep::FedRep;
+pub use fedtgp::FedTgp;
 pub use fml::Fml;
 pub use ktl::Transfer;
 pub use lg_fedavg::LgFedAvg;
@@ -115,7 +129,7 @@ pub trait Method: Send + Sync {
     /// Name and options, such that [`method`] gives the same method back.
     fn spelling(&self) -> String;
 
-    /// The tensors that peers share, in the order of [`LocalUpdate::delta`]; empty if they share nothing.
+    /// The tensors that peers publish and that are merged, in the order of [`LocalUpdate::delta`]; empty if there are none.
     ///
     /// # Errors
     /// [`Error::Architecture`] if a shared model does not fit the task.
@@ -124,10 +138,18 @@ pub trait Method: Send + Sync {
     /// Architectures to deal out to peers that did not choose one.
     fn default_architectures(&self, task: &Task) -> Vec<&'static str>;
 
-    /// Length of the class prototypes that peers publish beside their update; nothing if they publish none.
-    fn prototype_len(&self, task: &Task) -> Option<usize> {
+    /// What class prototypes peers publish beside their update, and what all make of them; nothing if they publish none.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] if they would be too long.
+    fn prototypes(&self, task: &Task) -> Result<Option<PrototypeSpec>, Error> {
         let _ = task;
-        None
+        Ok(None)
+    }
+
+    /// Whether its prototypes are there for a generator's host, and its members learn from a generator's pairs.
+    fn takes_pairs(&self, task: &Task) -> bool {
+        matches!(self.prototypes(task), Ok(Some(PrototypeSpec { summary: None, .. })))
     }
 
     /// The side of a peer that hosts this generator; nothing if the method has no use for one. `common` is what
@@ -154,10 +176,11 @@ pub trait Method: Send + Sync {
 
 /// One peer's side of a method: its models, data and optimiser.
 pub trait Member: Send {
-    /// Takes in a certified state, flat in schema order; called at the start of each round.
+    /// Takes in a certified state, flat: merged tensors in schema order, then what follows from the prototypes
+    /// ([`fedswarm_protocol::summary`]). Called at the start of each round.
     ///
     /// # Errors
-    /// [`Error::Length`] if it is not as long as the schema.
+    /// [`Error::Length`] if it is not as long as both.
     fn install(&mut self, state: &[f32]) -> Result<(), Error>;
 
     /// Takes in a generator's certified pairs, or that there are none (any more); called before
@@ -280,13 +303,18 @@ pub struct NamedTensor {
 }
 
 /// Names of all methods.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 17] = [
     "local",
     "fedavg",
     "fedrep",
     "per-fedavg",
     "ditto",
     "lg-fedavg",
+    "fedproto",
+    "fedgh",
+    "fedtgp",
+    "feddistill",
+    "fedkd",
     "fml",
     "fedmrl",
     "fedmoe",
@@ -308,6 +336,11 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
         "per-fedavg" => Arc::new(PerFedAvg::from_options(&mut options)?),
         "ditto" => Arc::new(Ditto::from_options(&mut options)?),
         "lg-fedavg" => Arc::new(LgFedAvg),
+        "fedproto" => Arc::new(FedProto::from_options(&mut options)?),
+        "fedgh" => Arc::new(FedGh::from_options(&mut options)?),
+        "fedtgp" => Arc::new(FedTgp::from_options(&mut options)?),
+        "fedkd" => Arc::new(FedKd::from_options(&mut options)?),
+        "feddistill" => Arc::new(FedDistill::from_options(&mut options)?),
         "fml" => Arc::new(Fml::from_options(&mut options)?),
         "fedmrl" => Arc::new(FedMrl::from_options(&mut options)?),
         "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true, Recipe::default())?),
@@ -342,7 +375,8 @@ fn part(
     let parameters = Parameters::from_flat(specs, &flat, &setup.device.open()?)?;
     let sgd = Sgd::new(lr.unwrap_or(setup.train.lr), setup.train.momentum, setup.train.clip);
     let lookahead = Lookahead::default();
-    Ok(Part { name, shared, parameters, sgd, fresh: shared, lookahead, module: name, fixed: false })
+    let derived = false;
+    Ok(Part { name, shared, derived, parameters, sgd, fresh: shared, lookahead, module: name, fixed: false })
 }
 
 /// A private part with the peer's own extractor, checked by a blank run.
@@ -355,6 +389,29 @@ fn own_extractor(name: &'static str, setup: &MemberSetup, lr: Option<f32>) -> Re
 fn head_specs(features: usize, task: &Task) -> Vec<ParamSpec> {
     let [weight, bias] = ParamSpec::linear("head", features, task.classes);
     vec![ParamSpec { name: "weight".to_owned(), ..weight }, ParamSpec { name: "bias".to_owned(), ..bias }]
+}
+
+/// Prototypes of this length, and what all make of them.
+fn prototypes(len: usize, summary: Option<Summary>) -> Result<PrototypeSpec, Error> {
+    let len = u16::try_from(len).map_err(|_| Error::Setup(format!("prototypes of {len} values are too long")))?;
+    Ok(PrototypeSpec { len, scale_bits: DEFAULT_SCALE_BITS, summary })
+}
+
+/// The width of the features of a task's usual architectures: that of what unlike peers have in common.
+fn common_width(task: &Task) -> Result<usize, Error> {
+    check_task(task)?;
+    Ok(architectures::architecture(family(task).first().copied().unwrap_or("mlp"))?.features())
+}
+
+/// That width, if this peer's extractor has it.
+fn checked_width(method: &str, setup: &MemberSetup) -> Result<usize, Error> {
+    let (width, own) = (common_width(&setup.task)?, setup.architecture.features());
+    if width != own {
+        let name = setup.architecture.name();
+        let text = format!("{method}: peers have {width} features in common, this one's {name} has {own}");
+        return Err(Error::Setup(format!("{text}; choose another architecture")));
+    }
+    Ok(width)
 }
 
 /// Checks what no method can work with.

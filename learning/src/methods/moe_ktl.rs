@@ -22,12 +22,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::tensor::Schema;
 
 use super::fedmoe::{Head, Recipe};
 use super::ktl::{self, Transfer};
 use super::options::Options;
-use super::{FedMoe, Member, MemberSetup, Method, MethodInfo, Task};
+use super::{FedMoe, Member, MemberSetup, Method, MethodInfo, Task, prototypes};
 use crate::Error;
 use crate::generator::Generator;
 use crate::training::Learner;
@@ -132,8 +133,8 @@ impl Method for MoeKtl {
         self.moe.default_architectures(task)
     }
 
-    fn prototype_len(&self, task: &Task) -> Option<usize> {
-        Some(task.classes)
+    fn prototypes(&self, task: &Task) -> Result<Option<PrototypeSpec>, Error> {
+        prototypes(task.classes, None).map(Some)
     }
 
     fn host(

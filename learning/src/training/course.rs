@@ -11,6 +11,9 @@ pub struct Course {
     pub uniform: bool,
     /// Names of parts that are back at their first weights when a round is over.
     pub forgotten: &'static [&'static str],
+    /// Publishes, for each of its classes, the mean of the network's [`embedding`](super::Network::embedding) over the peer's images, as
+    /// the trained model has it.
+    pub publishes: bool,
 }
 
 /// A phase of a round.
@@ -34,7 +37,7 @@ pub struct Meta {
 
 impl Default for Course {
     fn default() -> Self {
-        Self { phases: vec![Phase::default()], meta: None, uniform: false, forgotten: &[] }
+        Self { phases: vec![Phase::default()], meta: None, uniform: false, forgotten: &[], publishes: false }
     }
 }
 

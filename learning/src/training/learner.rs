@@ -14,10 +14,13 @@ use super::{Course, TransferPlan};
 use crate::Error;
 use crate::methods::{Evaluation, LocalUpdate, Member, MemberSetup, NamedTensor, Trial};
 use crate::parameters::{Parameters, download, to_vec, upload};
-use crate::transfer::{Pairs, Prototype, class_means};
+use crate::transfer::{Pairs, Prototype, class_directions, class_means};
 
 /// Images per evaluation step. Too low and evaluation is slow; too high and it needs much memory.
 pub const EVAL_BATCH: usize = 256;
+
+/// Of flat features, their labels, and their width.
+type ClassMeans = fn(&[f32], &[u16], usize) -> Vec<Prototype>;
 
 /// A [`Member`] that trains a [`Network`]'s parts by gradient descent.
 pub struct Learner<N> {
@@ -164,8 +167,12 @@ impl<N: Network> Learner<N> {
 
     /// The peer's class prototypes, as its model is now.
     fn prototypes(&self) -> Result<Vec<Prototype>, Error> {
-        let (Some(transfer), Some(train)) = (&self.transfer, &self.train) else { return Ok(Vec::new()) };
-        let len = transfer.seen(train.len(), self.setup.train.batch);
+        let Some(train) = &self.train else { return Ok(Vec::new()) };
+        let (len, means): (usize, ClassMeans) = match &self.transfer {
+            Some(transfer) => (transfer.seen(train.len(), self.setup.train.batch), class_directions),
+            None if self.course.publishes => (train.len(), class_means),
+            None => return Ok(Vec::new()),
+        };
         let parts = self.plain();
         let (mut features, mut width) = (Vec::new(), 0);
         for start in (0..len).step_by(EVAL_BATCH) {
@@ -174,7 +181,7 @@ impl<N: Network> Learner<N> {
             width = embedded.dims()[1];
             features.extend(to_vec(embedded)?);
         }
-        Ok(class_means(&features, &self.setup.data.train.labels[..len], width))
+        Ok(means(&features, &self.setup.data.train.labels[..len], width))
     }
 
     /// Measures the model as it is now.
@@ -229,17 +236,21 @@ impl<N: Network> Learner<N> {
 
 impl<N: Network> Member for Learner<N> {
     fn install(&mut self, state: &[f32]) -> Result<(), Error> {
-        if state.len() != self.base.len() {
-            return Err(Error::Length { what: "certified state", expected: self.base.len(), found: state.len() });
+        let derived = self.parts.iter().filter(|p| p.derived).map(|p| p.parameters.count()).sum::<usize>();
+        let expected = self.base.len() + derived;
+        if state.len() != expected {
+            return Err(Error::Length { what: "certified state", expected, found: state.len() });
         }
         let mut rest = state;
-        for part in self.parts.iter_mut().filter(|p| p.shared) {
-            let (head, tail) = rest.split_at(part.parameters.count());
-            part.parameters.set_flat(head, &self.device)?;
-            rest = tail;
+        for derived in [false, true] {
+            for part in self.parts.iter_mut().filter(|p| if derived { p.derived } else { p.shared }) {
+                let (head, tail) = rest.split_at(part.parameters.count());
+                part.parameters.set_flat(head, &self.device)?;
+                rest = tail;
+            }
         }
         self.parts.iter_mut().filter(|p| p.fresh).for_each(|p| p.sgd.reset());
-        self.base = state.to_vec();
+        self.base = state[..self.base.len()].to_vec();
         Ok(())
     }
 

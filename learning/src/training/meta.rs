@@ -136,6 +136,7 @@ mod tests {
         let part = Part {
             name: "line",
             shared: false,
+            derived: false,
             parameters: Parameters::from_flat(specs, &[0.5], &DeviceKind::Flex.open().unwrap()).unwrap(),
             sgd: Sgd::new(0.1, 0.0, None),
             fresh: false,

@@ -13,6 +13,10 @@ pub struct Part {
     pub name: &'static str,
     /// True if it is published and merged; shared parts make up the method's schema, in order.
     pub shared: bool,
+    /// True if it is part of the certified state without being published: it follows from the peers' prototypes. Derived parts
+    /// stand behind the shared ones in the state, in order. One that is trained, such as a head, is a peer's own until the next
+    /// state is installed.
+    pub derived: bool,
     /// Its weights.
     pub parameters: Parameters,
     /// Its optimiser.

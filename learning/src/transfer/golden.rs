@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::align::Aligner;
 use super::mmd::mmd;
 use super::transformer::Transformer;
-use super::{arcface, class_means, etf};
+use super::{arcface, class_directions, etf};
 use crate::parameters::to_vec;
 
 const GOLDEN: &str = include_str!("golden.json");
@@ -149,7 +149,7 @@ fn arcface_is_numpys_and_its_gradient_is_finite_at_both_ends() {
 #[test]
 fn prototypes_are_numpys() {
     let Prototypes { features, labels, classes, prototypes } = golden().prototypes;
-    let found = class_means(&features, &labels, 4);
+    let found = class_directions(&features, &labels, 4);
     assert_eq!(found.iter().map(|p| p.class).collect::<Vec<_>>(), classes);
     close(found.iter().flat_map(|p| wide(p.values.clone())), &prototypes, "prototypes");
 }

@@ -26,14 +26,14 @@ use crate::Error;
 use crate::data::ImageShape;
 
 pub use host::{Aligning, Alignment, Scope};
-pub use prototypes::class_means;
+pub use prototypes::{class_directions, class_means};
 
 /// The mean of a peer's features of one class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prototype {
     /// The class, an index.
     pub class: u16,
-    /// The mean, of the length that the method says ([`crate::methods::Method::prototype_len`]).
+    /// The mean, of the length that the method says ([`crate::methods::Method::prototypes`]).
     pub values: Vec<f32>,
 }
 

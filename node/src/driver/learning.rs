@@ -79,14 +79,15 @@ impl Driver {
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
         let (trainers, round, reports) = (self.trainers.clone(), self.round.subscribe(), self.reports.clone());
         tokio::spawn(async move {
-            let len = 4 * manifest.schema.len() as u64;
+            let schema = manifest.state_schema();
+            let len = 4 * schema.len() as u64;
             let (_, holders) = watch::channel(holders);
             let obtained = obtain(&network, &blobs, BlobId(root), len, &holders, round).await;
             ready.await;
             match obtained {
                 Ok(None) => {}
                 // The job holds the state itself: by the time that a thread is free, the round may be over and its blobs gone.
-                Ok(Some(blob)) => trainers.run(move || match read_state(&blob, &manifest.schema) {
+                Ok(Some(blob)) => trainers.run(move || match read_state(&blob, &schema) {
                     Ok(state) => job(state),
                     Err(error) => send(&reports, Report::Fatal(error)),
                 }),

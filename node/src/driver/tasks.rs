@@ -148,7 +148,8 @@ impl Driver {
         let (network, round, stopwatch) = (self.network.clone(), self.round.subscribe(), self.pace.stopwatch());
         let (_, holders) = watch::channel(self.members.clone());
         tokio::spawn(async move {
-            let len = 4 * manifest.schema.len() as u64;
+            let schema = manifest.state_schema();
+            let len = 4 * schema.len() as u64;
             let base = match obtain(&network, &blobs, BlobId(base), len, &holders, round).await {
                 Ok(Some(base)) => base,
                 Ok(None) => return,
@@ -156,9 +157,8 @@ impl Driver {
             };
             let began = Instant::now();
             let merged = tokio::task::spawn_blocking(move || -> Result<Option<Merged>, Error> {
-                let schema = &manifest.schema;
                 let broken = |e: &dyn std::fmt::Display| Error::Corrupt(e.to_string());
-                let base = FixedVector::from_bytes(&base.bytes, schema).map_err(|e| broken(&e))?;
+                let base = FixedVector::from_bytes(&base.bytes, &schema).map_err(|e| broken(&e))?;
                 let mut merge = Merge::new(&manifest);
                 // One input after the other is read, decoded and forgotten: memory does not grow with their number.
                 for (wire, author, weight) in wires {

@@ -247,13 +247,13 @@ impl Auditor {
         root: &Digest,
         blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
     ) -> Result<Option<FixedVector>, Finding> {
-        let bytes = if self.manifest.schema.is_empty() { Some(Vec::new()) } else { blob(root) };
+        let bytes = if self.state_schema.is_empty() { Some(Vec::new()) } else { blob(root) };
         let Some(bytes) = bytes else { return Ok(None) };
         let found = blob::root(&bytes);
         if found != *root {
             return at.wrong(Place::Base(*root), "bytes", root.show(), found.show());
         }
-        match FixedVector::from_bytes(&bytes, &self.manifest.schema) {
+        match FixedVector::from_bytes(&bytes, &self.state_schema) {
             Ok(model) => Ok(Some(model)),
             Err(error) => {
                 at.wrong(Place::Base(*root), "encoding", "a model of the manifest's schema", error.to_string())

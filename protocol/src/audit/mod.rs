@@ -35,7 +35,7 @@ use crate::message::{Committed, UpdateRef};
 use crate::payload::WireLen;
 use crate::prototypes::ListName;
 use crate::record::{Record, RecordKind, list_root, operations_root};
-use crate::tensor::FixedVector;
+use crate::tensor::{FixedVector, Schema};
 use crate::update::UpdateCodec;
 use finding::{Show as _, first_difference};
 
@@ -87,6 +87,7 @@ pub struct Auditor {
     constants: Constants,
     expected: Expected,
     manifest: Manifest,
+    state_schema: Schema,
     committee: Arc<Committee>,
     voters: Vec<PublicKey>,
     verifier: Verifier,
@@ -105,6 +106,7 @@ impl Auditor {
         let constants = Constants::new(manifest)?;
         let committee = Arc::new(Committee::founding(manifest));
         let record = Record::genesis(manifest, constants.network);
+        let state_schema = manifest.state_schema();
         let order = order_after(&record, &committee);
         let head = Head { order, hash: record.hash()?, artefact: None, record };
         let expected =
@@ -116,7 +118,8 @@ impl Auditor {
             verifier: Verifier::new(constants.network, Arc::clone(&committee)),
             committee,
             head: Some(head),
-            model: Some(manifest.schema.genesis(&manifest.genesis_seed)),
+            model: Some(state_schema.genesis(&manifest.genesis_seed)),
+            state_schema,
             constants,
         })
     }

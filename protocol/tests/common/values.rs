@@ -13,6 +13,7 @@ use fedswarm_protocol::message::{
 };
 use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::{Record, RecordKind, Rule};
+use fedswarm_protocol::summary::{Apart, Descent, Summary};
 use fedswarm_protocol::tensor::{FixedVector, MAX_COORDINATE, Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
@@ -374,7 +375,11 @@ impl Draw {
                 leader_ms: self.u64(),
                 resend_ms: self.u64(),
             },
-            prototypes: self.coin().then(|| PrototypeSpec { len: self.u16(), scale_bits: self.u8() }),
+            prototypes: self.coin().then(|| PrototypeSpec {
+                len: self.u16(),
+                scale_bits: self.u8(),
+                summary: self.summary(),
+            }),
             generator: self.coin().then(|| GeneratorSpec {
                 id: self.digest(),
                 latent: self.u32(),
@@ -383,6 +388,16 @@ impl Draw {
                 hosts: (0..self.below(3)).map(|_| self.key()).collect(),
                 wait_ms: self.u64(),
             }),
+        }
+    }
+
+    fn summary(&mut self) -> Option<Summary> {
+        let descent = Descent { rate_q: self.u32(), epochs: self.u16(), batch: self.u16() };
+        match self.below(4) {
+            0 => None,
+            1 => Some(Summary::Means),
+            2 => Some(Summary::Head(descent)),
+            _ => Some(Summary::Targets(Apart { descent, most_margin: self.u16() })),
         }
     }
 }

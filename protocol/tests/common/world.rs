@@ -33,7 +33,7 @@ impl World {
     pub fn new(voters: u8) -> Self {
         let tensors = vec![TensorSpec::new("w", &[4, 3], 4), TensorSpec::new("b", &[4], 4)];
         let (mut manifest, secrets) = testing::network(voters, tensors);
-        manifest.prototypes = Some(PrototypeSpec { len: 2, scale_bits: 24 });
+        manifest.prototypes = Some(PrototypeSpec { len: 2, scale_bits: 24, summary: None });
         let (id, hosts) = (Digest([6; 32]), Vec::new());
         manifest.generator = Some(GeneratorSpec { id, latent: 2, transformer: 3, per_class: 1, hosts, wait_ms: 1000 });
         manifest.check().unwrap();

@@ -262,7 +262,7 @@ fn artefacts_are_encoded_and_judged_as_by_the_oracle() {
 #[test]
 fn prototypes_are_encoded_and_listed_as_by_the_oracle() {
     let case = golden().prototypes;
-    let spec = PrototypeSpec { len: 3, scale_bits: 20 };
+    let spec = PrototypeSpec { len: 3, scale_bits: 20, summary: None };
     let mut list = Vec::new();
     for ((author, prototypes), want) in case.authors.iter().zip(&case.sections) {
         let section = spec.encode(prototypes.iter().map(|(class, values)| (*class, values.as_slice())), 10).unwrap();

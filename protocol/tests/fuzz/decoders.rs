@@ -105,7 +105,7 @@ fn manifest(bytes: &[u8]) {
     }
     if let Ok(manifest) = within(MANIFEST_LIMIT, || codec::decode::<Manifest>(bytes, MAX_MANIFEST_BYTES)) {
         assert_eq!(manifest.to_bytes().unwrap(), bytes);
-        if manifest.schema.len() <= GENESIS_COORDINATES {
+        if manifest.state_schema().len() <= GENESIS_COORDINATES {
             let read = within(MANIFEST_LIMIT + GENESIS_LIMIT, || Manifest::from_bytes(bytes));
             assert_eq!(read.is_ok(), manifest.check().is_ok());
         }
@@ -151,7 +151,7 @@ fn artefact_blob(bytes: &[u8]) {
 }
 
 /// Prototypes as a payload carries them.
-pub(crate) const PROTOTYPES: PrototypeSpec = PrototypeSpec { len: 3, scale_bits: 20 };
+pub(crate) const PROTOTYPES: PrototypeSpec = PrototypeSpec { len: 3, scale_bits: 20, summary: None };
 
 fn section(bytes: &[u8]) {
     if within(256, || PROTOTYPES.check(bytes, 10)).is_err() {

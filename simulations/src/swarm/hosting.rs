@@ -42,7 +42,7 @@ pub(super) fn choose(scenario: &Scenario, method: &dyn Method, task: &Task) -> R
     if wanted == Some(generators::NONE) {
         return Ok(None);
     }
-    if method.prototype_len(task).is_none() {
+    if !method.takes_pairs(task) {
         return if wanted.is_none() {
             Ok(None)
         } else {

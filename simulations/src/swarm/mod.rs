@@ -3,6 +3,8 @@
 
 mod artefacts;
 mod baseline;
+#[cfg(test)]
+mod every_method;
 mod hosting;
 mod inputs;
 mod observe;

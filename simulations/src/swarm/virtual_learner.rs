@@ -17,7 +17,7 @@ use fedswarm_protocol::merge::{Merge, Merged};
 use fedswarm_protocol::message::{Artefact, UpdateHeader};
 use fedswarm_protocol::payload as wire_payload;
 use fedswarm_protocol::round::{ArtefactVerdict, MergeInput};
-use fedswarm_protocol::tensor::FixedVector;
+use fedswarm_protocol::tensor::{FixedVector, Schema};
 
 use super::prepare::peer_name;
 use crate::world::blobs::Blob;
@@ -32,6 +32,8 @@ pub(super) struct Learner {
     method: Arc<dyn Method>,
     setup: MemberSetup,
     manifest: Arc<Manifest>,
+    /// Of the certified state.
+    schema: Schema,
     member: Option<Box<dyn Member>>,
     hosting: Option<Hosting>,
     /// The artefact in force and its pairs, once they are here.
@@ -48,7 +50,8 @@ impl Learner {
         hosting: Option<Hosting>,
         told: Told,
     ) -> Self {
-        Self { place, method, setup, manifest, member: None, hosting, in_force: None, told }
+        let schema = manifest.state_schema();
+        Self { place, method, setup, manifest, schema, member: None, hosting, in_force: None, told }
     }
 
     fn tell(&self, event: NodeEvent) {
@@ -56,7 +59,7 @@ impl Learner {
     }
 
     fn take_in(&mut self, round: u64, model: &Blob) -> Option<()> {
-        let schema = &self.manifest.schema;
+        let schema = &self.schema;
         let state = schema.dequantise(&FixedVector::from_bytes(model, schema).ok()?).ok()?;
         let member = self.member.as_mut()?;
         if self.manifest.generator.is_some() {
@@ -88,8 +91,7 @@ impl Work for Learner {
     }
 
     fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Merged, Vec<(Digest, Blob)>)> {
-        let schema = &self.manifest.schema;
-        let base = FixedVector::from_bytes(base.1, schema).ok()?;
+        let base = FixedVector::from_bytes(base.1, &self.schema).ok()?;
         let mut merge = Merge::new(&self.manifest);
         for (input, wire) in inputs {
             merge.add(input.author, &wire_payload::decode(&self.manifest, wire).ok()?, input.weight).ok()?;

@@ -9,7 +9,7 @@ use fedswarm_protocol::record::Record;
 use fedswarm_protocol::round::ArtefactVerdict;
 
 /// What prototypes are in a world with hosts.
-pub const PROTOTYPES: PrototypeSpec = PrototypeSpec { len: 1, scale_bits: 24 };
+pub const PROTOTYPES: PrototypeSpec = PrototypeSpec { len: 1, scale_bits: 24, summary: None };
 
 /// Classes of a world's task; every update has prototypes of all of them.
 pub const CLASSES: u16 = 2;

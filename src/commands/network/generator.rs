@@ -24,7 +24,7 @@ pub(super) fn choose(
 ) -> Result<Option<GeneratorSpec>, Failure> {
     let wanted = create.generator.as_deref();
     let unwanted = wanted == Some(Path::new(generators::NONE));
-    let useful = method.prototype_len(task).is_some();
+    let useful = method.takes_pairs(task);
     if !useful && wanted.is_some() && !unwanted {
         return Err(Failure::input(format!("--generator: method {} has no use for one", create.method)));
     }
@@ -55,7 +55,7 @@ pub(super) fn json(spec: &GeneratorSpec) -> Value {
 /// For people.
 pub(super) fn print(manifest: &Manifest) {
     let Some(spec) = &manifest.generator else {
-        if manifest.prototypes.is_some() {
+        if manifest.prototypes.is_some_and(|spec| spec.summary.is_none()) {
             println!("generator  none");
         }
         return;

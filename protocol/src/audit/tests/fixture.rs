@@ -20,6 +20,7 @@ use crate::payload::{self, norm2_q};
 use crate::prototypes::{ListName, PrototypeSpec};
 use crate::record::Record;
 use crate::round::Rules;
+use crate::summary::Summary;
 use crate::tensor::{FixedVector, TensorSpec};
 use crate::testing;
 
@@ -79,16 +80,35 @@ impl Run {
     pub(super) fn with_prototypes() -> Self {
         let (manifest, secrets) = testing::network(4, vec![TensorSpec::new("w", &[5], 4)]);
         let (id, hosts) = (Digest([6; 32]), Vec::new());
-        let prototypes = Some(PrototypeSpec { len: 3, scale_bits: 24 });
+        let prototypes = Some(PrototypeSpec { len: 3, scale_bits: 24, summary: None });
         let generator = Some(GeneratorSpec { id, latent: 2, transformer: 3, per_class: 1, hosts, wait_ms: 1 });
         Self::of(Manifest { prototypes, generator, ..manifest }, secrets)
+    }
+
+    /// A network in which all make something of the prototypes.
+    pub(super) fn with_summary(summary: Summary) -> Self {
+        let (mut manifest, secrets) = testing::network(4, vec![TensorSpec::new("w", &[5], 4)]);
+        manifest.prototypes = Some(PrototypeSpec { len: 3, scale_bits: 24, summary: Some(summary) });
+        manifest.genesis_root = blob::root(&manifest.state_schema().genesis(&manifest.genesis_seed).to_bytes());
+        manifest.check().unwrap();
+        Self::of(manifest, secrets)
+    }
+
+    /// The state after the last round.
+    pub(super) fn state(&self) -> &[i32] {
+        &self.model.0
+    }
+
+    /// Of it, what is derived from prototypes.
+    pub(super) fn derived(&self) -> &[i32] {
+        &self.state()[self.manifest.schema.len()..]
     }
 
     fn of(manifest: Manifest, secrets: Vec<SecretKey>) -> Self {
         let rules = Rules::new(&manifest, &secrets[0].public()).unwrap();
         let committee = Arc::new(Committee::founding(&manifest));
         let verifier = Verifier::new(rules.constants.network, Arc::clone(&committee));
-        let model = manifest.schema.genesis(&manifest.genesis_seed);
+        let model = manifest.state_schema().genesis(&manifest.genesis_seed);
         let (operations, rounds, blobs) = <_>::default();
         Self { manifest, secrets, verifier, rules, committee, operations, model, rounds, blobs }
     }

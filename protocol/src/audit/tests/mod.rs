@@ -12,6 +12,7 @@ use crate::membership::{EvictVote, Invite, Join, Operation, Role};
 use crate::message::{Committed, Message, Receipt};
 use crate::prototypes::ListName;
 use crate::record::{Record, RecordKind};
+use crate::summary::{Apart, Descent, Summary};
 use fixture::{Lies, Run};
 
 #[test]
@@ -134,6 +135,34 @@ fn a_merge_or_a_choice_that_no_inputs_give_is_found_although_a_quorum_signed_it(
         let mut run = Run::honest(1);
         run.push(Lies { proposer: Some(proposer), ..Lies::default() });
         assert!(["nothing", "2: record: proposer"].contains(&run.first().as_str()), "{}", run.first());
+    }
+}
+
+#[test]
+fn what_all_make_of_the_prototypes_is_made_again_and_carried_over_by_a_round_that_merges_nothing() {
+    let descent = Descent::new(0.1, 3, 2);
+    let apart = Apart { descent, most_margin: 10 };
+    for summary in [Summary::Means, Summary::Head(descent), Summary::Targets(apart)] {
+        let mut run = Run::with_summary(summary);
+        let genesis = run.derived().to_vec();
+        run.push(Lies::default());
+        let first = run.derived().to_vec();
+        run.push(Lies { updates: Some(1), ..Lies::default() });
+        assert_eq!(run.derived(), first, "{summary:?}: one update of four makes no merge");
+        run.push(Lies::default());
+        assert!(genesis != first && first != run.derived(), "{summary:?}");
+        let reports = run.audit();
+        assert!(reports.iter().all(|r| r.finding.is_none() && r.depth == Depth::Recomputed), "{reports:#?}");
+        // A state whose merged part is right and whose derived part is the last round's.
+        let mut lie = run.state().to_vec();
+        lie.truncate(5);
+        lie.extend(first);
+        let root = crate::blob::root(&crate::tensor::FixedVector(lie).to_bytes());
+        let mut run = Run::with_summary(summary);
+        run.push(Lies::default());
+        run.push(Lies { updates: Some(1), ..Lies::default() });
+        run.push(Lies { model: Some(root), ..Lies::default() });
+        assert_eq!(run.first(), "3: record: model_root");
     }
 }
 

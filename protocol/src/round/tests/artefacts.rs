@@ -11,7 +11,7 @@ fn world_of(epoch_length: u32, hosts: &[usize]) -> World {
     let (manifest, secrets) = testing::network(4, vec![TensorSpec::new("w", &[4], 4)]);
     let (id, keys) = (Digest([6; 32]), hosts.iter().map(|i| secrets[*i].public()).collect());
     let generator = GeneratorSpec { id, latent: 2, transformer: 3, per_class: 1, hosts: keys, wait_ms: 1 };
-    let prototypes = Some(PrototypeSpec { len: 3, scale_bits: 24 });
+    let prototypes = Some(PrototypeSpec { len: 3, scale_bits: 24, summary: None });
     let manifest = Manifest { rounds: ROUNDS, epoch_length, prototypes, generator: Some(generator), ..manifest };
     assert_eq!(manifest.check(), Ok(()));
     World::of(manifest, secrets)

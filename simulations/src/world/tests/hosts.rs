@@ -38,11 +38,12 @@ fn what_hosts_make_comes_into_force_and_costs_no_round_anything() {
 #[test]
 fn an_honest_host_is_heard_through_the_lies_of_another_and_nothing_of_the_liars_comes_into_force() {
     for vice in [Vice::LyingHost, Vice::AbsentHost] {
-        for seed in 0..8 {
-            // In short epochs, since whoever is refused is not heard again before the next.
+        for seed in 0..32 {
+            // In short epochs, since whoever is refused is not heard again before the next; and for long, since which of the
+            // two is asked is drawn: in 40 rounds one world of 64 heard the honest one not once.
             let options = Options {
                 seed,
-                rounds: 40,
+                rounds: 120,
                 epoch_length: 3,
                 hosts: vec![1],
                 vices: vec![(0, vice)],

@@ -1,0 +1,127 @@
+//! FedGH (Yi et al. 2023, arXiv 2303.13137, algorithm 1): one head for all, trained on everybody's class means.
+//!
+//! ```text
+//! each round: every peer i starts from the certified h, with its own f_i
+//!             (f_i, h_i) <- E epochs of SGD on CE(h_i(f_i(x)), y);  h_i is forgotten
+//!             publishes P_ic, the mean of f_i(x) over its images of class c, for its classes
+//!             h <- E_h epochs of SGD on CE(h(P_ic), c) over all P_ic      (derived by all in exact arithmetic: ADR 020)
+//! evaluated:  h(f_i(x)) with the certified h
+//! ```
+//!
+//! `head_lr` = 0.01, `head_epochs` = `E_h` = 1 and `head_batch` = 10 are those of the reference's runs. Its server shuffles by chance; here
+//! the order follows from the list, alike for all.
+
+use fedswarm_protocol::prototypes::PrototypeSpec;
+use fedswarm_protocol::summary::{Descent, Summary};
+use fedswarm_protocol::tensor::Schema;
+
+use super::local::Classifier;
+use super::one_model::spelling;
+use super::options::Options;
+use super::{
+    Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, own_extractor,
+    part, prototypes,
+};
+use crate::Error;
+use crate::training::{Course, Learner, Part};
+
+/// Passes over the list.
+const EPOCHS: u16 = 1;
+
+/// One head for all, trained on everybody's class means.
+#[derive(Clone, Copy, Debug)]
+pub struct FedGh {
+    head: Head,
+}
+
+/// How something is trained on the list.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Head {
+    pub(super) lr: f32,
+    pub(super) epochs: u16,
+    pub(super) batch: u16,
+}
+
+impl Head {
+    /// Of the reference's runs, but for the epochs.
+    pub(super) const fn usual(epochs: u16) -> Self {
+        Self { lr: 0.01, epochs, batch: 10 }
+    }
+
+    pub(super) fn from_options(
+        options: &mut Options,
+        [lr, epochs, batch]: [&'static str; 3],
+        usual: Self,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            lr: options.rate(lr)?.unwrap_or(usual.lr),
+            epochs: options.value(epochs, "a whole number from 1 to 1000")?.unwrap_or(usual.epochs),
+            batch: options.value(batch, "a whole number of at least 1")?.unwrap_or(usual.batch),
+        })
+    }
+
+    /// The options that give it back, where they are not as usual.
+    pub(super) fn spelling(&self, [lr, epochs, batch]: [&str; 3], usual: &Self) -> [Option<String>; 3] {
+        [
+            (self.lr != usual.lr).then(|| format!("{lr}={}", self.lr)),
+            (self.epochs != usual.epochs).then(|| format!("{epochs}={}", self.epochs)),
+            (self.batch != usual.batch).then(|| format!("{batch}={}", self.batch)),
+        ]
+    }
+
+    pub(super) fn descent(&self) -> Descent {
+        // The number that was meant: 0.01 and not the `f32` nearest to it.
+        let rate = self.lr.to_string().parse().unwrap_or_else(|_| f64::from(self.lr));
+        Descent::new(rate, self.epochs, self.batch)
+    }
+}
+
+/// Names of the options.
+const OPTIONS: [&str; 3] = ["head_lr", "head_epochs", "head_batch"];
+
+impl FedGh {
+    pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
+        Ok(Self { head: Head::from_options(options, OPTIONS, Head::usual(EPOCHS))? })
+    }
+}
+
+impl Method for FedGh {
+    fn info(&self) -> MethodInfo {
+        MethodInfo {
+            name: "fedgh",
+            shares: "class means up, a head down",
+            heterogeneous: true,
+            needs: "equal feature widths",
+            paper: "Yi et al. 2023, arXiv 2303.13137",
+        }
+    }
+
+    fn spelling(&self) -> String {
+        spelling("fedgh", self.head.spelling(OPTIONS, &Head::usual(EPOCHS)))
+    }
+
+    fn schema(&self, _: &Task) -> Result<Schema, Error> {
+        Ok(Schema::default())
+    }
+
+    fn default_architectures(&self, task: &Task) -> Vec<&'static str> {
+        family(task)
+    }
+
+    fn prototypes(&self, task: &Task) -> Result<Option<PrototypeSpec>, Error> {
+        prototypes(common_width(task)?, Some(Summary::Head(self.head.descent()))).map(Some)
+    }
+
+    fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
+        let width = checked_width("fedgh", &setup)?;
+        let head = part("head", "head", head_specs(width, &setup.task), false, &setup, None)?;
+        let parts = vec![
+            own_extractor("extractor", &setup, None)?,
+            // Its velocity is forgotten with it.
+            Part { derived: true, fresh: true, ..head },
+        ];
+        let network = Classifier(setup.architecture.clone());
+        let learner = Learner::new(&self.spelling(), network, parts, setup)?;
+        Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
+    }
+}
