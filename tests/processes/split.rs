@@ -11,12 +11,12 @@ const COLLECT_MS: u64 = 500;
 /// Twice what the first aggregator has, and what the second one has: a side that could change the view would have.
 const SHORT: Duration = Duration::from_secs(6);
 
-/// Long enough that both sides give their connections up.
+/// Long enough that connections do not recover by themselves: TCP repeats what was lost at ever longer pauses.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Until everybody is up to date once the sides are together again: the longest pause between two dials, and as long again for
-/// what was dialed into the void.
-const BOUND: Duration = Duration::from_secs(20);
+/// Until everybody is up to date once the sides are together again: a dead link is known 90 s after its last ping, of which a long
+/// split leaves 30; then the longest pause between two dials, and as long again for what was dialed into the void.
+const BOUND: Duration = Duration::from_secs(50);
 
 const ALL: [usize; NODES] = [0, 1, 2, 3, 4, 5, 6, 7];
 
