@@ -1,41 +1,28 @@
 //! A linear head into the space of a fixed classifier's class vectors.
 
-use std::sync::Arc;
-
 use burn::tensor::Tensor;
 
-use super::head_specs;
-use super::{MemberSetup, ktl, own_extractor, part};
+use super::classifier::Classifier;
+use super::{MemberSetup, ktl};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
 use crate::training::{Network, Part, Parts};
 use crate::transfer::arcface::{self, SCALE};
 
 /// `<h(f(x)) / |.|, v_c>`: an extractor, a linear head, fixed class vectors.
-pub(super) struct EtfClassifier(pub(super) Arc<dyn Architecture>);
+pub(super) struct EtfClassifier(pub(super) Classifier);
 
 impl EtfClassifier {
     /// Extractor, head and class vectors; the first two are one module, as in the released code.
     pub(super) fn parts(setup: &MemberSetup) -> Result<Vec<Part>, Error> {
-        let head = head_specs(setup.architecture.features(), &setup.task);
-        let mut parts = vec![own_extractor("extractor", setup, None)?, part("head", "head", head, false, setup, None)?];
+        let mut parts = Classifier::parts(setup)?;
         ktl::module("model", &mut parts, setup);
         parts.push(ktl::etf_part(setup)?);
         Ok(parts)
     }
 
     fn cosines(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        cosines(parts, embed(parts, self.features(parts, images)?)?)
+        cosines(parts, self.0.logits(parts, images)?)
     }
-
-    fn features(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        self.0.forward(&mut parts.part("extractor", self.0.name())?, images)
-    }
-}
-
-/// Features in the space of the class vectors.
-pub(super) fn embed(parts: &Parts<'_>, features: Tensor<2>) -> Result<Tensor<2>, Error> {
-    layers::linear(&mut parts.part("head", "head")?, features)
 }
 
 /// Cosines to the class vectors.
@@ -53,10 +40,10 @@ impl Network for EtfClassifier {
     }
 
     fn transferred(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
-        self.features(parts, images).map(Some)
+        self.0.features(parts, images).map(Some)
     }
 
     fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
-        embed(parts, self.features(parts, images)?).map(Some)
+        self.0.logits(parts, images).map(Some)
     }
 }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use fedswarm_protocol::tensor::Schema;
 
-use super::local::Classifier;
-use super::one_model::{OneModel, spelling};
-use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, head_specs, own_extractor, part};
+use super::classifier::Classifier;
+use super::one_model::OneModel;
+use super::options::{Options, spelling};
+use super::{Member, MemberSetup, Method, MethodInfo, Task, head_specs, share};
 use crate::Error;
 use crate::architectures::Architecture;
 use crate::parameters::schema;
@@ -51,11 +51,10 @@ pub(super) fn whole(model: &dyn Architecture, task: &Task) -> Result<Schema, Err
 }
 
 /// A model of which everything is shared.
-pub(super) fn shared_model(model: &dyn Architecture, setup: &MemberSetup) -> Result<Vec<Part>, Error> {
-    let mut extractor = own_extractor("extractor", setup, None)?;
-    extractor.shared = true;
-    extractor.fresh = true;
-    Ok(vec![extractor, part("head", "head", head_specs(model.features(), &setup.task), true, setup, None)?])
+pub(super) fn shared_model(setup: &MemberSetup) -> Result<Vec<Part>, Error> {
+    let mut parts = Classifier::parts(setup)?;
+    share(&mut parts, &["extractor", "head"]);
+    Ok(parts)
 }
 
 impl Method for FedAvg {
@@ -83,7 +82,7 @@ impl Method for FedAvg {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let model = self.model.checked("fedavg", &setup)?;
-        let parts = shared_model(model.as_ref(), &setup)?;
-        Ok(Box::new(Learner::new(&self.spelling(), Classifier(model), parts, setup)?))
+        let parts = shared_model(&setup)?;
+        Ok(Box::new(Learner::new(&self.spelling(), Classifier::new(model), parts, setup)?))
     }
 }

@@ -18,13 +18,9 @@ use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::Summary;
 use fedswarm_protocol::tensor::Schema;
 
-use super::local::Classifier;
-use super::one_model::spelling;
-use super::options::Options;
-use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, check_task, class_means, family, head_specs, own_extractor, part,
-    prototypes,
-};
+use super::classifier::Classifier;
+use super::options::{Options, spelling};
+use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, class_means, family, prototypes};
 use crate::Error;
 use crate::training::{Course, Learner, Network, Parts, cross_entropy};
 
@@ -72,13 +68,9 @@ impl Method for FedDistill {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         check_task(&setup.task)?;
-        let head = head_specs(setup.architecture.features(), &setup.task);
-        let parts = vec![
-            own_extractor("extractor", &setup, None)?,
-            part("head", "head", head, false, &setup, None)?,
-            class_means::part_of(setup.task.classes, &setup)?,
-        ];
-        let network = Taught { own: Classifier(setup.architecture.clone()), lambda: self.lambda };
+        let mut parts = Classifier::parts(&setup)?;
+        parts.push(class_means::part_of(setup.task.classes, &setup)?);
+        let network = Taught { own: Classifier::new(setup.architecture.clone()), lambda: self.lambda };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }

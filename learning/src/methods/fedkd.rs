@@ -14,23 +14,17 @@
 //! length is known before and an auditor decodes it to the bit. On small models the released compression makes messages
 //! longer (5 x 5 kernels have few values to leave out), and zeros of flat spectra.
 
-use std::sync::Arc;
-
 use burn::tensor::{Tensor, activation};
 use fedswarm_protocol::tensor::Schema;
 
-use super::fml::divergence;
-use super::one_model::spelling;
-use super::options::Options;
+use super::classifier::Classifier;
+use super::fml::{LIMIT, divergence};
+use super::options::{Options, spelling};
 use super::small_model::SmallModel;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, family, head_specs, own_extractor, part};
+use super::{Member, MemberSetup, Method, MethodInfo, Task, family, part};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
 use crate::parameters::ParamSpec;
 use crate::training::{Course, Learner, Network, Parts, cross_entropy};
-
-/// Largest norm of each module's gradient, as released.
-const LIMIT: f32 = 10.0;
 
 /// A private model and a shared small one, which teach each other the less the worse both answer.
 #[derive(Clone)]
@@ -79,37 +73,34 @@ impl Method for FedKd {
         let (theirs, own) = (shared.features(), setup.architecture.features());
         let mut parts = self.shared.parts(theirs, &setup)?;
         let mapping = vec![ParamSpec::new("weight", &[theirs, own], theirs)];
-        parts.extend([
-            own_extractor("extractor", &setup, None)?,
-            part("head", "head", head_specs(own, &setup.task), false, &setup, None)?,
-            part("mapping", "mapping", mapping, false, &setup, None)?,
-        ]);
+        parts.extend(Classifier::parts(&setup)?);
+        parts.push(part("mapping", "mapping", mapping, false, &setup, None)?);
         for (at, part) in parts.iter_mut().enumerate() {
             part.module = ["small model", "small model", "own model", "own model", "mapping"][at];
             part.sgd.clip = setup.train.clip.or(Some(LIMIT));
         }
-        let network = Adaptive { own: setup.architecture.clone(), shared };
+        let network =
+            Adaptive { own: Classifier::new(setup.architecture.clone()), shared: SmallModel::network(shared) };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { uniform: true, ..Course::default() })))
     }
 }
 
 struct Adaptive {
-    own: Arc<dyn Architecture>,
-    shared: Arc<dyn Architecture>,
+    own: Classifier,
+    shared: Classifier,
 }
 
 impl Network for Adaptive {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let features = self.own.forward(&mut parts.part("extractor", self.own.name())?, images)?;
-        layers::linear(&mut parts.part("head", "head")?, features)
+        self.own.logits(parts, images)
     }
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
-        let f_g = self.shared.forward(&mut parts.part("shared", self.shared.name())?, images.clone())?;
-        let g = layers::linear(&mut parts.part("shared_head", "head")?, f_g.clone())?;
-        let f_m = self.own.forward(&mut parts.part("extractor", self.own.name())?, images)?;
-        let m = layers::linear(&mut parts.part("head", "head")?, f_m.clone())?;
+        let f_g = self.shared.features(parts, images.clone())?;
+        let g = self.shared.head(parts, f_g.clone())?;
+        let f_m = self.own.features(parts, images)?;
+        let m = self.own.head(parts, f_m.clone())?;
         let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m.clone(), 1));
         let apart = f_m - f_g.matmul(parts.part("mapping", "mapping")?.take::<2>()?);
         let taught =

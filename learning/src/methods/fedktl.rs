@@ -23,6 +23,7 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::tensor::Schema;
 
+use super::classifier::Classifier;
 use super::etf_classifier::EtfClassifier;
 use super::ktl::Transfer;
 use super::options::Options;
@@ -89,7 +90,7 @@ impl Method for FedKtl {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         check_task(&setup.task)?;
-        let network = EtfClassifier(setup.architecture.clone());
+        let network = EtfClassifier(Classifier::new(setup.architecture.clone()));
         let plan = self.transfer.plan(setup.architecture.features());
         let parts = EtfClassifier::parts(&setup)?;
         Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?.with_transfer(plan)))

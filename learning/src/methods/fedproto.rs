@@ -17,12 +17,11 @@ use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::Summary;
 use fedswarm_protocol::tensor::Schema;
 
+use super::classifier::Classifier;
 use super::near::Near;
-use super::one_model::spelling;
-use super::options::Options;
+use super::options::{Options, spelling};
 use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, head_specs,
-    own_extractor, part, prototypes,
+    Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, prototypes,
 };
 use crate::Error;
 use crate::training::{Course, Learner};
@@ -76,12 +75,10 @@ impl Method for FedProto {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let width = checked_width("fedproto", &setup)?;
-        let parts = vec![
-            own_extractor("extractor", &setup, None)?,
-            part("head", "head", head_specs(width, &setup.task), false, &setup, None)?,
-            class_means::part_of(width, &setup)?,
-        ];
-        let network = Near { model: setup.architecture.clone(), lambda: self.lambda, by_head: self.by_head };
+        let mut parts = Classifier::parts(&setup)?;
+        parts.push(class_means::part_of(width, &setup)?);
+        let network =
+            Near { model: Classifier::new(setup.architecture.clone()), lambda: self.lambda, by_head: self.by_head };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }

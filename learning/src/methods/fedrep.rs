@@ -10,10 +10,10 @@
 
 use fedswarm_protocol::tensor::Schema;
 
-use super::local::Classifier;
-use super::one_model::{OneModel, spelling};
-use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, head_specs, own_extractor, part};
+use super::classifier::Classifier;
+use super::one_model::OneModel;
+use super::options::{Options, spelling};
+use super::{Member, MemberSetup, Method, MethodInfo, Task, share};
 use crate::Error;
 use crate::parameters::schema;
 use crate::training::{Course, Learner, Phase};
@@ -67,14 +67,13 @@ impl Method for FedRep {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let model = self.model.checked("fedrep", &setup)?;
-        let mut extractor = own_extractor("extractor", &setup, None)?;
-        (extractor.shared, extractor.fresh) = (true, true);
-        let head = part("head", "head", head_specs(model.features(), &setup.task), false, &setup, None)?;
+        let mut parts = Classifier::parts(&setup)?;
+        share(&mut parts, &["extractor"]);
         let phases = vec![
             Phase { epochs: Some(self.head_epochs), trains: Some(&["head"]) },
             Phase { epochs: None, trains: Some(&["extractor"]) },
         ];
-        let learner = Learner::new(&self.spelling(), Classifier(model), vec![extractor, head], setup)?;
+        let learner = Learner::new(&self.spelling(), Classifier::new(model), parts, setup)?;
         Ok(Box::new(learner.with_course(Course { phases, ..Course::default() })))
     }
 }

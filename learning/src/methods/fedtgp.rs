@@ -17,13 +17,12 @@ use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::{Apart, Summary};
 use fedswarm_protocol::tensor::Schema;
 
+use super::classifier::Classifier;
 use super::fedgh::Head;
 use super::near::Near;
-use super::one_model::spelling;
-use super::options::Options;
+use super::options::{Options, spelling};
 use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, head_specs,
-    own_extractor, part, prototypes,
+    Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, part, prototypes,
 };
 use crate::Error;
 use crate::parameters::ParamSpec;
@@ -95,13 +94,10 @@ impl Method for FedTgp {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let width = checked_width("fedtgp", &setup)?;
-        let parts = vec![
-            own_extractor("extractor", &setup, None)?,
-            part("head", "head", head_specs(width, &setup.task), false, &setup, None)?,
-            targets(width, &setup)?,
-            class_means::part_of(width, &setup)?,
-        ];
-        let network = Near { model: setup.architecture.clone(), lambda: self.lambda, by_head: self.by_head };
+        let mut parts = Classifier::parts(&setup)?;
+        parts.extend([targets(width, &setup)?, class_means::part_of(width, &setup)?]);
+        let network =
+            Near { model: Classifier::new(setup.architecture.clone()), lambda: self.lambda, by_head: self.by_head };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }

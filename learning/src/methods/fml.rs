@@ -9,21 +9,21 @@
 //! evaluated:  m_i
 //! ```
 
-use std::sync::Arc;
-
 use burn::tensor::{Tensor, activation};
 use fedswarm_protocol::tensor::Schema;
 
-use super::one_model::spelling;
-use super::options::Options;
+use super::classifier::Classifier;
+use super::options::{Options, spelling};
 use super::small_model::SmallModel;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, family, head_specs, own_extractor, part};
+use super::{Member, MemberSetup, Method, MethodInfo, Task, family};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
 use crate::training::{Course, Learner, Network, Parts, cross_entropy};
 
 /// Weights of the labels, against what the other model says.
 const HALF: f32 = 0.5;
+
+/// Largest norm of each module's gradient, as in the released code of FML and FedKD.
+pub(super) const LIMIT: f32 = 10.0;
 
 /// A private model and a shared small one that teach each other.
 #[derive(Clone)]
@@ -38,9 +38,6 @@ impl std::fmt::Debug for Fml {
         f.write_str(&self.spelling())
     }
 }
-
-/// Largest norm of either model's gradient, as released.
-const LIMIT: f32 = 10.0;
 
 impl Fml {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
@@ -80,21 +77,25 @@ impl Method for Fml {
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let shared = self.shared.of(&setup.task)?;
         let mut parts = self.shared.parts(shared.features(), &setup)?;
-        let head = head_specs(setup.architecture.features(), &setup.task);
-        parts.extend([own_extractor("extractor", &setup, None)?, part("head", "head", head, false, &setup, None)?]);
+        parts.extend(Classifier::parts(&setup)?);
         for (at, part) in parts.iter_mut().enumerate() {
             part.module = if at < 2 { "small model" } else { "own model" };
             part.sgd.clip = setup.train.clip.or(Some(LIMIT));
         }
-        let network = Mutual { own: setup.architecture.clone(), shared, alpha: self.alpha, beta: self.beta };
+        let network = Mutual {
+            own: Classifier::new(setup.architecture.clone()),
+            shared: SmallModel::network(shared),
+            alpha: self.alpha,
+            beta: self.beta,
+        };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { uniform: true, ..Course::default() })))
     }
 }
 
 struct Mutual {
-    own: Arc<dyn Architecture>,
-    shared: Arc<dyn Architecture>,
+    own: Classifier,
+    shared: Classifier,
     alpha: f32,
     beta: f32,
 }
@@ -106,14 +107,12 @@ pub(super) fn divergence(q: Tensor<2>, p: Tensor<2>) -> Tensor<1> {
 
 impl Network for Mutual {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let features = self.own.forward(&mut parts.part("extractor", self.own.name())?, images)?;
-        layers::linear(&mut parts.part("head", "head")?, features)
+        self.own.logits(parts, images)
     }
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
-        let features = self.shared.forward(&mut parts.part("shared", self.shared.name())?, images.clone())?;
-        let g = layers::linear(&mut parts.part("shared_head", "head")?, features)?;
-        let m = self.logits(parts, images)?;
+        let g = self.shared.logits(parts, images.clone())?;
+        let m = self.own.logits(parts, images)?;
         let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m.clone(), 1));
         let own = cross_entropy(m, targets.clone()) * self.alpha
             + divergence(ln_g.clone(), ln_m.clone()) * (1.0 - self.alpha);

@@ -9,10 +9,8 @@
 
 use fedswarm_protocol::tensor::Schema;
 
-use super::local::Classifier;
-use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, own_extractor, part,
-};
+use super::classifier::Classifier;
+use super::{Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, share};
 use crate::Error;
 use crate::parameters::schema;
 use crate::training::Learner;
@@ -45,10 +43,10 @@ impl Method for LgFedAvg {
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
-        let width = checked_width("lg-fedavg", &setup)?;
-        let extractor = own_extractor("extractor", &setup, None)?;
-        let head = part("head", "head", head_specs(width, &setup.task), true, &setup, None)?;
-        let network = Classifier(setup.architecture.clone());
-        Ok(Box::new(Learner::new(&self.spelling(), network, vec![extractor, head], setup)?))
+        checked_width("lg-fedavg", &setup)?;
+        let mut parts = Classifier::parts(&setup)?;
+        share(&mut parts, &["head"]);
+        let network = Classifier::new(setup.architecture.clone());
+        Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?))
     }
 }

@@ -4,6 +4,7 @@
 //! options in the same text: `fedmoe:mix=convex,gate_lr=0.05`.
 
 mod class_means;
+mod classifier;
 mod ditto;
 mod etf_classifier;
 mod fedavg;
@@ -377,6 +378,13 @@ fn part(
     let lookahead = Lookahead::default();
     let derived = false;
     Ok(Part { name, shared, derived, parameters, sgd, fresh: shared, lookahead, module: name, fixed: false })
+}
+
+/// Shares the parts with these names; merged anew every round, they begin it without velocity.
+fn share(parts: &mut [Part], names: &[&str]) {
+    for part in parts.iter_mut().filter(|part| names.contains(&part.name)) {
+        (part.shared, part.fresh) = (true, true);
+    }
 }
 
 /// A private part with the peer's own extractor, checked by a blank run.

@@ -1,8 +1,10 @@
 //! Options in a method's name: `name:key=value,key=value`.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::Error;
+use crate::architectures::{Architecture, architecture};
 
 /// The options of one method, each taken once.
 #[derive(Debug)]
@@ -38,6 +40,11 @@ impl Options {
         self.known.push(key);
         let at = self.left.iter().position(|(k, _)| k == key)?;
         Some(self.left.remove(at).1)
+    }
+
+    /// The architecture that an option names.
+    pub(super) fn architecture(&mut self, key: &'static str) -> Result<Option<Arc<dyn Architecture>>, Error> {
+        self.text(key).map(|name| architecture(&name)).transpose()
     }
 
     /// An option's value; `form` says what is accepted.
@@ -121,4 +128,10 @@ impl Options {
     fn refuse(&self, reason: String) -> Error {
         Error::Option { method: self.method.clone(), reason }
     }
+}
+
+/// A method's name with those of its options that are given.
+pub(super) fn spelling(name: &str, options: impl IntoIterator<Item = Option<String>>) -> String {
+    let options: Vec<String> = options.into_iter().flatten().collect();
+    if options.is_empty() { name.to_owned() } else { format!("{name}:{}", options.join(",")) }
 }

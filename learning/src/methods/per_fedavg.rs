@@ -15,10 +15,10 @@
 
 use fedswarm_protocol::tensor::Schema;
 
+use super::classifier::Classifier;
 use super::fedavg::{shared_model, whole};
-use super::local::Classifier;
-use super::one_model::{OneModel, spelling};
-use super::options::Options;
+use super::one_model::OneModel;
+use super::options::{Options, spelling};
 use super::{Member, MemberSetup, Method, MethodInfo, Task};
 use crate::Error;
 use crate::training::{Course, Learner, Meta, Phase};
@@ -80,10 +80,10 @@ impl Method for PerFedAvg {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let model = self.model.checked("per-fedavg", &setup)?;
-        let parts = shared_model(model.as_ref(), &setup)?;
+        let parts = shared_model(&setup)?;
         let meta = Meta { alpha: self.alpha, hessian_free: self.hessian_free.then_some(DELTA) };
         let phases = vec![Phase { epochs: Some(PASSES * setup.train.epochs), trains: None }];
-        let learner = Learner::new(&self.spelling(), Classifier(model), parts, setup)?;
+        let learner = Learner::new(&self.spelling(), Classifier::new(model), parts, setup)?;
         Ok(Box::new(learner.with_course(Course { phases, meta: Some(meta), ..Course::default() })))
     }
 }

@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor, activation};
 use super::head::Head;
 use super::{Mix, gate};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
-use crate::methods::etf_classifier::embed;
+use crate::architectures::Architecture;
+use crate::methods::classifier::layer;
 use crate::methods::moe_ktl::Branch;
 use crate::training::{Examined, Experts, Network, Parts, cross_entropy};
 
@@ -48,7 +48,7 @@ impl SharedHead {
     }
 
     fn logits(&self, parts: &Parts<'_>, r_g: Tensor<2>) -> Result<Tensor<2>, Error> {
-        Ok(layers::linear(&mut parts.part("shared_head", "shared head")?, r_g)? + self.log_shares.clone())
+        Ok(layer(parts, "shared_head", r_g)? + self.log_shares.clone())
     }
 }
 
@@ -97,7 +97,7 @@ impl Mixture {
 
     /// What the private head says of features.
     fn private(&self, parts: &Parts<'_>, features: Tensor<2>) -> Result<Tensor<2>, Error> {
-        self.head.logits(parts, embed(parts, features)?)
+        self.head.logits(parts, layer(parts, "head", features)?)
     }
 }
 
@@ -125,7 +125,7 @@ impl Network for Mixture {
     /// that neither can lean on what the other has learnt by heart. With class vectors the first is `ArcFace`'s loss.
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         let seen = self.see(parts, images, self.mix_gradient)?;
-        let loss = self.head.loss(parts, embed(parts, seen.mixed)?, targets.clone())?;
+        let loss = self.head.loss(parts, layer(parts, "head", seen.mixed)?, targets.clone())?;
         Ok(match (&self.shared_head, self.generic(parts, seen.r_g)?) {
             (Some(shared), Some(generic)) => loss + cross_entropy(generic, targets) * shared.weight,
             _ => loss,
@@ -157,7 +157,7 @@ impl Network for Mixture {
     fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
         match self.head {
             Head::Linear => Ok(None),
-            Head::Etf { .. } => embed(parts, self.see(parts, images, 1.0)?.mixed).map(Some),
+            Head::Etf { .. } => layer(parts, "head", self.see(parts, images, 1.0)?.mixed).map(Some),
         }
     }
 }

@@ -80,7 +80,7 @@ impl FedMoe {
 
     pub(super) fn from_options(options: &mut Options, merging: bool, usual: Recipe) -> Result<Self, Error> {
         let recipe = Recipe::from_options(options, usual)?;
-        let shared = options.text("shared").map(|name| architecture(&name)).transpose()?;
+        let shared = options.architecture("shared")?;
         Ok(Self { recipe, shared, merging })
     }
 
