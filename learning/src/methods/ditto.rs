@@ -13,11 +13,12 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use fedswarm_protocol::tensor::Schema;
 
-use super::classifier::Classifier;
+use super::classifier::{Classifier, OWN};
 use super::fedavg::{shared_model, whole};
+use super::head::Head;
 use super::one_model::OneModel;
 use super::options::{Options, spelling};
-use super::{Member, MemberSetup, Method, MethodInfo, Task};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task};
 use crate::Error;
 use crate::architectures::Architecture;
 use crate::training::{Course, Learner, Network, Parts, Phase};
@@ -28,9 +29,8 @@ const MU: f32 = 0.1;
 /// Passes over the data for the personal model.
 const PERSONAL_EPOCHS: usize = 1;
 
-/// The parts of the personal model, and what each is held near.
+/// The parts of the personal model; each is held near its like in [`OWN`], the model for all.
 const PERSONAL: [&str; 2] = ["personal", "personal_head"];
-const COMMON: [&str; 2] = ["extractor", "head"];
 
 /// A model for all, and a personal one near it.
 #[derive(Clone)]
@@ -38,6 +38,7 @@ pub struct Ditto {
     model: OneModel,
     mu: f32,
     personal_epochs: usize,
+    head: Head,
 }
 
 impl std::fmt::Debug for Ditto {
@@ -52,6 +53,7 @@ impl Ditto {
             model: OneModel::from_options(options)?,
             mu: options.rate("mu")?.unwrap_or(MU),
             personal_epochs: options.value("personal_epochs", "a whole number")?.unwrap_or(PERSONAL_EPOCHS),
+            head: Head::from_options(options)?,
         })
     }
 }
@@ -67,11 +69,15 @@ impl Method for Ditto {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let mu = (self.mu != MU).then(|| format!("mu={}", self.mu));
         let personal =
             (self.personal_epochs != PERSONAL_EPOCHS).then(|| format!("personal_epochs={}", self.personal_epochs));
-        spelling("ditto", [mu, personal, self.model.option()])
+        spelling("ditto", [mu, personal, self.model.option(), self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -87,11 +93,12 @@ impl Method for Ditto {
         let mut parts = shared_model(&setup)?;
         // By the same law as the model for all: both begin alike.
         parts.extend(Classifier::parts_named(PERSONAL, &setup)?);
+        self.head.complete(&[&PERSONAL, &OWN], &mut parts, &setup)?;
         let phases = vec![
             Phase { epochs: Some(self.personal_epochs), trains: Some(&PERSONAL) },
-            Phase { epochs: None, trains: Some(&COMMON) },
+            Phase { epochs: None, trains: Some(&OWN) },
         ];
-        let learner = Learner::new(&self.spelling(), Near::new(model, self.mu), parts, setup)?;
+        let learner = Learner::new(&self.spelling(), Near::new(model, self.head, self.mu), parts, setup)?;
         Ok(Box::new(learner.with_course(Course { phases, ..Course::default() })))
     }
 }
@@ -103,8 +110,9 @@ struct Near {
 }
 
 impl Near {
-    fn new(model: Arc<dyn Architecture>, mu: f32) -> Self {
-        Self { personal: Classifier::named(Arc::clone(&model), PERSONAL), common: Classifier::named(model, COMMON), mu }
+    fn new(model: Arc<dyn Architecture>, head: Head, mu: f32) -> Self {
+        let personal = Classifier::named(Arc::clone(&model), head, PERSONAL);
+        Self { personal, common: Classifier::new(model, head), mu }
     }
 }
 
@@ -118,7 +126,7 @@ impl Network for Near {
             return self.common.loss(parts, images, targets);
         }
         let mut loss = self.personal.loss(parts, images, targets)?;
-        for (own, common) in PERSONAL.into_iter().zip(COMMON) {
+        for (own, common) in PERSONAL.into_iter().zip(OWN) {
             for (v, w) in parts.values(own).iter().zip(parts.values(common)) {
                 let difference = v.clone() - w.clone();
                 loss = loss + (difference.clone() * difference).sum() * (0.5 * self.mu);

@@ -16,8 +16,9 @@ use fedswarm_protocol::summary::{Descent, Summary};
 use fedswarm_protocol::tensor::Schema;
 
 use super::classifier::Classifier;
+use super::head::Head as Own;
 use super::options::{Options, spelling};
-use super::{Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, prototypes};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, prototypes};
 use crate::Error;
 use crate::training::{Course, Learner};
 
@@ -92,6 +93,10 @@ impl Method for FedGh {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Linear("all voters train it on class means by cross entropy, and that head is the method")
+    }
+
     fn spelling(&self) -> String {
         spelling("fedgh", self.head.spelling(OPTIONS, &Head::usual(EPOCHS)))
     }
@@ -115,7 +120,7 @@ impl Method for FedGh {
             // Its velocity is forgotten with it.
             (head.derived, head.fresh) = (true, true);
         }
-        let network = Classifier::new(setup.architecture.clone());
+        let network = Classifier::new(setup.architecture.clone(), Own::Linear);
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }

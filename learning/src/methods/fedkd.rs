@@ -17,11 +17,12 @@
 use burn::tensor::{Tensor, activation};
 use fedswarm_protocol::tensor::Schema;
 
-use super::classifier::Classifier;
+use super::classifier::{Classifier, OWN};
 use super::fml::{LIMIT, divergence};
+use super::head::Head;
 use super::options::{Options, spelling};
 use super::small_model::SmallModel;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, family, part};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, family, part};
 use crate::Error;
 use crate::parameters::ParamSpec;
 use crate::training::{Course, Learner, Network, Parts, cross_entropy};
@@ -30,6 +31,7 @@ use crate::training::{Course, Learner, Network, Parts, cross_entropy};
 #[derive(Clone)]
 pub struct FedKd {
     shared: SmallModel,
+    head: Head,
 }
 
 impl std::fmt::Debug for FedKd {
@@ -40,7 +42,7 @@ impl std::fmt::Debug for FedKd {
 
 impl FedKd {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self { shared: SmallModel::from_options(options)? })
+        Ok(Self { shared: SmallModel::from_options(options)?, head: Head::from_options(options)? })
     }
 }
 
@@ -55,8 +57,12 @@ impl Method for FedKd {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        spelling("fedkd", [self.shared.option()])
+        spelling("fedkd", [self.shared.option(), self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -79,8 +85,9 @@ impl Method for FedKd {
             part.module = ["small model", "small model", "own model", "own model", "mapping"][at];
             part.sgd.clip = setup.train.clip.or(Some(LIMIT));
         }
-        let network =
-            Adaptive { own: Classifier::new(setup.architecture.clone()), shared: SmallModel::network(shared) };
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let own = Classifier::new(setup.architecture.clone(), self.head);
+        let network = Adaptive { own, shared: SmallModel::network(shared) };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { uniform: true, ..Course::default() })))
     }
@@ -98,14 +105,15 @@ impl Network for Adaptive {
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         let f_g = self.shared.features(parts, images.clone())?;
-        let g = self.shared.head(parts, f_g.clone())?;
+        let g = self.shared.output(parts, f_g.clone())?;
         let f_m = self.own.features(parts, images)?;
-        let m = self.own.head(parts, f_m.clone())?;
-        let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m.clone(), 1));
+        let output = self.own.output(parts, f_m.clone())?;
+        let m = self.own.head.logits(parts, output.clone())?;
+        let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m, 1));
         let apart = f_m - f_g.matmul(parts.part("mapping", "mapping")?.take::<2>()?);
         let taught =
             divergence(ln_g.clone(), ln_m.clone()) + divergence(ln_m, ln_g) + (apart.clone() * apart).mean() * 2.0;
-        let own = cross_entropy(m, targets.clone()) + cross_entropy(g, targets);
+        let own = self.own.head.loss(parts, output, targets.clone())? + cross_entropy(g, targets);
         Ok(own.clone() + taught / own)
     }
 }

@@ -16,10 +16,11 @@
 use burn::tensor::Tensor;
 use fedswarm_protocol::tensor::Schema;
 
-use super::classifier::Classifier;
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
 use super::options::{Options, spelling};
-use super::small_model::SmallModel;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, family, part};
+use super::small_model::{PARTS as SHARED, SmallModel};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, family, part};
 use crate::Error;
 use crate::architectures::layers;
 use crate::parameters::ParamSpec;
@@ -34,6 +35,7 @@ pub struct FedMrl {
     shared: SmallModel,
     width: Option<usize>,
     as_released: bool,
+    head: Head,
 }
 
 impl std::fmt::Debug for FedMrl {
@@ -48,6 +50,7 @@ impl FedMrl {
             shared: SmallModel::from_options(options)?,
             width: options.value("width", "a whole number")?,
             as_released: options.flag("as-released")?.unwrap_or(false),
+            head: Head::from_options(options)?,
         })
     }
 
@@ -74,10 +77,14 @@ impl Method for FedMrl {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let width = self.width.map(|width| format!("width={width}"));
         let released = self.as_released.then(|| "as-released=true".to_owned());
-        spelling("fedmrl", [width, released, self.shared.option()])
+        spelling("fedmrl", [width, released, self.shared.option(), self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -101,7 +108,8 @@ impl Method for FedMrl {
         let projector = ParamSpec::linear("projector", width + features, features).to_vec();
         parts.extend(Classifier::parts(&setup)?);
         parts.push(part("projector", "projector", projector, false, &setup, None)?);
-        let own = Classifier::new(setup.architecture.clone());
+        self.head.complete(&[&[OWN[0], OWN[1], "projector"], &SHARED], &mut parts, &setup)?;
+        let own = Classifier::new(setup.architecture.clone(), self.head);
         let network = Nested { own, shared: SmallModel::network(shared), width };
         let forgotten: &[&str] = if self.as_released { &["projector"] } else { &[] };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
@@ -128,14 +136,15 @@ impl Nested {
 
 impl Network for Nested {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        self.own.head(parts, self.representation(parts, images)?)
+        let output = self.own.output(parts, self.representation(parts, images)?)?;
+        self.own.head.logits(parts, output)
     }
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         let nested = self.representation(parts, images)?;
         let prefix = nested.clone().narrow(1, 0, self.width);
-        let own = self.own.head(parts, nested)?;
-        let common = self.shared.head(parts, prefix)?;
-        Ok(cross_entropy(own, targets.clone()) + cross_entropy(common, targets))
+        let own = self.own.output(parts, nested)?;
+        let common = self.shared.output(parts, prefix)?;
+        Ok(self.own.head.loss(parts, own, targets.clone())? + cross_entropy(common, targets))
     }
 }

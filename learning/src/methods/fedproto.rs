@@ -17,11 +17,12 @@ use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::Summary;
 use fedswarm_protocol::tensor::Schema;
 
-use super::classifier::Classifier;
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
 use super::near::Near;
 use super::options::{Options, spelling};
 use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, prototypes,
+    Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, prototypes,
 };
 use crate::Error;
 use crate::training::{Course, Learner};
@@ -34,6 +35,7 @@ const LAMBDA: f32 = 10.0;
 pub struct FedProto {
     lambda: f32,
     by_head: bool,
+    head: Head,
 }
 
 impl FedProto {
@@ -41,6 +43,7 @@ impl FedProto {
         Ok(Self {
             lambda: options.rate("lambda")?.unwrap_or(LAMBDA),
             by_head: options.choice("answer", &["nearest", "head"])? == Some("head"),
+            head: Head::from_options(options)?,
         })
     }
 }
@@ -56,9 +59,13 @@ impl Method for FedProto {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let lambda = (self.lambda != LAMBDA).then(|| format!("lambda={}", self.lambda));
-        spelling("fedproto", [lambda, self.by_head.then(|| "answer=head".to_owned())])
+        spelling("fedproto", [lambda, self.by_head.then(|| "answer=head".to_owned()), self.head.option()])
     }
 
     fn schema(&self, _: &Task) -> Result<Schema, Error> {
@@ -77,8 +84,12 @@ impl Method for FedProto {
         let width = checked_width("fedproto", &setup)?;
         let mut parts = Classifier::parts(&setup)?;
         parts.push(class_means::part_of(width, &setup)?);
-        let network =
-            Near { model: Classifier::new(setup.architecture.clone()), lambda: self.lambda, by_head: self.by_head };
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Near {
+            model: Classifier::new(setup.architecture.clone(), self.head),
+            lambda: self.lambda,
+            by_head: self.by_head,
+        };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }

@@ -12,10 +12,11 @@
 use burn::tensor::{Tensor, activation};
 use fedswarm_protocol::tensor::Schema;
 
-use super::classifier::Classifier;
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
 use super::options::{Options, spelling};
 use super::small_model::SmallModel;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, family};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, family};
 use crate::Error;
 use crate::training::{Course, Learner, Network, Parts, cross_entropy};
 
@@ -31,6 +32,7 @@ pub struct Fml {
     shared: SmallModel,
     alpha: f32,
     beta: f32,
+    head: Head,
 }
 
 impl std::fmt::Debug for Fml {
@@ -45,6 +47,7 @@ impl Fml {
             shared: SmallModel::from_options(options)?,
             alpha: options.share("alpha")?.unwrap_or(HALF),
             beta: options.share("beta")?.unwrap_or(HALF),
+            head: Head::from_options(options)?,
         })
     }
 }
@@ -60,9 +63,14 @@ impl Method for Fml {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let weight = |name: &str, value: f32| (value != HALF).then(|| format!("{name}={value}"));
-        spelling("fml", [weight("alpha", self.alpha), weight("beta", self.beta), self.shared.option()])
+        let weights = [weight("alpha", self.alpha), weight("beta", self.beta)];
+        spelling("fml", weights.into_iter().chain([self.shared.option(), self.head.option()]))
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -82,12 +90,9 @@ impl Method for Fml {
             part.module = if at < 2 { "small model" } else { "own model" };
             part.sgd.clip = setup.train.clip.or(Some(LIMIT));
         }
-        let network = Mutual {
-            own: Classifier::new(setup.architecture.clone()),
-            shared: SmallModel::network(shared),
-            alpha: self.alpha,
-            beta: self.beta,
-        };
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let own = Classifier::new(setup.architecture.clone(), self.head);
+        let network = Mutual { own, shared: SmallModel::network(shared), alpha: self.alpha, beta: self.beta };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { uniform: true, ..Course::default() })))
     }
@@ -112,9 +117,10 @@ impl Network for Mutual {
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         let g = self.shared.logits(parts, images.clone())?;
-        let m = self.own.logits(parts, images)?;
-        let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m.clone(), 1));
-        let own = cross_entropy(m, targets.clone()) * self.alpha
+        let output = self.own.output(parts, self.own.features(parts, images)?)?;
+        let m = self.own.head.logits(parts, output.clone())?;
+        let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m, 1));
+        let own = self.own.head.loss(parts, output, targets.clone())? * self.alpha
             + divergence(ln_g.clone(), ln_m.clone()) * (1.0 - self.alpha);
         Ok(own + cross_entropy(g, targets) * self.beta + divergence(ln_m, ln_g) * (1.0 - self.beta))
     }

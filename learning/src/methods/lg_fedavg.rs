@@ -9,15 +9,27 @@
 
 use fedswarm_protocol::tensor::Schema;
 
-use super::classifier::Classifier;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, share};
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
+use super::options::{Options, spelling};
+use super::{
+    Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, share,
+};
 use crate::Error;
 use crate::parameters::schema;
 use crate::training::Learner;
 
 /// Private extractors, one shared head.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct LgFedAvg;
+pub struct LgFedAvg {
+    head: Head,
+}
+
+impl LgFedAvg {
+    pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
+        Ok(Self { head: Head::from_options(options)? })
+    }
+}
 
 impl Method for LgFedAvg {
     fn info(&self) -> MethodInfo {
@@ -30,8 +42,12 @@ impl Method for LgFedAvg {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        "lg-fedavg".to_owned()
+        spelling("lg-fedavg", [self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -46,7 +62,8 @@ impl Method for LgFedAvg {
         checked_width("lg-fedavg", &setup)?;
         let mut parts = Classifier::parts(&setup)?;
         share(&mut parts, &["head"]);
-        let network = Classifier::new(setup.architecture.clone());
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Classifier::new(setup.architecture.clone(), self.head);
         Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?))
     }
 }

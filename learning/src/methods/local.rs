@@ -6,24 +6,23 @@
 
 use fedswarm_protocol::tensor::Schema;
 
-use super::classifier::Classifier;
-use super::etf_classifier::EtfClassifier;
-use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, family};
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
+use super::options::{Options, spelling};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, check_task, family};
 use crate::Error;
 use crate::training::Learner;
 
 /// Training alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Local {
-    /// With FedKTL's head and loss instead: class vectors of an equiangular tight frame, `ArcFace`. The control that tells what a
-    /// better head does from what collaboration does.
-    pub etf: bool,
+    /// With FedKTL's head it is the control that tells what a better head does from what collaboration does.
+    head: Head,
 }
 
 impl Local {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self { etf: options.choice("head", &["linear", "etf"])? == Some("etf") })
+        Ok(Self { head: Head::from_options(options)? })
     }
 }
 
@@ -38,8 +37,12 @@ impl Method for Local {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        if self.etf { "local:head=etf" } else { "local" }.to_owned()
+        spelling("local", [self.head.option()])
     }
 
     fn schema(&self, _: &Task) -> Result<Schema, Error> {
@@ -52,12 +55,9 @@ impl Method for Local {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         check_task(&setup.task)?;
-        if self.etf {
-            let network = EtfClassifier(Classifier::new(setup.architecture.clone()));
-            let parts = EtfClassifier::parts(&setup)?;
-            return Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?));
-        }
-        let (network, parts) = (Classifier::new(setup.architecture.clone()), Classifier::parts(&setup)?);
+        let mut parts = Classifier::parts(&setup)?;
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Classifier::new(setup.architecture.clone(), self.head);
         Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?))
     }
 }

@@ -5,12 +5,12 @@ use burn::tensor::Tensor;
 use super::class_means;
 use super::classifier::Classifier;
 use crate::Error;
-use crate::training::{Network, Parts, cross_entropy};
+use crate::training::{Network, Parts};
 
 /// What a class without a mean is farther away than any other: large against squared distances, small against `f32::MAX`.
 const FAR: f32 = 1e9;
 
-/// `CE(h(f(x)), y) + lambda MSE(f(x), G_y)`; answers by the nearest `G_c`, or by the head.
+/// The head's loss of `h(f(x))` and `y`, plus `lambda MSE(f(x), G_y)`; answers by the nearest `G_c`, or by the head.
 pub(super) struct Near {
     pub(super) model: Classifier,
     /// Weight of the distance.
@@ -22,7 +22,7 @@ pub(super) struct Near {
 impl Network for Near {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
         let features = self.model.features(parts, images)?;
-        let by_head = self.model.head(parts, features.clone())?;
+        let by_head = self.model.head.logits(parts, self.model.output(parts, features.clone())?)?;
         if self.by_head {
             return Ok(by_head);
         }
@@ -39,8 +39,8 @@ impl Network for Near {
         let features = self.model.features(parts, images)?;
         let (means, known) = class_means::of_images(parts, &targets)?;
         let apart = (features.clone() - means) * known;
-        let logits = self.model.head(parts, features)?;
-        Ok(cross_entropy(logits, targets) + (apart.clone() * apart).mean() * self.lambda)
+        let loss = self.model.head.loss(parts, self.model.output(parts, features)?, targets)?;
+        Ok(loss + (apart.clone() * apart).mean() * self.lambda)
     }
 
     fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {

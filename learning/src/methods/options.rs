@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::Heads;
 use crate::Error;
 use crate::architectures::{Architecture, architecture};
 
@@ -118,8 +119,18 @@ impl Options {
         found.map(Some).ok_or_else(|| self.refuse(format!("option {key} is {text:?}, expected {}", words.join(" or "))))
     }
 
-    /// Refuses whatever was not taken.
-    pub(super) fn finish(self) -> Result<(), Error> {
+    /// Refuses whatever was not taken, and a head that the method does not have.
+    pub(super) fn finish(mut self, heads: Heads) -> Result<(), Error> {
+        match (heads, self.choice("head", &["linear", "etf"])?) {
+            (Heads::Linear(why), Some("etf")) => {
+                return Err(self.refuse(format!("option head is \"etf\", but its head is always linear: {why}")));
+            }
+            (Heads::Etf, Some("linear")) => {
+                let why = "what it shares are directions that are compared with the class vectors";
+                return Err(self.refuse(format!("option head is \"linear\", but its head is always etf: {why}")));
+            }
+            _ => {}
+        }
         let Some((key, _)) = self.left.first() else { return Ok(()) };
         let known = if self.known.is_empty() { "it has none".to_owned() } else { self.known.join(", ") };
         Err(self.refuse(format!("unknown option {key:?}; known: {known}")))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fedswarm_protocol::tensor::Schema;
 
 use super::classifier::Classifier;
+use super::head::Head;
 use super::options::Options;
 use super::{MemberSetup, Task, check_task, family, head_specs, part};
 use crate::Error;
@@ -13,7 +14,7 @@ use crate::parameters::schema;
 use crate::training::Part;
 
 /// Its parts.
-const PARTS: [&str; 2] = ["shared", "shared_head"];
+pub(super) const PARTS: [&str; 2] = ["shared", "shared_head"];
 
 /// Its architecture: the one that was named, or the first of the task's usual ones, as in the reference.
 #[derive(Clone, Default)]
@@ -37,9 +38,9 @@ impl SmallModel {
         }
     }
 
-    /// What it answers, where its head is on all its features.
+    /// What it answers, where its head is on all its features. As the flagship's shared head, it is linear whatever the private one is.
     pub(super) fn network(architecture: Arc<dyn Architecture>) -> Classifier {
-        Classifier::named(architecture, PARTS)
+        Classifier::named(architecture, Head::Linear, PARTS)
     }
 
     /// Extractor, and head on so many features.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, activation};
 
-use super::head::Head;
 use super::{Mix, gate};
 use crate::Error;
 use crate::architectures::Architecture;
 use crate::methods::classifier::layer;
+use crate::methods::head::Head;
 use crate::methods::moe_ktl::Branch;
 use crate::training::{Examined, Experts, Network, Parts, cross_entropy};
 
@@ -25,6 +25,8 @@ pub(in crate::methods) struct Mixture {
     pub(super) mix_gradient: f32,
     pub(super) shared_head: Option<SharedHead>,
     pub(super) head: Head,
+    /// Whose features learn from a generator's pairs, if they do.
+    pub(super) branch: Option<Branch>,
 }
 
 /// The shared expert's own classifier `h_s`, merged like the expert itself.
@@ -146,12 +148,12 @@ impl Network for Mixture {
     }
 
     fn transferred(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
-        match self.head {
-            Head::Linear => Ok(None),
-            Head::Etf { branch: Branch::Shared, .. } => self.shared(parts, images).map(Some),
-            Head::Etf { branch: Branch::Local, .. } => self.local(parts, images).map(Some),
-            Head::Etf { branch: Branch::Mixed, .. } => Ok(Some(self.see(parts, images, 1.0)?.mixed)),
-        }
+        Ok(match self.branch {
+            None => None,
+            Some(Branch::Shared) => Some(self.shared(parts, images)?),
+            Some(Branch::Local) => Some(self.local(parts, images)?),
+            Some(Branch::Mixed) => Some(self.see(parts, images, 1.0)?.mixed),
+        })
     }
 
     fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
