@@ -2,8 +2,8 @@
 """A whole round of twenty unlike peers, ours against PyTorch's: the same two cores, interleaved.
 
     cargo build --release --workspace --example round
-    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install torch==2.5.1 numpy
-    benches/peers/round.py --ours target/release/examples/round --python /tmp/peers/bin/python3 --cores 0,1
+    python3 -m venv VENV && VENV/bin/pip install torch==2.5.1 numpy
+    benches/peers/round.py --ours target/release/examples/round --python VENV/bin/python3 --cores 0,1
 
 Peers have the four models of HtCNN4s, 100 images to train on, batch 10, and 100 to be measured on; `local` shares nothing, `fedmoe`
 is ours against the same arithmetic. PyTorch runs twice: one process whose operations use two threads, and two processes of one

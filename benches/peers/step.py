@@ -2,8 +2,8 @@
 """Our training step against PyTorch's: the same core, interleaved, CPU time of each process as the kernel counts it.
 
     cargo build --release --workspace --example step
-    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install torch==2.5.1 numpy
-    benches/peers/step.py --ours target/release/examples/step --python /tmp/peers/bin/python3 --core 1
+    python3 -m venv VENV && VENV/bin/pip install torch==2.5.1 numpy
+    benches/peers/step.py --ours target/release/examples/step --python VENV/bin/python3 --core 1
 
 Prints, per model and batch, milliseconds of CPU per step (medians; in brackets the quartiles), theirs / ours (above 1: ours
 is faster) as the median of the ratios of neighbouring runs, and the same of wall time. Linux only.

@@ -38,6 +38,7 @@ mod missing;
 mod peer_book;
 mod quality;
 mod reachability;
+mod socket;
 mod subnet;
 mod topic;
 mod traffic;

@@ -12,6 +12,7 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
 
+use crate::socket::tuned;
 use crate::traffic::{Counted, Counters, Road};
 use crate::{Error, TransportKind};
 
@@ -72,7 +73,7 @@ fn single(key: &Keypair, kind: TransportKind) -> Result<Carrier, Error> {
             .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
             .boxed()),
         TransportKind::Tcp | TransportKind::TcpAndQuic => {
-            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)).map(|stream, _| tuned(stream));
             secured(key, TransportTimeout::with_outgoing_timeout(tcp, ANSWER_TIMEOUT))
         }
     }

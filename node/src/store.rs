@@ -33,6 +33,10 @@ const LAST: &str = "last";
 /// Which network the store belongs to, and for which key.
 const IDENTITY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identity");
 
+/// Bytes of the file that a store keeps in memory; redb's own choice is a gigabyte, which a long run fills with records that nobody
+/// asks for again. Less, and a step reads what the one before it wrote from the system's cache instead.
+const CACHE_BYTES: usize = 1024 * 1024;
+
 /// Largest stored record.
 const MAX_RECORD_BYTES: usize = codec::MAX_STRUCT_BYTES;
 
@@ -68,7 +72,9 @@ impl Store {
     /// network or key.
     pub fn open(path: &Path, network: &[u8; 32], key: &[u8; 32]) -> Result<Self, Error> {
         // A damaged file is an error here; a plain open would trust it.
-        let database = Database::builder().set_check_integrity_on_open(true).create(path).map_err(|e| match e {
+        let mut builder = Database::builder();
+        builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
+        let database = builder.create(path).map_err(|e| match e {
             redb::DatabaseError::DatabaseAlreadyOpen => {
                 Error::Store(format!("{}: {e}; is another node running on it?", path.display()))
             }

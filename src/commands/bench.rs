@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fedswarm_network::{Multiaddr, TransportKind};
 use fedswarm_simulations::bench::network::Plan;
-use fedswarm_simulations::bench::{bytes, memory, namespaces, peer, rounds, scale, soak, start};
+use fedswarm_simulations::bench::{bytes, memory, namespaces, peak, peer, rounds, scale, soak, start};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -16,6 +16,7 @@ use crate::failure::Failure;
   fedswarm bench rounds --nodes 10 --rounds 30
   fedswarm bench rounds --nodes 100 --voters 16 --json
   fedswarm bench memory --nodes 100
+  fedswarm bench peak --nodes 4,8,16 --parameters 1000000
   fedswarm bench bytes --nodes 4,8,16 --parameters 1000000
   fedswarm bench scale --nodes 10,100,1000,10000
   fedswarm bench soak --nodes 16 --minutes 60")]
@@ -37,6 +38,18 @@ pub(crate) enum Command {
         /// Voters that get a process of their own.
         #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
         processes: u16,
+    },
+    /// What merging takes at most in memory, by the number of inputs: voters in processes of their own, each with a folder.
+    Peak {
+        /// Numbers of voters, and of inputs.
+        #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "4,8,16", value_parser = clap::value_parser!(u16).range(2..=64))]
+        nodes: Vec<u16>,
+        /// Numbers in the shared model.
+        #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(64..=16_000_000))]
+        parameters: u32,
+        /// Rounds.
+        #[arg(long, value_name = "R", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
+        rounds: u64,
     },
     /// Bytes on the wire, counted by the kernel: each node on a host of its own (network namespaces; Linux, `ip`, `unshare`).
     Bytes {
@@ -126,6 +139,9 @@ pub(crate) fn run(command: &Command, json: bool) -> Result<(), Failure> {
         }
         Command::Memory { crowd, processes } => {
             print(&runtime.block_on(memory::run(&crowd.plan()?, *processes, tell))?, json)
+        }
+        Command::Peak { nodes, parameters, rounds } => {
+            print(&runtime.block_on(peak::run(nodes, *parameters, *rounds, tell))?, json)
         }
         Command::Bytes { nodes, parameters, rounds } => {
             if namespaces::enter()? {

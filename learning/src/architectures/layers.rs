@@ -126,6 +126,12 @@ fn normalise(w: &mut Weights<'_>, x: Tensor<4>, groups: usize, activation: Activ
     Ok(if activation == Activation::Relu { relu(y) } else { y })
 }
 
+/// One image for two branches, both of which must reach the loss: where a residual block begins.
+#[must_use]
+pub fn branches(x: Tensor<4>) -> [Tensor<4>; 2] {
+    if kernels::serves(&x) { kernels::branches(x) } else { [x.clone(), x] }
+}
+
 /// `max(a + b, 0)` of equal shapes: where a residual block ends.
 #[must_use]
 pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {

@@ -64,11 +64,12 @@ impl Architecture for ResNet {
         let mut x = layers::group_norm_relu(weights, stem, GROUPS)?;
         for i in 0..STAGES.len() {
             let stride = if i == 0 { 1 } else { 2 };
-            let y = layers::conv(weights, x.clone(), stride, 1)?;
+            let [main, shortcut] = layers::branches(x);
+            let y = layers::conv(weights, main, stride, 1)?;
             let y = layers::group_norm_relu(weights, y, GROUPS)?;
             let y = layers::conv(weights, y, 1, 1)?;
             let y = layers::group_norm(weights, y, GROUPS)?;
-            let shortcut = if i == 0 { x } else { layers::conv(weights, x, stride, 0)? };
+            let shortcut = if i == 0 { shortcut } else { layers::conv(weights, shortcut, stride, 0)? };
             x = layers::add_relu(y, shortcut);
         }
         let [n, c, height, width] = x.dims();

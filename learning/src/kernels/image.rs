@@ -39,6 +39,12 @@ pub(super) fn values(x: &FlexTensor) -> &[f32] {
     &x.storage::<f32>()[start..start + x.layout().num_elements()]
 }
 
+/// [`values`], to write.
+pub(super) fn values_mut(x: &mut FlexTensor) -> &mut [f32] {
+    let (start, len) = (x.layout().start_offset(), x.layout().num_elements());
+    &mut x.storage_mut::<f32>()[start..start + len]
+}
+
 /// Row-major, at no cost if it is so already.
 pub(super) fn row_major(x: FlexTensor) -> FlexTensor {
     if x.is_contiguous() { x } else { x.to_contiguous() }
@@ -56,9 +62,14 @@ fn lies<const D: usize>(x: &FlexTensor, order: [usize; D]) -> bool {
         })
 }
 
+/// Whether the storage of an image tensor is channels last.
+pub(super) fn is_channels_last(x: &FlexTensor) -> bool {
+    lies(x, [0, 2, 3, 1])
+}
+
 /// The same tensor with channels-last storage, at no cost if it has it already.
 pub(super) fn channels_last(x: FlexTensor) -> FlexTensor {
-    if lies(&x, [0, 2, 3, 1]) {
+    if is_channels_last(&x) {
         return x;
     }
     let shape @ [n, c, h, w] = dims::<4>(&x);

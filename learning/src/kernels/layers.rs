@@ -6,11 +6,13 @@ use burn::backend::flex::FlexTensor;
 
 use super::conv::{self, Geometry};
 use super::dense;
-use super::image::{channels_last, crop, dims, from_channels_last, pad, reclaim, row_major, tensor, transpose, values};
+use super::image::{
+    channels_last, crop, dims, from_channels_last, is_channels_last, pad, reclaim, row_major, tensor, transpose, values,
+};
 use super::machine::run;
 use super::norm::{Norm, NormGradient};
 use super::ops::{Activation, ConvPlan, NormPlan};
-use super::pointwise::{AddRelu, Mask};
+use super::pointwise::Mask;
 use super::pool::{PoolRelu, Unpool};
 use super::scratch::Scratch;
 
@@ -18,6 +20,8 @@ use super::scratch::Scratch;
 #[derive(Clone, Debug)]
 pub(super) struct ConvSaved {
     x: FlexTensor,
+    /// Whether the storage of `x` was made here.
+    turned: bool,
     weight: FlexTensor,
     /// Of [`PoolRelu`]; empty without.
     codes: Arc<Vec<u8>>,
@@ -92,6 +96,7 @@ pub(super) fn conv_forward(
     plan: ConvPlan,
 ) -> (FlexTensor, ConvSaved) {
     let batch = Batch::new(&x, &weight, plan);
+    let turned = !is_channels_last(&x);
     let (x, weight) = (channels_last(x), row_major(weight));
     let g = batch.g;
     let mut packed = Scratch::any(batch.weights());
@@ -118,12 +123,12 @@ pub(super) fn conv_forward(
             run(conv::Forward { g, x, weight: &packed, bias, y });
         }
     }
-    (from_channels_last(out, shape), ConvSaved { x, weight, codes: Arc::new(codes), plan })
+    (from_channels_last(out, shape), ConvSaved { x, turned, weight, codes: Arc::new(codes), plan })
 }
 
 /// Gradients of input, weight and bias, those that are wanted.
 pub(super) fn conv_backward(saved: ConvSaved, dout: FlexTensor, wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
-    let ConvSaved { x, weight, codes, plan } = saved;
+    let ConvSaved { x, turned: made, weight, codes, plan } = saved;
     let batch = Batch::new(&x, &weight, plan);
     let g = batch.g;
     let dout = channels_last(dout);
@@ -177,7 +182,7 @@ pub(super) fn conv_backward(saved: ConvSaved, dout: FlexTensor, wanted: [bool; 3
     });
     let dx = wanted[0].then(|| from_channels_last(dx, [batch.n, g.inputs, batch.height, batch.width]));
     reclaim(dout);
-    if wanted[0] {
+    if wanted[0] || made {
         // Made by a layer of ours; what comes from elsewhere would only fill the pool.
         reclaim(x);
     }
@@ -361,22 +366,4 @@ pub(super) fn norm_backward(saved: NormSaved, dy: FlexTensor, wanted: [bool; 3])
         wanted[1].then(|| tensor(dscale, [c])),
         wanted[2].then(|| tensor(dshift, [c])),
     ]
-}
-
-/// `max(a + b, 0)`, channels last.
-pub(super) fn add_relu_forward(a: FlexTensor, b: FlexTensor) -> FlexTensor {
-    let shape: [usize; 4] = dims(&a);
-    let (a, b) = (channels_last(a), channels_last(b));
-    let mut out = Scratch::any(shape.iter().product()).into_vec();
-    run(AddRelu { a: values(&a), b: values(&b), out: &mut out });
-    from_channels_last(out, shape)
-}
-
-/// The gradient of both terms of [`add_relu_forward`].
-pub(super) fn add_relu_backward(y: &FlexTensor, dy: FlexTensor) -> FlexTensor {
-    let shape: [usize; 4] = dims(y);
-    let dy = channels_last(dy);
-    let mut out = Scratch::any(shape.iter().product()).into_vec();
-    run(Mask { y: values(y), dy: values(&dy), out: &mut out });
-    from_channels_last(out, shape)
 }

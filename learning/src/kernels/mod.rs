@@ -20,6 +20,7 @@ mod norm;
 mod ops;
 mod pointwise;
 mod pool;
+mod residual;
 mod scratch;
 mod tile;
 mod update;
@@ -73,4 +74,14 @@ pub(crate) fn norm(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, plan: NormP
 /// `max(a + b, 0)` of equal shapes; only where [`serves`] is true.
 pub(crate) fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(<burn::backend::Dispatch as TrainingOps>::add_relu(a.into_dispatch(), b.into_dispatch()))
+}
+
+/// One image for two branches, whose gradients are added channels last. Both must reach the loss, or the image gets no gradient; only
+/// where [`serves`] is true.
+pub(crate) fn branches(x: Tensor<4>) -> [Tensor<4>; 2] {
+    let meeting = residual::Meeting::default();
+    [x.clone(), x].map(|x| {
+        let branch = <burn::backend::Dispatch as TrainingOps>::branch(x.into_dispatch(), meeting.clone());
+        Tensor::from_dispatch(branch)
+    })
 }

@@ -11,9 +11,10 @@ use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 
 use super::image;
 use super::layers::{
-    ConvSaved, DenseSaved, NormSaved, add_relu_backward, add_relu_forward, conv_backward, conv_forward, dense_backward,
-    dense_forward, flatten, norm_backward, norm_forward, unflatten,
+    ConvSaved, DenseSaved, NormSaved, conv_backward, conv_forward, dense_backward, dense_forward, flatten,
+    norm_backward, norm_forward, unflatten,
 };
+use super::residual::{Meeting, add_relu_backward, add_relu_forward};
 
 /// What a convolution does besides its product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,7 @@ pub(super) trait TrainingOps: Backend {
         plan: NormPlan,
     ) -> FloatTensor<Self>;
     fn add_relu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn branch(x: FloatTensor<Self>, meeting: Meeting) -> FloatTensor<Self>;
 }
 
 impl TrainingOps for Flex {
@@ -84,6 +86,10 @@ impl TrainingOps for Flex {
 
     fn add_relu(a: FlexTensor, b: FlexTensor) -> FlexTensor {
         add_relu_forward(a, b)
+    }
+
+    fn branch(x: FlexTensor, _: Meeting) -> FlexTensor {
+        x
     }
 }
 
@@ -160,8 +166,22 @@ impl Backward<Flex, 2> for Join {
 
     fn backward(self, ops: Ops<FlexTensor, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<Flex>(&ops.node);
-        let both = add_relu_backward(&ops.state, dy);
+        let both = add_relu_backward(ops.state, dy);
         register(ops.parents.map(|p| p.map(|p| p.id)), [Some(both.clone()), Some(both)], grads);
+    }
+}
+
+#[derive(Debug)]
+struct Branch;
+
+impl Backward<Flex, 1> for Branch {
+    type State = Meeting;
+
+    fn backward(self, ops: Ops<Meeting, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        if let ([Some(parent)], Some(sum)) = (ops.parents, ops.state.come(dy)) {
+            grads.register::<Flex>(parent.id, sum);
+        }
     }
 }
 
@@ -224,6 +244,13 @@ impl<C: CheckpointStrategy> TrainingOps for Autodiff<Flex, C> {
         match Join.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(y.clone(), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn branch(x: FloatTensor<Self>, meeting: Meeting) -> FloatTensor<Self> {
+        match Branch.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(meeting, x.into_primitive()),
+            OpsKind::UnTracked(prep) => prep.finish(x.into_primitive()),
         }
     }
 }

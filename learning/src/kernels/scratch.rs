@@ -3,12 +3,25 @@
 use std::cell::RefCell;
 
 /// Buffers kept per thread: the gradients of a model and what kernels use at once. Too few and a step allocates anew.
-const KEPT: usize = 32;
+const KEPT: usize = 64;
+/// Buffers of fewer numbers are not kept: the allocator has those at hand. Fewer, and gradients of biases take the places of images.
+const SMALL: usize = 1 << 12;
 /// A kept buffer is not used for less than one part in this many of its size. Too low and large buffers go to small uses.
 const SLACK: usize = 2;
 
 thread_local! {
     static POOL: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[cfg(test)]
+thread_local! {
+    static FRESH: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Buffers that this thread had to ask the allocator for, small ones not counted.
+#[cfg(test)]
+pub(super) fn fresh() -> usize {
+    FRESH.get()
 }
 
 /// A buffer that returns to its thread's pool when dropped.
@@ -22,6 +35,8 @@ impl Scratch {
             let fits = (0..pool.len()).filter(|&i| fit.contains(&pool[i].capacity()));
             fits.min_by_key(|&i| pool[i].capacity()).map(|i| pool.swap_remove(i)).unwrap_or_default()
         });
+        #[cfg(test)]
+        FRESH.set(FRESH.get() + usize::from(buffer.capacity() == 0 && len >= SMALL));
         buffer.resize(len, 0.0);
         Self(buffer)
     }
@@ -41,7 +56,7 @@ impl Scratch {
 
 /// Keeps a buffer that nobody needs any more for this thread's next steps; of many, the ones kept last.
 pub(super) fn keep(buffer: Vec<f32>) {
-    if buffer.capacity() == 0 {
+    if buffer.capacity() < SMALL {
         return;
     }
     // A thread that is ending has no pool any more.

@@ -4,7 +4,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData, activation, module};
 
 use super::machine::{Level, force};
-use super::{Activation, ConvPlan, NormPlan, add_relu, blend, conv, dense, flatten, norm, serves};
+use super::{Activation, ConvPlan, NormPlan, add_relu, blend, branches, conv, dense, flatten, norm, scratch, serves};
 
 /// Numbers in -1..1 that depend on the name alone (Knuth's linear congruential generator).
 fn random<const D: usize>(name: &str, shape: [usize; D]) -> Tensor<D> {
@@ -195,6 +195,43 @@ fn a_cut_sum_hands_its_gradient_to_both_terms() {
         [values(y.inner()), values(x.grad(&grads).unwrap()), values(w.grad(&grads).unwrap())]
     };
     assert_eq!(both(true), both(false));
+}
+
+#[test]
+fn the_gradients_of_two_branches_are_added() {
+    let (shape, plan) = ([2, 3, 5, 4], ConvPlan { stride: 1, padding: 1, pool_relu: false });
+    let both = |own: bool| {
+        let (x, w, b) = (tracked("x", shape), tracked("w", [3, 3, 3, 3]), tracked("b", [3]));
+        let [main, shortcut] = if own { branches(x.clone()) } else { [x.clone(), x.clone()] };
+        let y = add_relu(conv(main, w, b, plan), shortcut);
+        let grads = (y.clone() * random("dy", shape).autodiff()).sum().backward();
+        [values(y.inner()), values(x.grad(&grads).unwrap())]
+    };
+    assert_eq!(both(true), both(false));
+}
+
+#[test]
+fn after_the_first_a_step_of_a_residual_net_asks_for_no_memory_for_images() {
+    use crate::architectures::architecture;
+    use crate::data::ImageShape;
+    use crate::parameters::{ParamSpec, Weights};
+    let net = architecture("resnet").unwrap();
+    let specs: Vec<ParamSpec> = net.parameters(ImageShape { channels: 3, height: 32, width: 32 }).unwrap();
+    let weights: Vec<Tensor<1>> = specs.iter().map(|s| random(&s.name, [s.shape.iter().product()])).collect();
+    let step = || {
+        let tracked: Vec<Tensor<1>> = weights.iter().map(|w| w.clone().autodiff().require_grad()).collect();
+        let images = random("images", [4, 3, 32, 32]).autodiff();
+        let features = net.forward(&mut Weights::new("resnet", &specs, &tracked), images).unwrap();
+        let mut grads = features.sum().backward();
+        for (weight, tracked) in weights.iter().zip(tracked) {
+            _ = blend(1.0, weight.clone(), -0.1, tracked.grad_remove(&mut grads).unwrap());
+        }
+    };
+    step();
+    step();
+    let before = scratch::fresh();
+    step();
+    assert_eq!(scratch::fresh(), before);
 }
 
 #[test]

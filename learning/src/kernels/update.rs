@@ -9,11 +9,11 @@ use super::image::{reclaim, values};
 use super::machine::run;
 
 /// `y <- a y + b x`.
-struct Blend<'a> {
-    a: f32,
-    y: &'a mut [f32],
-    b: f32,
-    x: &'a [f32],
+pub(super) struct Blend<'a> {
+    pub(super) a: f32,
+    pub(super) y: &'a mut [f32],
+    pub(super) b: f32,
+    pub(super) x: &'a [f32],
 }
 
 impl WithSimd for Blend<'_> {

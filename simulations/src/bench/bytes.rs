@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Tell;
 use super::namespaces::Hosts;
 use super::network::Plan;
-use super::peers::Peers;
+use super::peers::{Keep, Peers};
 use crate::Error;
 
 /// Rounds before those that are counted.
@@ -74,7 +74,7 @@ struct Counted {
 async fn count(nodes: u16, parameters: u32, rounds: u64) -> Result<Counted, Error> {
     let plan = Plan { voters: nodes, contributors: 0, parameters, rounds: 0 };
     let hosts = Hosts::new(nodes.into())?;
-    let mut peers = Peers::start(&plan, &hosts).await?;
+    let mut peers = Peers::start(&plan, &hosts, Keep::InMemory).await?;
     peers.rounds(WARM_UP)?;
     // The entry point lives on this runtime: it must go on while nothing is done.
     tokio::time::sleep(IDLE).await;

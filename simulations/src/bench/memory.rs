@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::crowd::Crowd;
 use super::network::Plan;
-use super::peers::{Loopback, Peers};
+use super::peers::{Keep, Loopback, Peers};
 use super::{Tell, process};
 use crate::{Error, stats};
 
@@ -55,7 +55,7 @@ pub async fn run(plan: &Plan, processes: u16, tell: Tell<'_>) -> Result<Figures,
     crowd.end().await;
     tell(&format!("{} nodes in one process are done", plan.members()));
     let alone = Plan { voters: processes, contributors: 0, rounds: 0, ..*plan };
-    let mut peers = Peers::start(&alone, &Loopback).await?;
+    let mut peers = Peers::start(&alone, &Loopback, Keep::InMemory).await?;
     peers.rounds(ROUNDS)?;
     let read = |read: fn(Option<u32>) -> Option<u64>| {
         peers.ids().into_iter().filter_map(|id| read(Some(id))).map(|bytes| bytes as f64).collect::<Vec<_>>()

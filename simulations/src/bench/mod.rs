@@ -9,6 +9,7 @@ pub mod free;
 pub mod memory;
 pub mod namespaces;
 pub mod network;
+pub mod peak;
 pub mod peer;
 pub mod peers;
 pub mod process;

@@ -41,6 +41,15 @@ impl Ground for Loopback {
     }
 }
 
+/// Where processes keep payloads and records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// In memory.
+    InMemory,
+    /// In folders of their own, as `fedswarm run` does.
+    InFolders,
+}
+
 /// Running processes, ended when this is dropped.
 #[derive(Debug)]
 pub struct Peers {
@@ -53,7 +62,7 @@ pub struct Peers {
     pub round: u64,
     voters: usize,
     _bootstrap: Bootstrap,
-    _keys: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 /// Lines of all processes that wait to be read. Too low and processes wait for who measures them.
@@ -64,11 +73,11 @@ impl Peers {
     ///
     /// # Errors
     /// [`Error`]: what could not be started, or did not connect in two minutes.
-    pub async fn start(plan: &Plan, ground: &dyn Ground) -> Result<Self, Error> {
+    pub async fn start(plan: &Plan, ground: &dyn Ground, keep: Keep) -> Result<Self, Error> {
         let trouble = |e: &dyn std::fmt::Display| Error::Run(e.to_string());
-        let keys = tempfile::tempdir().map_err(|e| trouble(&e))?;
+        let folder = tempfile::tempdir().map_err(|e| trouble(&e))?;
         let listen: Multiaddr = ground.entry().parse().map_err(|e| trouble(&e))?;
-        let config = fedswarm_bootstrap::Config::new(keys.path().join("bootstrap.key"), vec![listen]);
+        let config = fedswarm_bootstrap::Config::new(folder.path().join("bootstrap.key"), vec![listen]);
         let bootstrap = fedswarm_bootstrap::start(config).await.map_err(|e| trouble(&e))?;
         let entry = bootstrap.addrs().first().map(ToString::to_string);
         let entry = entry.ok_or_else(|| Error::Run("the entry point has no address".to_owned()))?;
@@ -83,16 +92,20 @@ impl Peers {
             at: vec![0; members],
             round: Founded::new(plan)?.round,
             voters: usize::from(plan.voters),
-            _keys: keys,
+            _folder: folder,
             _bootstrap: bootstrap,
         };
         for index in 0..members {
+            let own = peers._folder.path().join(index.to_string());
             let mut words = ground.wrapper(index);
             words.push(program.display().to_string());
             let mut command = Command::new(&words[0]);
             command.args(&words[1..]).args(["bench", "peer", "--index", &index.to_string(), "--entry", &entry]);
             command.args(["--listen", &ground.listen(index), "--voters", &plan.voters.to_string()]);
             command.args(["--nodes", &members.to_string(), "--parameters", &plan.parameters.to_string()]);
+            if keep == Keep::InFolders {
+                command.arg("--folder").arg(own);
+            }
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn().map_err(|e| Error::Run(format!("{}: {e}", words.join(" "))))?;
             peers.inputs.extend(child.stdin.take());

@@ -44,6 +44,12 @@ pub fn rss_bytes(process: Option<u32>) -> Option<u64> {
     kibibytes(&file(process, "status")?, "VmRSS:")
 }
 
+/// The most that a process has had resident so far, in bytes.
+#[must_use]
+pub fn peak_rss_bytes(process: Option<u32>) -> Option<u64> {
+    kibibytes(&file(process, "status")?, "VmHWM:")
+}
+
 /// Memory that a process has resident, with what it shares divided by how many share it.
 #[must_use]
 pub fn pss_bytes(process: Option<u32>) -> Option<u64> {
