@@ -87,6 +87,7 @@ async fn of(scenario: Scenario) -> (Results, Exchange) {
 
 #[tokio::test]
 async fn every_method_sends_and_brings_what_its_formula_says() {
+    let mut made_pairs = false;
     for name in NAMES {
         let (results, found) = of(scenario(name, Transport::Virtual)).await;
         let Formula { up, up_by_class, down, beside, pairs } = formula(name);
@@ -98,7 +99,9 @@ async fn every_method_sends_and_brings_what_its_formula_says() {
         let artefacts = results.generated.iter().flat_map(|generated| &generated.artefacts);
         let pictures: Vec<u64> = artefacts.map(|artefact| artefact.pictures.len() as u64).collect();
         assert!(pictures.iter().all(|n| (1..=known).contains(n)), "{name}: {pictures:?} of {known} classes");
-        assert_eq!(!pictures.is_empty(), pairs, "{name}: pairs were made");
+        // So few images may not tell any class from any.
+        assert!(pairs || pictures.is_empty(), "{name}");
+        made_pairs |= !pictures.is_empty();
         let peers = u64::from(PEERS);
         let up_numbers = ROUNDS * (peers * up + of_peers * up_by_class);
         let made = peers * pictures.iter().sum::<u64>();
@@ -110,13 +113,10 @@ async fn every_method_sends_and_brings_what_its_formula_says() {
         // Of each prototype its class.
         assert_eq!(found.up_labels, if up_by_class > 0 { 2 * ROUNDS * of_peers } else { 0 }, "{name}");
         let transformer = found.down_beside - 4 * ROUNDS * peers * beside - 2 * made;
-        assert_eq!(transformer > 0, pairs, "{name}: what the next host carries on from");
-        assert_eq!(
-            found.artefacts,
-            if pairs { transformer + made * (2 + 2 * PICTURE + 4 * LATENT) } else { 0 },
-            "{name}"
-        );
+        assert_eq!(transformer > 0, made > 0, "{name}: what the next host carries on from");
+        assert_eq!(found.artefacts, transformer + made * (2 + 2 * PICTURE + 4 * LATENT), "{name}");
     }
+    assert!(made_pairs, "some host made pairs");
 }
 
 #[tokio::test(flavor = "multi_thread")]
