@@ -46,7 +46,6 @@ HEADS = [
     ("ditto", True, None),
     ("lg-fedavg", False, None),
     ("fedproto", False, None),
-    ("fedproto:answer=head", False, None),
     ("fedgh", False, "linear"),
     ("fedtgp", False, None),
     ("feddistill", False, None),
