@@ -207,6 +207,9 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Blob requests that one peer may have open with us, and we with it. Too low, and a fast link is not filled.
     pub blob_requests_per_peer: usize,
+    /// Blob requests that all fetches together have open, those that are overdue not counted: times 1 MiB is what fetching can hold in
+    /// memory while holders answer in time. Too low, and a fast link far away is not filled.
+    pub blob_requests_asked: usize,
     /// Blob requests served at once, in all: times 1 MiB is what serving can hold in memory.
     pub blob_requests_served: usize,
     /// Direct messages that may be on their way to one peer; more wait in [`crate::Network::send`].
@@ -230,7 +233,8 @@ impl Default for Limits {
             connections: 768,
             memory_bytes: 8 << 30,
             blob_requests_per_peer: 4,
-            blob_requests_served: 32,
+            blob_requests_asked: 16,
+            blob_requests_served: 16,
             direct_per_peer: 16,
             fetch_window: 8,
             events: 2048,
@@ -243,6 +247,7 @@ impl Limits {
     fn check(&self) -> Result<(), Error> {
         let positive = [
             ("blob_requests_per_peer", self.blob_requests_per_peer),
+            ("blob_requests_asked", self.blob_requests_asked),
             ("blob_requests_served", self.blob_requests_served),
             ("direct_per_peer", self.direct_per_peer),
             ("fetch_window", self.fetch_window),
