@@ -197,6 +197,11 @@ pub struct Limits {
     /// Connections that one place is setting up with us; within a private network one address. Too low, and peers behind one router
     /// that start at once need several attempts.
     pub half_open_per_place: usize,
+    /// Connections that one place may set up with us in a second, after [`Limits::arrivals_at_once`] of them. Too low, and a site behind
+    /// one router takes long to come back.
+    pub arrivals_per_place: u32,
+    /// Connections that one place may set up with us at once.
+    pub arrivals_at_once: u32,
     /// What one peer may send in a second.
     pub rates: Rates,
     /// Connections that are being set up, each way. Too low, and a large network takes seconds longer to form.
@@ -228,6 +233,8 @@ impl Default for Limits {
             strangers: 64,
             strangers_per_place: 16,
             half_open_per_place: 32,
+            arrivals_per_place: 8,
+            arrivals_at_once: 256,
             rates: Rates::default(),
             pending: 128,
             connections: 768,
