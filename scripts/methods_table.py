@@ -1,6 +1,8 @@
 """The table of docs/results/methods.md: every method in the reference loop, beside the reference code's single runs.
 
-    python3 scripts/methods_table.py --loop target/release/examples/loop --data DIR --partitions DIR --logs DIR [METHOD ...]
+    python3 scripts/methods_table.py --loop target/release/examples/loop --data DIR --partitions DIR --logs DIR [--heads] [METHOD ...]
+
+With --heads the other table: every method with a linear head and with the flagship's, on the Dirichlet partition.
 
 DIR of --partitions holds fmnist_dir0.1_c20_seed1.json and fmnist_pat2_c20_seed1.json. A run whose log is in the folder of --logs
 already is not made again. Prints Markdown: our mean and standard deviation over the seeds, and the reference's run.
@@ -35,27 +37,71 @@ RUNS = [
 ]
 
 
+# Method and whether batches are shuffled; those that are always with one head have it in the third place.
+HEADS = [
+    ("local", False, None),
+    ("fedavg", True, None),
+    ("fedrep", True, None),
+    ("per-fedavg", True, None),
+    ("ditto", True, None),
+    ("lg-fedavg", False, None),
+    ("fedproto", False, None),
+    ("fedproto:answer=head", False, None),
+    ("fedgh", False, "linear"),
+    ("fedtgp", False, None),
+    ("feddistill", False, None),
+    ("fedkd", False, None),
+    ("fml", False, None),
+    ("fedmrl", False, None),
+    ("fedmoe", False, None),
+    ("moe-local", False, None),
+    ("fedktl", False, "etf"),
+    ("moe-ktl", False, "etf"),
+]
+
+
 def run(arguments, method, partition, shuffled, rounds):
     log = pathlib.Path(arguments.logs) / f"{method}@{partition}.log"
     if not log.exists():
         command = [arguments.loop, "--data", arguments.data, "--method", method, "--rounds", str(rounds), "--every", "2"]
         command += ["--partition", f"{arguments.partitions}/{partition}.json", "--seeds", arguments.seeds]
         command += [] if shuffled else ["--no-shuffle"]
+        command += ["--generator", "digits"] if method in ("fedktl", "moe-ktl") else []
         partial = log.with_suffix(".partial")
         with open(partial, "w", encoding="utf-8") as file:
             subprocess.run(command, stdout=file, check=True)
         partial.rename(log)
     accuracy = {}
     for match in filter(None, map(LINE.match, log.read_text(encoding="utf-8").splitlines())):
-        accuracy.setdefault(int(match[2]), []).append(float(match[3]))
+        accuracy.setdefault(int(match[2]), {})[match[1]] = float(match[3])
     return accuracy
 
 
-def shown(values):
-    if not values:
+def shown(by_seed):
+    if not by_seed:
         return "-"
+    values = list(by_seed.values())
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.2f}{spread} ({len(values)})"
+
+
+def heads(arguments):
+    """Both heads at 10 rounds, and the difference of runs with one seed."""
+    print("| method | linear head | the flagship's | difference |")
+    print("| --- | ---: | ---: | ---: |")
+    seeds = set(arguments.seeds.split(","))
+    for method, shuffled, only in HEADS:
+        if arguments.methods and method.split(":")[0] not in arguments.methods:
+            continue
+        found = {}
+        for head in ("linear", "etf"):
+            if only in (None, head):
+                named = method if only == head or head == "linear" else f"{method}{',' if ':' in method else ':'}head=etf"
+                by_seed = run(arguments, named, DIRICHLET, shuffled, 10)[10]
+                found[head] = {seed: x for seed, x in by_seed.items() if seed in seeds}
+        pairs = [found["etf"][seed] - x for seed, x in found["linear"].items()] if len(found) == 2 else []
+        off = f"{statistics.mean(pairs):+.2f} ± {statistics.stdev(pairs):.2f}" if len(pairs) > 1 else "-"
+        print(f"| `{method}` | {shown(found.get('linear'))} | {shown(found.get('etf'))} | {off} |", flush=True)
 
 
 def main():
@@ -63,9 +109,12 @@ def main():
     for name in ("--loop", "--data", "--partitions", "--logs"):
         parser.add_argument(name, required=True)
     parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--heads", action="store_true", help="both heads side by side")
     parser.add_argument("methods", nargs="*", help="only these")
     arguments = parser.parse_args()
     pathlib.Path(arguments.logs).mkdir(parents=True, exist_ok=True)
+    if arguments.heads:
+        return heads(arguments)
     print("| method | partition | 10 rounds | reference | difference | 20 rounds | reference | difference |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for method, partition, shuffled, reference in RUNS:
@@ -74,9 +123,9 @@ def main():
         found = run(arguments, method, partition, shuffled, max(reference))
         cells = [f"`{method}`", "Dirichlet 0.1" if partition == DIRICHLET else "2 classes"]
         for number in (10, 20):
-            ours = found.get(number, [])
+            ours = found.get(number, {})
             theirs = reference.get(number)
-            off = f"{statistics.mean(ours) - theirs:+.2f}" if ours and theirs else "-"
+            off = f"{statistics.mean(ours.values()) - theirs:+.2f}" if ours and theirs else "-"
             cells += [shown(ours), f"{theirs:.2f}" if theirs else "-", off]
         print("| " + " | ".join(cells) + " |", flush=True)
 

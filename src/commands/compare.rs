@@ -10,11 +10,13 @@ use crate::failure::Failure;
 use crate::flags::ScenarioFlags;
 
 /// Runs every method with every seed, on the same partitions and first weights, and prints means, deviations and paired
-/// differences with 95 % intervals. Interrupted, it goes on where it was when started again.
+/// differences with 95 % intervals; `compare.html` has all curves in one plot. Interrupted, it goes on where it was when started
+/// again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   fedswarm compare --methods local,fedavg,fedmoe --seeds 1..5
   fedswarm compare --methods local,moe-local,fedmoe --seeds 1..5 --rounds 60 --at 10,20 --data DIR --partition FILE.json
+  fedswarm compare --methods fedavg,fedavg:head=etf,moe-ktl --seeds 1..3 --reach 80
   fedswarm compare --methods fedmoe,fedmoe:mix=convex --seeds 1,3,5 scenario.toml")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -28,6 +30,9 @@ pub(crate) struct Args {
     /// Rounds to compare beside the last.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     at: Vec<u64>,
+    /// An accuracy in per cent: how many rounds does each method need to reach it?
+    #[arg(long, value_name = "PERCENT")]
+    reach: Option<f64>,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
@@ -36,7 +41,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
     scenario.local_baseline = false;
     let out = scenario.out.clone().unwrap_or_else(|| PathBuf::from("runs/compare"));
     let methods = args.methods.iter().map(|m| m.replace('+', ",")).collect();
-    let grid = Grid { methods, seeds: parse_seeds(&args.seeds)?, scenario, out: out.clone(), at: args.at.clone() };
+    let (seeds, at) = (parse_seeds(&args.seeds)?, args.at.clone());
+    let reach = args.reach.map(|percent| percent / 100.0);
+    let grid = Grid { methods, seeds, scenario, out: out.clone(), at, reach };
     let runtime = crate::runtime()?;
     let stop = super::stop_on_interrupt(&runtime);
     let mut progress = progress::to_stderr();
@@ -58,7 +65,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<(), Failure> {
         println!("{}", serde_json::to_string(&comparison).map_err(|e| Failure::failed(e.to_string()))?);
     } else {
         println!("{}", comparison.table());
-        println!("\nfiles: {}", out.display());
+        println!("\nreport: {}", out.join("compare.html").display());
     }
     Ok(())
 }

@@ -13,13 +13,15 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use fedswarm_protocol::tensor::Schema;
 
+use super::classifier::{Classifier, OWN};
 use super::fedavg::{shared_model, whole};
-use super::one_model::{OneModel, spelling};
-use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, head_specs, own_extractor, part};
+use super::head::Head;
+use super::one_model::OneModel;
+use super::options::{Options, spelling};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
-use crate::training::{Course, Learner, Network, Parts, Phase, cross_entropy};
+use crate::architectures::Architecture;
+use crate::training::{Course, Learner, Network, Parts, Phase};
 
 /// How near the personal model is held; the reference's runs have this too.
 const MU: f32 = 0.1;
@@ -27,8 +29,8 @@ const MU: f32 = 0.1;
 /// Passes over the data for the personal model.
 const PERSONAL_EPOCHS: usize = 1;
 
-/// The parts of the personal model and what each is held near.
-const PERSONAL: [(&str, &str); 2] = [("personal", "extractor"), ("personal_head", "head")];
+/// The parts of the personal model; each is held near its like in [`OWN`], the model for all.
+const PERSONAL: [&str; 2] = ["personal", "personal_head"];
 
 /// A model for all, and a personal one near it.
 #[derive(Clone)]
@@ -36,6 +38,7 @@ pub struct Ditto {
     model: OneModel,
     mu: f32,
     personal_epochs: usize,
+    head: Head,
 }
 
 impl std::fmt::Debug for Ditto {
@@ -50,6 +53,7 @@ impl Ditto {
             model: OneModel::from_options(options)?,
             mu: options.rate("mu")?.unwrap_or(MU),
             personal_epochs: options.value("personal_epochs", "a whole number")?.unwrap_or(PERSONAL_EPOCHS),
+            head: Head::from_options(options)?,
         })
     }
 }
@@ -65,11 +69,15 @@ impl Method for Ditto {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let mu = (self.mu != MU).then(|| format!("mu={}", self.mu));
         let personal =
             (self.personal_epochs != PERSONAL_EPOCHS).then(|| format!("personal_epochs={}", self.personal_epochs));
-        spelling("ditto", [mu, personal, self.model.option()])
+        spelling("ditto", [mu, personal, self.model.option(), self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -82,45 +90,43 @@ impl Method for Ditto {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let model = self.model.checked("ditto", &setup)?;
-        let mut parts = shared_model(model.as_ref(), &setup)?;
-        let head = head_specs(model.features(), &setup.task);
+        let mut parts = shared_model(&setup)?;
         // By the same law as the model for all: both begin alike.
-        parts.extend([
-            own_extractor("personal", &setup, None)?,
-            part("personal_head", "head", head, false, &setup, None)?,
-        ]);
+        parts.extend(Classifier::parts_named(PERSONAL, &setup)?);
+        self.head.complete(&[&PERSONAL, &OWN], &mut parts, &setup)?;
         let phases = vec![
-            Phase { epochs: Some(self.personal_epochs), trains: Some(&["personal", "personal_head"]) },
-            Phase { epochs: None, trains: Some(&["extractor", "head"]) },
+            Phase { epochs: Some(self.personal_epochs), trains: Some(&PERSONAL) },
+            Phase { epochs: None, trains: Some(&OWN) },
         ];
-        let learner = Learner::new(&self.spelling(), Near { model, mu: self.mu }, parts, setup)?;
+        let learner = Learner::new(&self.spelling(), Near::new(model, self.head, self.mu), parts, setup)?;
         Ok(Box::new(learner.with_course(Course { phases, ..Course::default() })))
     }
 }
 
 struct Near {
-    model: Arc<dyn Architecture>,
+    personal: Classifier,
+    common: Classifier,
     mu: f32,
 }
 
 impl Near {
-    fn of(&self, parts: &Parts<'_>, names: [&str; 2], images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let features = self.model.forward(&mut parts.part(names[0], self.model.name())?, images)?;
-        layers::linear(&mut parts.part(names[1], "head")?, features)
+    fn new(model: Arc<dyn Architecture>, head: Head, mu: f32) -> Self {
+        let personal = Classifier::named(Arc::clone(&model), head, PERSONAL);
+        Self { personal, common: Classifier::new(model, head), mu }
     }
 }
 
 impl Network for Near {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        self.of(parts, PERSONAL.map(|(own, _)| own), images)
+        self.personal.logits(parts, images)
     }
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         if parts.phase() > 0 {
-            return Ok(cross_entropy(self.of(parts, PERSONAL.map(|(_, common)| common), images)?, targets));
+            return self.common.loss(parts, images, targets);
         }
-        let mut loss = cross_entropy(self.logits(parts, images)?, targets);
-        for (own, common) in PERSONAL {
+        let mut loss = self.personal.loss(parts, images, targets)?;
+        for (own, common) in PERSONAL.into_iter().zip(OWN) {
             for (v, w) in parts.values(own).iter().zip(parts.values(common)) {
                 let difference = v.clone() - w.clone();
                 loss = loss + (difference.clone() * difference).sum() * (0.5 * self.mu);

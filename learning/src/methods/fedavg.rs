@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use fedswarm_protocol::tensor::Schema;
 
-use super::local::Classifier;
-use super::one_model::{OneModel, spelling};
-use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, head_specs, own_extractor, part};
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
+use super::one_model::OneModel;
+use super::options::{Options, spelling};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, head_specs, share};
 use crate::Error;
 use crate::architectures::Architecture;
 use crate::parameters::schema;
@@ -24,6 +25,7 @@ use crate::training::{Learner, Part};
 #[derive(Clone, Default)]
 pub struct FedAvg {
     model: OneModel,
+    head: Head,
 }
 
 impl std::fmt::Debug for FedAvg {
@@ -36,11 +38,11 @@ impl FedAvg {
     /// FedAvg of this architecture; without one the task decides: `fedavg-cnn`, or `mlp` where that does not fit.
     #[must_use]
     pub const fn new(model: Option<Arc<dyn Architecture>>) -> Self {
-        Self { model: OneModel(model) }
+        Self { model: OneModel(model), head: Head::Linear }
     }
 
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self { model: OneModel::from_options(options)? })
+        Ok(Self { model: OneModel::from_options(options)?, head: Head::from_options(options)? })
     }
 }
 
@@ -51,11 +53,10 @@ pub(super) fn whole(model: &dyn Architecture, task: &Task) -> Result<Schema, Err
 }
 
 /// A model of which everything is shared.
-pub(super) fn shared_model(model: &dyn Architecture, setup: &MemberSetup) -> Result<Vec<Part>, Error> {
-    let mut extractor = own_extractor("extractor", setup, None)?;
-    extractor.shared = true;
-    extractor.fresh = true;
-    Ok(vec![extractor, part("head", "head", head_specs(model.features(), &setup.task), true, setup, None)?])
+pub(super) fn shared_model(setup: &MemberSetup) -> Result<Vec<Part>, Error> {
+    let mut parts = Classifier::parts(setup)?;
+    share(&mut parts, &OWN);
+    Ok(parts)
 }
 
 impl Method for FedAvg {
@@ -69,8 +70,12 @@ impl Method for FedAvg {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        spelling("fedavg", [self.model.option()])
+        spelling("fedavg", [self.model.option(), self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -83,7 +88,8 @@ impl Method for FedAvg {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let model = self.model.checked("fedavg", &setup)?;
-        let parts = shared_model(model.as_ref(), &setup)?;
-        Ok(Box::new(Learner::new(&self.spelling(), Classifier(model), parts, setup)?))
+        let mut parts = shared_model(&setup)?;
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        Ok(Box::new(Learner::new(&self.spelling(), Classifier::new(model, self.head), parts, setup)?))
     }
 }

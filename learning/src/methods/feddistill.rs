@@ -11,20 +11,17 @@
 //!
 //! The released code takes the logits `Z_y` themselves as the distribution to be matched. They are none: negative entries reward
 //! answers without bound, and its runs end in NaN within ten rounds. A softmax makes them one. A peer's own answers are part of `Z`, as in
-//! the released code; the paper leaves them out.
+//! the released code; the paper leaves them out. With `head=etf` logits are 64 times cosines, and cosines are published.
 
 use burn::tensor::{Tensor, activation};
 use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::Summary;
 use fedswarm_protocol::tensor::Schema;
 
-use super::local::Classifier;
-use super::one_model::spelling;
-use super::options::Options;
-use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, check_task, class_means, family, head_specs, own_extractor, part,
-    prototypes,
-};
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
+use super::options::{Options, spelling};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, check_task, class_means, family, prototypes};
 use crate::Error;
 use crate::training::{Course, Learner, Network, Parts, cross_entropy};
 
@@ -35,11 +32,12 @@ const LAMBDA: f32 = 1.0;
 #[derive(Clone, Copy, Debug)]
 pub struct FedDistill {
     lambda: f32,
+    head: Head,
 }
 
 impl FedDistill {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self { lambda: options.rate("lambda")?.unwrap_or(LAMBDA) })
+        Ok(Self { lambda: options.rate("lambda")?.unwrap_or(LAMBDA), head: Head::from_options(options)? })
     }
 }
 
@@ -54,8 +52,13 @@ impl Method for FedDistill {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        spelling("feddistill", [(self.lambda != LAMBDA).then(|| format!("lambda={}", self.lambda))])
+        let lambda = (self.lambda != LAMBDA).then(|| format!("lambda={}", self.lambda));
+        spelling("feddistill", [lambda, self.head.option()])
     }
 
     fn schema(&self, _: &Task) -> Result<Schema, Error> {
@@ -72,13 +75,10 @@ impl Method for FedDistill {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         check_task(&setup.task)?;
-        let head = head_specs(setup.architecture.features(), &setup.task);
-        let parts = vec![
-            own_extractor("extractor", &setup, None)?,
-            part("head", "head", head, false, &setup, None)?,
-            class_means::part_of(setup.task.classes, &setup)?,
-        ];
-        let network = Taught { own: Classifier(setup.architecture.clone()), lambda: self.lambda };
+        let mut parts = Classifier::parts(&setup)?;
+        parts.push(class_means::part_of(setup.task.classes, &setup)?);
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Taught { own: Classifier::new(setup.architecture.clone(), self.head), lambda: self.lambda };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }
@@ -89,19 +89,28 @@ struct Taught {
     lambda: f32,
 }
 
+impl Taught {
+    /// Logits; of a head with class vectors cosines, which are logits before they are scaled and fit into what is published.
+    fn answer(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
+        self.own.head.answer(parts, self.own.output(parts, self.own.features(parts, images)?)?)
+    }
+}
+
 impl Network for Taught {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
         self.own.logits(parts, images)
     }
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
-        let logits = self.logits(parts, images)?;
+        let head = self.own.head;
+        let output = self.own.output(parts, self.own.features(parts, images)?)?;
         let (means, known) = class_means::of_images(parts, &targets)?;
-        let taught = activation::softmax(means, 1) * known;
-        Ok(cross_entropy(logits.clone(), targets) + cross_entropy(logits, taught) * self.lambda)
+        let taught = activation::softmax(head.scaled(means), 1) * known;
+        let logits = head.logits(parts, output.clone())?;
+        Ok(head.loss(parts, output, targets)? + cross_entropy(logits, taught) * self.lambda)
     }
 
     fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
-        self.logits(parts, images).map(Some)
+        self.answer(parts, images).map(Some)
     }
 }

@@ -15,15 +15,12 @@ use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::{Descent, Summary};
 use fedswarm_protocol::tensor::Schema;
 
-use super::local::Classifier;
-use super::one_model::spelling;
-use super::options::Options;
-use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, own_extractor,
-    part, prototypes,
-};
+use super::classifier::Classifier;
+use super::head::Head as Own;
+use super::options::{Options, spelling};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, prototypes};
 use crate::Error;
-use crate::training::{Course, Learner, Part};
+use crate::training::{Course, Learner};
 
 /// Passes over the list.
 const EPOCHS: u16 = 1;
@@ -96,6 +93,10 @@ impl Method for FedGh {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Linear("all voters train it on class means by cross entropy, and that head is the method")
+    }
+
     fn spelling(&self) -> String {
         spelling("fedgh", self.head.spelling(OPTIONS, &Head::usual(EPOCHS)))
     }
@@ -113,14 +114,13 @@ impl Method for FedGh {
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
-        let width = checked_width("fedgh", &setup)?;
-        let head = part("head", "head", head_specs(width, &setup.task), false, &setup, None)?;
-        let parts = vec![
-            own_extractor("extractor", &setup, None)?,
+        checked_width("fedgh", &setup)?;
+        let mut parts = Classifier::parts(&setup)?;
+        for head in parts.iter_mut().filter(|part| part.name == "head") {
             // Its velocity is forgotten with it.
-            Part { derived: true, fresh: true, ..head },
-        ];
-        let network = Classifier(setup.architecture.clone());
+            (head.derived, head.fresh) = (true, true);
+        }
+        let network = Classifier::new(setup.architecture.clone(), Own::Linear);
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }

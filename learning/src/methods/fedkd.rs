@@ -14,28 +14,24 @@
 //! length is known before and an auditor decodes it to the bit. On small models the released compression makes messages
 //! longer (5 x 5 kernels have few values to leave out), and zeros of flat spectra.
 
-use std::sync::Arc;
-
 use burn::tensor::{Tensor, activation};
 use fedswarm_protocol::tensor::Schema;
 
-use super::fml::divergence;
-use super::one_model::spelling;
-use super::options::Options;
+use super::classifier::{Classifier, OWN};
+use super::fml::{LIMIT, divergence};
+use super::head::Head;
+use super::options::{Options, spelling};
 use super::small_model::SmallModel;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, family, head_specs, own_extractor, part};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, family, part};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
 use crate::parameters::ParamSpec;
 use crate::training::{Course, Learner, Network, Parts, cross_entropy};
-
-/// Largest norm of each module's gradient, as released.
-const LIMIT: f32 = 10.0;
 
 /// A private model and a shared small one, which teach each other the less the worse both answer.
 #[derive(Clone)]
 pub struct FedKd {
     shared: SmallModel,
+    head: Head,
 }
 
 impl std::fmt::Debug for FedKd {
@@ -46,7 +42,7 @@ impl std::fmt::Debug for FedKd {
 
 impl FedKd {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self { shared: SmallModel::from_options(options)? })
+        Ok(Self { shared: SmallModel::from_options(options)?, head: Head::from_options(options)? })
     }
 }
 
@@ -61,8 +57,12 @@ impl Method for FedKd {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        spelling("fedkd", [self.shared.option()])
+        spelling("fedkd", [self.shared.option(), self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -79,42 +79,41 @@ impl Method for FedKd {
         let (theirs, own) = (shared.features(), setup.architecture.features());
         let mut parts = self.shared.parts(theirs, &setup)?;
         let mapping = vec![ParamSpec::new("weight", &[theirs, own], theirs)];
-        parts.extend([
-            own_extractor("extractor", &setup, None)?,
-            part("head", "head", head_specs(own, &setup.task), false, &setup, None)?,
-            part("mapping", "mapping", mapping, false, &setup, None)?,
-        ]);
+        parts.extend(Classifier::parts(&setup)?);
+        parts.push(part("mapping", "mapping", mapping, false, &setup, None)?);
         for (at, part) in parts.iter_mut().enumerate() {
             part.module = ["small model", "small model", "own model", "own model", "mapping"][at];
             part.sgd.clip = setup.train.clip.or(Some(LIMIT));
         }
-        let network = Adaptive { own: setup.architecture.clone(), shared };
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let own = Classifier::new(setup.architecture.clone(), self.head);
+        let network = Adaptive { own, shared: SmallModel::network(shared) };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { uniform: true, ..Course::default() })))
     }
 }
 
 struct Adaptive {
-    own: Arc<dyn Architecture>,
-    shared: Arc<dyn Architecture>,
+    own: Classifier,
+    shared: Classifier,
 }
 
 impl Network for Adaptive {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let features = self.own.forward(&mut parts.part("extractor", self.own.name())?, images)?;
-        layers::linear(&mut parts.part("head", "head")?, features)
+        self.own.logits(parts, images)
     }
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
-        let f_g = self.shared.forward(&mut parts.part("shared", self.shared.name())?, images.clone())?;
-        let g = layers::linear(&mut parts.part("shared_head", "head")?, f_g.clone())?;
-        let f_m = self.own.forward(&mut parts.part("extractor", self.own.name())?, images)?;
-        let m = layers::linear(&mut parts.part("head", "head")?, f_m.clone())?;
-        let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m.clone(), 1));
+        let f_g = self.shared.features(parts, images.clone())?;
+        let g = self.shared.output(parts, f_g.clone())?;
+        let f_m = self.own.features(parts, images)?;
+        let output = self.own.output(parts, f_m.clone())?;
+        let m = self.own.head.logits(parts, output.clone())?;
+        let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m, 1));
         let apart = f_m - f_g.matmul(parts.part("mapping", "mapping")?.take::<2>()?);
         let taught =
             divergence(ln_g.clone(), ln_m.clone()) + divergence(ln_m, ln_g) + (apart.clone() * apart).mean() * 2.0;
-        let own = cross_entropy(m, targets.clone()) + cross_entropy(g, targets);
+        let own = self.own.head.loss(parts, output, targets.clone())? + cross_entropy(g, targets);
         Ok(own.clone() + taught / own)
     }
 }

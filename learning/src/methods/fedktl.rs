@@ -19,18 +19,21 @@
 
 use std::sync::Arc;
 
+use burn::tensor::Tensor;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::tensor::Schema;
 
-use super::etf_classifier::EtfClassifier;
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
 use super::ktl::Transfer;
 use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, family, prototypes};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, check_task, family, prototypes};
 use crate::Error;
 use crate::generator::Generator;
-use crate::training::Learner;
+use crate::training::{Learner, Network, Parts};
 use crate::transfer::Host;
+use crate::transfer::arcface::SCALE;
 
 /// Knowledge transfer through a generator.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +64,10 @@ impl Method for FedKtl {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Etf
+    }
+
     fn spelling(&self) -> String {
         let options = self.transfer.spelling(&Transfer::default());
         options.strip_prefix(',').map_or_else(|| "fedktl".to_owned(), |options| format!("fedktl:{options}"))
@@ -89,9 +96,32 @@ impl Method for FedKtl {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         check_task(&setup.task)?;
-        let network = EtfClassifier(setup.architecture.clone());
+        let head = Head::Etf { scale: SCALE };
+        let network = Directed(Classifier::new(setup.architecture.clone(), head));
         let plan = self.transfer.plan(setup.architecture.features());
-        let parts = EtfClassifier::parts(&setup)?;
+        let mut parts = Classifier::parts(&setup)?;
+        head.complete(&[&OWN], &mut parts, &setup)?;
         Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?.with_transfer(plan)))
+    }
+}
+
+/// A model whose features learn a generator's latent space, and whose prototypes are directions in that of the class vectors.
+struct Directed(Classifier);
+
+impl Network for Directed {
+    fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
+        self.0.logits(parts, images)
+    }
+
+    fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
+        self.0.loss(parts, images, targets)
+    }
+
+    fn transferred(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
+        self.0.features(parts, images).map(Some)
+    }
+
+    fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
+        self.0.output(parts, self.0.features(parts, images)?).map(Some)
     }
 }

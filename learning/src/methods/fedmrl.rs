@@ -13,17 +13,16 @@
 //! The released code never saves `P_i`: every round begins with its first weights, and is measured with them;
 //! `as-released=true` does that.
 
-use std::sync::Arc;
-
 use burn::tensor::Tensor;
 use fedswarm_protocol::tensor::Schema;
 
-use super::one_model::spelling;
-use super::options::Options;
-use super::small_model::SmallModel;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, family, head_specs, own_extractor, part};
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
+use super::options::{Options, spelling};
+use super::small_model::{PARTS as SHARED, SmallModel};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, family, part};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
+use crate::architectures::layers;
 use crate::parameters::ParamSpec;
 use crate::training::{Course, Learner, Network, Parts, cross_entropy};
 
@@ -36,6 +35,7 @@ pub struct FedMrl {
     shared: SmallModel,
     width: Option<usize>,
     as_released: bool,
+    head: Head,
 }
 
 impl std::fmt::Debug for FedMrl {
@@ -50,6 +50,7 @@ impl FedMrl {
             shared: SmallModel::from_options(options)?,
             width: options.value("width", "a whole number")?,
             as_released: options.flag("as-released")?.unwrap_or(false),
+            head: Head::from_options(options)?,
         })
     }
 
@@ -76,10 +77,14 @@ impl Method for FedMrl {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let width = self.width.map(|width| format!("width={width}"));
         let released = self.as_released.then(|| "as-released=true".to_owned());
-        spelling("fedmrl", [width, released, self.shared.option()])
+        spelling("fedmrl", [width, released, self.shared.option(), self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -100,14 +105,12 @@ impl Method for FedMrl {
             return Err(Error::Setup(text));
         }
         let mut parts = self.shared.parts(width, &setup)?;
-        let head = head_specs(features, &setup.task);
         let projector = ParamSpec::linear("projector", width + features, features).to_vec();
-        parts.extend([
-            own_extractor("extractor", &setup, None)?,
-            part("head", "head", head, false, &setup, None)?,
-            part("projector", "projector", projector, false, &setup, None)?,
-        ]);
-        let network = Nested { own: setup.architecture.clone(), shared, width };
+        parts.extend(Classifier::parts(&setup)?);
+        parts.push(part("projector", "projector", projector, false, &setup, None)?);
+        self.head.complete(&[&[OWN[0], OWN[1], "projector"], &SHARED], &mut parts, &setup)?;
+        let own = Classifier::new(setup.architecture.clone(), self.head);
+        let network = Nested { own, shared: SmallModel::network(shared), width };
         let forgotten: &[&str] = if self.as_released { &["projector"] } else { &[] };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { uniform: true, forgotten, ..Course::default() })))
@@ -115,32 +118,33 @@ impl Method for FedMrl {
 }
 
 struct Nested {
-    own: Arc<dyn Architecture>,
-    shared: Arc<dyn Architecture>,
+    own: Classifier,
+    shared: Classifier,
     width: usize,
 }
 
 impl Nested {
     fn representation(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let small = self.shared.forward(&mut parts.part("shared", self.shared.name())?, images.clone())?;
+        let small = self.shared.features(parts, images.clone())?;
         let [n, features] = small.dims();
         let small: Tensor<3> = small.reshape([n, self.width, features / self.width]);
         let small = small.mean_dim(2).reshape([n, self.width]);
-        let own = self.own.forward(&mut parts.part("extractor", self.own.name())?, images)?;
+        let own = self.own.features(parts, images)?;
         layers::linear(&mut parts.part("projector", "projector")?, Tensor::cat(vec![small, own], 1))
     }
 }
 
 impl Network for Nested {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        layers::linear(&mut parts.part("head", "head")?, self.representation(parts, images)?)
+        let output = self.own.output(parts, self.representation(parts, images)?)?;
+        self.own.head.logits(parts, output)
     }
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         let nested = self.representation(parts, images)?;
         let prefix = nested.clone().narrow(1, 0, self.width);
-        let own = layers::linear(&mut parts.part("head", "head")?, nested)?;
-        let common = layers::linear(&mut parts.part("shared_head", "head")?, prefix)?;
-        Ok(cross_entropy(own, targets.clone()) + cross_entropy(common, targets))
+        let own = self.own.output(parts, nested)?;
+        let common = self.shared.output(parts, prefix)?;
+        Ok(self.own.head.loss(parts, own, targets.clone())? + cross_entropy(common, targets))
     }
 }

@@ -17,12 +17,12 @@ use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::Summary;
 use fedswarm_protocol::tensor::Schema;
 
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
 use super::near::Near;
-use super::one_model::spelling;
-use super::options::Options;
+use super::options::{Options, spelling};
 use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, head_specs,
-    own_extractor, part, prototypes,
+    Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, prototypes,
 };
 use crate::Error;
 use crate::training::{Course, Learner};
@@ -35,6 +35,7 @@ const LAMBDA: f32 = 10.0;
 pub struct FedProto {
     lambda: f32,
     by_head: bool,
+    head: Head,
 }
 
 impl FedProto {
@@ -42,6 +43,7 @@ impl FedProto {
         Ok(Self {
             lambda: options.rate("lambda")?.unwrap_or(LAMBDA),
             by_head: options.choice("answer", &["nearest", "head"])? == Some("head"),
+            head: Head::from_options(options)?,
         })
     }
 }
@@ -57,9 +59,13 @@ impl Method for FedProto {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let lambda = (self.lambda != LAMBDA).then(|| format!("lambda={}", self.lambda));
-        spelling("fedproto", [lambda, self.by_head.then(|| "answer=head".to_owned())])
+        spelling("fedproto", [lambda, self.by_head.then(|| "answer=head".to_owned()), self.head.option()])
     }
 
     fn schema(&self, _: &Task) -> Result<Schema, Error> {
@@ -76,12 +82,14 @@ impl Method for FedProto {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let width = checked_width("fedproto", &setup)?;
-        let parts = vec![
-            own_extractor("extractor", &setup, None)?,
-            part("head", "head", head_specs(width, &setup.task), false, &setup, None)?,
-            class_means::part_of(width, &setup)?,
-        ];
-        let network = Near { model: setup.architecture.clone(), lambda: self.lambda, by_head: self.by_head };
+        let mut parts = Classifier::parts(&setup)?;
+        parts.push(class_means::part_of(width, &setup)?);
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Near {
+            model: Classifier::new(setup.architecture.clone(), self.head),
+            lambda: self.lambda,
+            by_head: self.by_head,
+        };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }

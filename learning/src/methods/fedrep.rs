@@ -10,10 +10,11 @@
 
 use fedswarm_protocol::tensor::Schema;
 
-use super::local::Classifier;
-use super::one_model::{OneModel, spelling};
-use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, head_specs, own_extractor, part};
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
+use super::one_model::OneModel;
+use super::options::{Options, spelling};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, share};
 use crate::Error;
 use crate::parameters::schema;
 use crate::training::{Course, Learner, Phase};
@@ -23,6 +24,7 @@ use crate::training::{Course, Learner, Phase};
 pub struct FedRep {
     model: OneModel,
     head_epochs: usize,
+    head: Head,
 }
 
 impl std::fmt::Debug for FedRep {
@@ -37,7 +39,7 @@ const HEAD_EPOCHS: usize = 1;
 impl FedRep {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
         let head_epochs = options.value("head_epochs", "a whole number")?.unwrap_or(HEAD_EPOCHS);
-        Ok(Self { model: OneModel::from_options(options)?, head_epochs })
+        Ok(Self { model: OneModel::from_options(options)?, head_epochs, head: Head::from_options(options)? })
     }
 }
 
@@ -52,9 +54,13 @@ impl Method for FedRep {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        let head = (self.head_epochs != HEAD_EPOCHS).then(|| format!("head_epochs={}", self.head_epochs));
-        spelling("fedrep", [head, self.model.option()])
+        let epochs = (self.head_epochs != HEAD_EPOCHS).then(|| format!("head_epochs={}", self.head_epochs));
+        spelling("fedrep", [epochs, self.model.option(), self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -67,14 +73,14 @@ impl Method for FedRep {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let model = self.model.checked("fedrep", &setup)?;
-        let mut extractor = own_extractor("extractor", &setup, None)?;
-        (extractor.shared, extractor.fresh) = (true, true);
-        let head = part("head", "head", head_specs(model.features(), &setup.task), false, &setup, None)?;
+        let mut parts = Classifier::parts(&setup)?;
+        share(&mut parts, &["extractor"]);
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
         let phases = vec![
             Phase { epochs: Some(self.head_epochs), trains: Some(&["head"]) },
             Phase { epochs: None, trains: Some(&["extractor"]) },
         ];
-        let learner = Learner::new(&self.spelling(), Classifier(model), vec![extractor, head], setup)?;
+        let learner = Learner::new(&self.spelling(), Classifier::new(model, self.head), parts, setup)?;
         Ok(Box::new(learner.with_course(Course { phases, ..Course::default() })))
     }
 }

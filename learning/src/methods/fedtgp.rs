@@ -17,13 +17,14 @@ use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::{Apart, Summary};
 use fedswarm_protocol::tensor::Schema;
 
+use super::classifier::{Classifier, OWN};
 use super::fedgh::Head;
+use super::head::Head as Own;
 use super::near::Near;
-use super::one_model::spelling;
-use super::options::Options;
+use super::options::{Options, spelling};
 use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, head_specs,
-    own_extractor, part, prototypes,
+    Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, class_means, common_width, family, part,
+    prototypes,
 };
 use crate::Error;
 use crate::parameters::ParamSpec;
@@ -48,6 +49,7 @@ pub struct FedTgp {
     margin: u16,
     targets: Head,
     by_head: bool,
+    head: Own,
 }
 
 impl FedTgp {
@@ -57,6 +59,7 @@ impl FedTgp {
             margin: options.value("margin", "a whole number")?.unwrap_or(MARGIN),
             targets: Head::from_options(options, OPTIONS, Head::usual(EPOCHS))?,
             by_head: options.choice("answer", &["nearest", "head"])? == Some("head"),
+            head: Own::from_options(options)?,
         })
     }
 }
@@ -72,12 +75,16 @@ impl Method for FedTgp {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let lambda = (self.lambda != LAMBDA).then(|| format!("lambda={}", self.lambda));
         let margin = (self.margin != MARGIN).then(|| format!("margin={}", self.margin));
         let answer = self.by_head.then(|| "answer=head".to_owned());
         let targets = self.targets.spelling(OPTIONS, &Head::usual(EPOCHS));
-        spelling("fedtgp", [lambda, margin, answer].into_iter().chain(targets))
+        spelling("fedtgp", [lambda, margin, answer].into_iter().chain(targets).chain([self.head.option()]))
     }
 
     fn schema(&self, _: &Task) -> Result<Schema, Error> {
@@ -95,13 +102,14 @@ impl Method for FedTgp {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let width = checked_width("fedtgp", &setup)?;
-        let parts = vec![
-            own_extractor("extractor", &setup, None)?,
-            part("head", "head", head_specs(width, &setup.task), false, &setup, None)?,
-            targets(width, &setup)?,
-            class_means::part_of(width, &setup)?,
-        ];
-        let network = Near { model: setup.architecture.clone(), lambda: self.lambda, by_head: self.by_head };
+        let mut parts = Classifier::parts(&setup)?;
+        parts.extend([targets(width, &setup)?, class_means::part_of(width, &setup)?]);
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Near {
+            model: Classifier::new(setup.architecture.clone(), self.head),
+            lambda: self.lambda,
+            by_head: self.by_head,
+        };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }

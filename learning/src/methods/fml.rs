@@ -9,21 +9,22 @@
 //! evaluated:  m_i
 //! ```
 
-use std::sync::Arc;
-
 use burn::tensor::{Tensor, activation};
 use fedswarm_protocol::tensor::Schema;
 
-use super::one_model::spelling;
-use super::options::Options;
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
+use super::options::{Options, spelling};
 use super::small_model::SmallModel;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, family, head_specs, own_extractor, part};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, family};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
 use crate::training::{Course, Learner, Network, Parts, cross_entropy};
 
 /// Weights of the labels, against what the other model says.
 const HALF: f32 = 0.5;
+
+/// Largest norm of each module's gradient, as in the released code of FML and FedKD.
+pub(super) const LIMIT: f32 = 10.0;
 
 /// A private model and a shared small one that teach each other.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ pub struct Fml {
     shared: SmallModel,
     alpha: f32,
     beta: f32,
+    head: Head,
 }
 
 impl std::fmt::Debug for Fml {
@@ -39,15 +41,13 @@ impl std::fmt::Debug for Fml {
     }
 }
 
-/// Largest norm of either model's gradient, as released.
-const LIMIT: f32 = 10.0;
-
 impl Fml {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
         Ok(Self {
             shared: SmallModel::from_options(options)?,
             alpha: options.share("alpha")?.unwrap_or(HALF),
             beta: options.share("beta")?.unwrap_or(HALF),
+            head: Head::from_options(options)?,
         })
     }
 }
@@ -63,9 +63,14 @@ impl Method for Fml {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let weight = |name: &str, value: f32| (value != HALF).then(|| format!("{name}={value}"));
-        spelling("fml", [weight("alpha", self.alpha), weight("beta", self.beta), self.shared.option()])
+        let weights = [weight("alpha", self.alpha), weight("beta", self.beta)];
+        spelling("fml", weights.into_iter().chain([self.shared.option(), self.head.option()]))
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -80,21 +85,22 @@ impl Method for Fml {
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let shared = self.shared.of(&setup.task)?;
         let mut parts = self.shared.parts(shared.features(), &setup)?;
-        let head = head_specs(setup.architecture.features(), &setup.task);
-        parts.extend([own_extractor("extractor", &setup, None)?, part("head", "head", head, false, &setup, None)?]);
+        parts.extend(Classifier::parts(&setup)?);
         for (at, part) in parts.iter_mut().enumerate() {
             part.module = if at < 2 { "small model" } else { "own model" };
             part.sgd.clip = setup.train.clip.or(Some(LIMIT));
         }
-        let network = Mutual { own: setup.architecture.clone(), shared, alpha: self.alpha, beta: self.beta };
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let own = Classifier::new(setup.architecture.clone(), self.head);
+        let network = Mutual { own, shared: SmallModel::network(shared), alpha: self.alpha, beta: self.beta };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { uniform: true, ..Course::default() })))
     }
 }
 
 struct Mutual {
-    own: Arc<dyn Architecture>,
-    shared: Arc<dyn Architecture>,
+    own: Classifier,
+    shared: Classifier,
     alpha: f32,
     beta: f32,
 }
@@ -106,16 +112,15 @@ pub(super) fn divergence(q: Tensor<2>, p: Tensor<2>) -> Tensor<1> {
 
 impl Network for Mutual {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let features = self.own.forward(&mut parts.part("extractor", self.own.name())?, images)?;
-        layers::linear(&mut parts.part("head", "head")?, features)
+        self.own.logits(parts, images)
     }
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
-        let features = self.shared.forward(&mut parts.part("shared", self.shared.name())?, images.clone())?;
-        let g = layers::linear(&mut parts.part("shared_head", "head")?, features)?;
-        let m = self.logits(parts, images)?;
-        let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m.clone(), 1));
-        let own = cross_entropy(m, targets.clone()) * self.alpha
+        let g = self.shared.logits(parts, images.clone())?;
+        let output = self.own.output(parts, self.own.features(parts, images)?)?;
+        let m = self.own.head.logits(parts, output.clone())?;
+        let (ln_g, ln_m) = (activation::log_softmax(g.clone(), 1), activation::log_softmax(m, 1));
+        let own = self.own.head.loss(parts, output, targets.clone())? * self.alpha
             + divergence(ln_g.clone(), ln_m.clone()) * (1.0 - self.alpha);
         Ok(own + cross_entropy(g, targets) * self.beta + divergence(ln_m, ln_g) * (1.0 - self.beta))
     }

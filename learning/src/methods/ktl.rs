@@ -129,7 +129,7 @@ pub(super) fn etf_part(setup: &MemberSetup) -> Result<Part, Error> {
 }
 
 /// Makes these parts one module, clipped together.
-pub(super) fn module(name: &'static str, parts: &mut [Part], setup: &MemberSetup) {
+pub(super) fn module<'a>(name: &'static str, parts: impl IntoIterator<Item = &'a mut Part>, setup: &MemberSetup) {
     for part in parts {
         part.module = name;
         part.sgd.clip = setup.train.clip.or(Some(CLIP));

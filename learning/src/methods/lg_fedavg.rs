@@ -9,9 +9,11 @@
 
 use fedswarm_protocol::tensor::Schema;
 
-use super::local::Classifier;
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
+use super::options::{Options, spelling};
 use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, own_extractor, part,
+    Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, share,
 };
 use crate::Error;
 use crate::parameters::schema;
@@ -19,7 +21,15 @@ use crate::training::Learner;
 
 /// Private extractors, one shared head.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct LgFedAvg;
+pub struct LgFedAvg {
+    head: Head,
+}
+
+impl LgFedAvg {
+    pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
+        Ok(Self { head: Head::from_options(options)? })
+    }
+}
 
 impl Method for LgFedAvg {
     fn info(&self) -> MethodInfo {
@@ -32,8 +42,12 @@ impl Method for LgFedAvg {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        "lg-fedavg".to_owned()
+        spelling("lg-fedavg", [self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -45,10 +59,11 @@ impl Method for LgFedAvg {
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
-        let width = checked_width("lg-fedavg", &setup)?;
-        let extractor = own_extractor("extractor", &setup, None)?;
-        let head = part("head", "head", head_specs(width, &setup.task), true, &setup, None)?;
-        let network = Classifier(setup.architecture.clone());
-        Ok(Box::new(Learner::new(&self.spelling(), network, vec![extractor, head], setup)?))
+        checked_width("lg-fedavg", &setup)?;
+        let mut parts = Classifier::parts(&setup)?;
+        share(&mut parts, &["head"]);
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Classifier::new(setup.architecture.clone(), self.head);
+        Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?))
     }
 }

@@ -4,27 +4,25 @@
 //! each round: E epochs of SGD on CE(h(f(x)), y)             (`local:head=etf`: on `ArcFace`, see [`super::FedKtl`])
 //! ```
 
-use burn::tensor::Tensor;
 use fedswarm_protocol::tensor::Schema;
 
-use super::etf_classifier::EtfClassifier;
-use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, family, head_specs, own_extractor, part};
+use super::classifier::{Classifier, OWN};
+use super::head::Head;
+use super::options::{Options, spelling};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, check_task, family};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
-use crate::training::{Learner, Network, Parts};
+use crate::training::Learner;
 
 /// Training alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Local {
-    /// With FedKTL's head and loss instead: class vectors of an equiangular tight frame, `ArcFace`. The control that tells what a
-    /// better head does from what collaboration does.
-    pub etf: bool,
+    /// With FedKTL's head it is the control that tells what a better head does from what collaboration does.
+    head: Head,
 }
 
 impl Local {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self { etf: options.choice("head", &["linear", "etf"])? == Some("etf") })
+        Ok(Self { head: Head::from_options(options)? })
     }
 }
 
@@ -39,8 +37,12 @@ impl Method for Local {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        if self.etf { "local:head=etf" } else { "local" }.to_owned()
+        spelling("local", [self.head.option()])
     }
 
     fn schema(&self, _: &Task) -> Result<Schema, Error> {
@@ -53,34 +55,9 @@ impl Method for Local {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         check_task(&setup.task)?;
-        if self.etf {
-            let network = EtfClassifier(setup.architecture.clone());
-            let parts = EtfClassifier::parts(&setup)?;
-            return Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?));
-        }
-        let extractor = own_extractor("extractor", &setup, None)?;
-        let features = setup.architecture.features();
-        let head = part("head", "head", head_specs(features, &setup.task), false, &setup, None)?;
-        let network = Classifier(setup.architecture.clone());
-        Ok(Box::new(Learner::new(&self.spelling(), network, vec![extractor, head], setup)?))
-    }
-}
-
-/// `h(f(x))`: an extractor and a linear head.
-pub(super) struct Classifier(pub(super) std::sync::Arc<dyn Architecture>);
-
-impl Classifier {
-    fn features(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        self.0.forward(&mut parts.part("extractor", self.0.name())?, images)
-    }
-}
-
-impl Network for Classifier {
-    fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        layers::linear(&mut parts.part("head", "head")?, self.features(parts, images)?)
-    }
-
-    fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
-        self.features(parts, images).map(Some)
+        let mut parts = Classifier::parts(&setup)?;
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Classifier::new(setup.architecture.clone(), self.head);
+        Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?))
     }
 }

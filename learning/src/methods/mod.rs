@@ -4,8 +4,8 @@
 //! options in the same text: `fedmoe:mix=convex,gate_lr=0.05`.
 
 mod class_means;
+mod classifier;
 mod ditto;
-mod etf_classifier;
 mod fedavg;
 mod feddistill;
 mod fedgh;
@@ -17,6 +17,7 @@ mod fedproto;
 mod fedrep;
 mod fedtgp;
 mod fml;
+mod head;
 mod ktl;
 mod lg_fedavg;
 mod local;
@@ -56,6 +57,7 @@ pub use fedproto::FedProto;
 pub use fedrep::FedRep;
 pub use fedtgp::FedTgp;
 pub use fml::Fml;
+pub use head::Heads;
 pub use ktl::Transfer;
 pub use lg_fedavg::LgFedAvg;
 pub use local::Local;
@@ -125,6 +127,11 @@ impl std::fmt::Debug for MemberSetup {
 pub trait Method: Send + Sync {
     /// What it is.
     fn info(&self) -> MethodInfo;
+
+    /// With which heads its models can be; the option `head` chooses.
+    fn heads(&self) -> Heads {
+        Heads::Linear("it has no choice of heads")
+    }
 
     /// Name and options, such that [`method`] gives the same method back.
     fn spelling(&self) -> String;
@@ -335,7 +342,7 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
         "fedrep" => Arc::new(FedRep::from_options(&mut options)?),
         "per-fedavg" => Arc::new(PerFedAvg::from_options(&mut options)?),
         "ditto" => Arc::new(Ditto::from_options(&mut options)?),
-        "lg-fedavg" => Arc::new(LgFedAvg),
+        "lg-fedavg" => Arc::new(LgFedAvg::from_options(&mut options)?),
         "fedproto" => Arc::new(FedProto::from_options(&mut options)?),
         "fedgh" => Arc::new(FedGh::from_options(&mut options)?),
         "fedtgp" => Arc::new(FedTgp::from_options(&mut options)?),
@@ -343,15 +350,15 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
         "feddistill" => Arc::new(FedDistill::from_options(&mut options)?),
         "fml" => Arc::new(Fml::from_options(&mut options)?),
         "fedmrl" => Arc::new(FedMrl::from_options(&mut options)?),
-        "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true, Recipe::default())?),
-        "moe-local" => Arc::new(FedMoe::from_options(&mut options, false, Recipe::default())?),
+        "fedmoe" => Arc::new(FedMoe::from_options(&mut options, true, Recipe::default())?.with_head(&mut options)?),
+        "moe-local" => Arc::new(FedMoe::from_options(&mut options, false, Recipe::default())?.with_head(&mut options)?),
         "fedktl" => Arc::new(FedKtl::from_options(&mut options)?),
         "moe-ktl" => Arc::new(MoeKtl::from_options(&mut options)?),
         name => {
             return Err(Error::Unknown { kind: "method", name: name.to_owned(), known: NAMES.join(", ") });
         }
     };
-    options.finish()?;
+    options.finish(method.heads())?;
     Ok(method)
 }
 
@@ -377,6 +384,13 @@ fn part(
     let lookahead = Lookahead::default();
     let derived = false;
     Ok(Part { name, shared, derived, parameters, sgd, fresh: shared, lookahead, module: name, fixed: false })
+}
+
+/// Shares the parts with these names; merged anew every round, they begin it without velocity.
+fn share(parts: &mut [Part], names: &[&str]) {
+    for part in parts.iter_mut().filter(|part| names.contains(&part.name)) {
+        (part.shared, part.fresh) = (true, true);
+    }
 }
 
 /// A private part with the peer's own extractor, checked by a blank run.

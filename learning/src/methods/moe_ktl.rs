@@ -25,10 +25,11 @@ use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::tensor::Schema;
 
-use super::fedmoe::{Head, Recipe};
-use super::ktl::{self, Transfer};
+use super::fedmoe::Recipe;
+use super::head::Head;
+use super::ktl::Transfer;
 use super::options::Options;
-use super::{FedMoe, Member, MemberSetup, Method, MethodInfo, Task, prototypes};
+use super::{FedMoe, Heads, Member, MemberSetup, Method, MethodInfo, Task, prototypes};
 use crate::Error;
 use crate::generator::Generator;
 use crate::training::Learner;
@@ -75,7 +76,7 @@ pub struct MoeKtl {
 }
 
 /// What cosines are multiplied with for the answer: 2 is where answers were best of 1, 2, 4, 8 and 64 (`docs/results/transfer.md`), 1 hardly behind.
-const SCALE: f32 = 2.0;
+pub(super) const SCALE: f32 = 2.0;
 
 /// What the weight of the loss on pairs is multiplied with after each round. Pairs help at the beginning and not at the end, where
 /// wrong ones do harm (`docs/results/hosts.md`): after twenty rounds an eighth of the weight is left, after forty a seventieth.
@@ -115,6 +116,10 @@ impl Method for MoeKtl {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Etf
+    }
+
     fn spelling(&self) -> String {
         let merge = if self.merging { "" } else { ",merge=false" };
         let transfer = self.transfer.spelling(&usual());
@@ -147,11 +152,8 @@ impl Method for MoeKtl {
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
-        let head = Head::Etf { branch: self.branch, scale: self.scale };
-        let (network, mut parts) = self.moe.assemble("moe-ktl", head, &setup)?;
-        let private = parts.iter().position(|p| p.name == "local").unwrap_or(parts.len());
-        ktl::module("private", &mut parts[private..], &setup);
-        parts.push(ktl::etf_part(&setup)?);
+        let head = Head::Etf { scale: self.scale };
+        let (network, parts) = self.moe.assemble("moe-ktl", head, Some(self.branch), &setup)?;
         let plan = self.transfer.plan(setup.architecture.features());
         Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?.with_transfer(plan)))
     }

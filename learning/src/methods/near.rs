@@ -1,36 +1,28 @@
 //! A classifier whose features are held near certified class means, and that answers by them.
 
-use std::sync::Arc;
-
 use burn::tensor::Tensor;
 
 use super::class_means;
+use super::classifier::Classifier;
 use crate::Error;
-use crate::architectures::{Architecture, layers};
-use crate::training::{Network, Parts, cross_entropy};
+use crate::training::{Network, Parts};
 
 /// What a class without a mean is farther away than any other: large against squared distances, small against `f32::MAX`.
 const FAR: f32 = 1e9;
 
-/// `CE(h(f(x)), y) + lambda MSE(f(x), G_y)`; answers by the nearest `G_c`, or by the head.
+/// The head's loss of `h(f(x))` and `y`, plus `lambda MSE(f(x), G_y)`; answers by the nearest `G_c`, or by the head.
 pub(super) struct Near {
-    pub(super) model: Arc<dyn Architecture>,
+    pub(super) model: Classifier,
     /// Weight of the distance.
     pub(super) lambda: f32,
     /// Answers by the head although there are `G`.
     pub(super) by_head: bool,
 }
 
-impl Near {
-    fn features(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        self.model.forward(&mut parts.part("extractor", self.model.name())?, images)
-    }
-}
-
 impl Network for Near {
     fn logits(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let features = self.features(parts, images)?;
-        let by_head = layers::linear(&mut parts.part("head", "head")?, features.clone())?;
+        let features = self.model.features(parts, images)?;
+        let by_head = self.model.head.logits(parts, self.model.output(parts, features.clone())?)?;
         if self.by_head {
             return Ok(by_head);
         }
@@ -44,14 +36,14 @@ impl Network for Near {
     }
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
-        let features = self.features(parts, images)?;
+        let features = self.model.features(parts, images)?;
         let (means, known) = class_means::of_images(parts, &targets)?;
         let apart = (features.clone() - means) * known;
-        let logits = layers::linear(&mut parts.part("head", "head")?, features)?;
-        Ok(cross_entropy(logits, targets) + (apart.clone() * apart).mean() * self.lambda)
+        let loss = self.model.head.loss(parts, self.model.output(parts, features)?, targets)?;
+        Ok(loss + (apart.clone() * apart).mean() * self.lambda)
     }
 
     fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
-        self.features(parts, images).map(Some)
+        self.model.embedding(parts, images)
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct OneModel(pub(super) Option<Arc<dyn Architecture>>);
 
 impl OneModel {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self(options.text("model").map(|name| architecture(&name)).transpose()?))
+        Ok(Self(options.architecture("model")?))
     }
 
     /// The option that gives it back, if it was named.
@@ -51,10 +51,4 @@ impl OneModel {
 
 fn default_name(task: &Task) -> &'static str {
     if task.input.height.min(task.input.width) < 16 { "mlp" } else { "fedavg-cnn" }
-}
-
-/// A method's name with those of its options that are given.
-pub(super) fn spelling(name: &str, options: impl IntoIterator<Item = Option<String>>) -> String {
-    let options: Vec<String> = options.into_iter().flatten().collect();
-    if options.is_empty() { name.to_owned() } else { format!("{name}:{}", options.join(",")) }
 }

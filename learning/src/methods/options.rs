@@ -1,8 +1,11 @@
 //! Options in a method's name: `name:key=value,key=value`.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
+use super::Heads;
 use crate::Error;
+use crate::architectures::{Architecture, architecture};
 
 /// The options of one method, each taken once.
 #[derive(Debug)]
@@ -38,6 +41,11 @@ impl Options {
         self.known.push(key);
         let at = self.left.iter().position(|(k, _)| k == key)?;
         Some(self.left.remove(at).1)
+    }
+
+    /// The architecture that an option names.
+    pub(super) fn architecture(&mut self, key: &'static str) -> Result<Option<Arc<dyn Architecture>>, Error> {
+        self.text(key).map(|name| architecture(&name)).transpose()
     }
 
     /// An option's value; `form` says what is accepted.
@@ -111,8 +119,18 @@ impl Options {
         found.map(Some).ok_or_else(|| self.refuse(format!("option {key} is {text:?}, expected {}", words.join(" or "))))
     }
 
-    /// Refuses whatever was not taken.
-    pub(super) fn finish(self) -> Result<(), Error> {
+    /// Refuses whatever was not taken, and a head that the method does not have.
+    pub(super) fn finish(mut self, heads: Heads) -> Result<(), Error> {
+        match (heads, self.choice("head", &["linear", "etf"])?) {
+            (Heads::Linear(why), Some("etf")) => {
+                return Err(self.refuse(format!("option head is \"etf\", but its head is always linear: {why}")));
+            }
+            (Heads::Etf, Some("linear")) => {
+                let why = "what it shares are directions that are compared with the class vectors";
+                return Err(self.refuse(format!("option head is \"linear\", but its head is always etf: {why}")));
+            }
+            _ => {}
+        }
         let Some((key, _)) = self.left.first() else { return Ok(()) };
         let known = if self.known.is_empty() { "it has none".to_owned() } else { self.known.join(", ") };
         Err(self.refuse(format!("unknown option {key:?}; known: {known}")))
@@ -121,4 +139,10 @@ impl Options {
     fn refuse(&self, reason: String) -> Error {
         Error::Option { method: self.method.clone(), reason }
     }
+}
+
+/// A method's name with those of its options that are given.
+pub(super) fn spelling(name: &str, options: impl IntoIterator<Item = Option<String>>) -> String {
+    let options: Vec<String> = options.into_iter().flatten().collect();
+    if options.is_empty() { name.to_owned() } else { format!("{name}:{}", options.join(",")) }
 }

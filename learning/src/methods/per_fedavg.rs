@@ -15,11 +15,12 @@
 
 use fedswarm_protocol::tensor::Schema;
 
+use super::classifier::{Classifier, OWN};
 use super::fedavg::{shared_model, whole};
-use super::local::Classifier;
-use super::one_model::{OneModel, spelling};
-use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task};
+use super::head::Head;
+use super::one_model::OneModel;
+use super::options::{Options, spelling};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task};
 use crate::Error;
 use crate::training::{Course, Learner, Meta, Phase};
 
@@ -35,6 +36,7 @@ pub struct PerFedAvg {
     model: OneModel,
     alpha: Option<f32>,
     hessian_free: bool,
+    head: Head,
 }
 
 impl std::fmt::Debug for PerFedAvg {
@@ -49,6 +51,7 @@ impl PerFedAvg {
             model: OneModel::from_options(options)?,
             alpha: options.rate("alpha")?,
             hessian_free: options.choice("order", &["first", "hessian-free"])? == Some("hessian-free"),
+            head: Head::from_options(options)?,
         })
     }
 }
@@ -64,10 +67,14 @@ impl Method for PerFedAvg {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
         let order = self.hessian_free.then(|| "order=hessian-free".to_owned());
         let alpha = self.alpha.map(|alpha| format!("alpha={alpha}"));
-        spelling("per-fedavg", [order, alpha, self.model.option()])
+        spelling("per-fedavg", [order, alpha, self.model.option(), self.head.option()])
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -80,10 +87,11 @@ impl Method for PerFedAvg {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         let model = self.model.checked("per-fedavg", &setup)?;
-        let parts = shared_model(model.as_ref(), &setup)?;
+        let mut parts = shared_model(&setup)?;
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
         let meta = Meta { alpha: self.alpha, hessian_free: self.hessian_free.then_some(DELTA) };
         let phases = vec![Phase { epochs: Some(PASSES * setup.train.epochs), trains: None }];
-        let learner = Learner::new(&self.spelling(), Classifier(model), parts, setup)?;
+        let learner = Learner::new(&self.spelling(), Classifier::new(model, self.head), parts, setup)?;
         Ok(Box::new(learner.with_course(Course { phases, meta: Some(meta), ..Course::default() })))
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use fedswarm_protocol::tensor::Schema;
 
+use super::classifier::Classifier;
+use super::head::Head;
 use super::options::Options;
 use super::{MemberSetup, Task, check_task, family, head_specs, part};
 use crate::Error;
@@ -11,13 +13,16 @@ use crate::architectures::{self, Architecture, architecture};
 use crate::parameters::schema;
 use crate::training::Part;
 
+/// Its parts.
+pub(super) const PARTS: [&str; 2] = ["shared", "shared_head"];
+
 /// Its architecture: the one that was named, or the first of the task's usual ones, as in the reference.
 #[derive(Clone, Default)]
 pub(super) struct SmallModel(Option<Arc<dyn Architecture>>);
 
 impl SmallModel {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self(options.text("shared").map(|name| architecture(&name)).transpose()?))
+        Ok(Self(options.architecture("shared")?))
     }
 
     /// The option that gives it back, if it was named.
@@ -33,10 +38,15 @@ impl SmallModel {
         }
     }
 
+    /// What it answers, where its head is on all its features. As the flagship's shared head, it is linear whatever the private one is.
+    pub(super) fn network(architecture: Arc<dyn Architecture>) -> Classifier {
+        Classifier::named(architecture, Head::Linear, PARTS)
+    }
+
     /// Extractor, and head on so many features.
     pub(super) fn schema(&self, task: &Task, features: usize) -> Result<Schema, Error> {
         let extractor = self.of(task)?.parameters(task.input)?;
-        schema([("shared", extractor.as_slice()), ("shared_head", head_specs(features, task).as_slice())])
+        schema([(PARTS[0], extractor.as_slice()), (PARTS[1], head_specs(features, task).as_slice())])
     }
 
     /// The parts of that schema.
@@ -45,8 +55,8 @@ impl SmallModel {
         let specs = architectures::check(shared.as_ref(), setup.task.input, &setup.device.open()?)?;
         let head = head_specs(features, &setup.task);
         Ok(vec![
-            part("shared", "shared", specs, true, setup, None)?,
-            part("shared_head", "shared_head", head, true, setup, None)?,
+            part(PARTS[0], PARTS[0], specs, true, setup, None)?,
+            part(PARTS[1], PARTS[1], head, true, setup, None)?,
         ])
     }
 }

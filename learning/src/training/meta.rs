@@ -25,7 +25,7 @@ impl<N: Network> Learner<N> {
         let alpha = meta.alpha.unwrap_or(self.setup.train.lr);
         let Some((_, first)) = self.gradients(inner)? else { return Ok(None) };
         let start = self.weights();
-        self.move_along(&first, -alpha);
+        self.move_along(&self.bounded(first), -alpha);
         let outcome = self.gradients(outer);
         self.put_back(start.clone());
         let Some((loss, mut v)) = outcome? else { return Ok(None) };
@@ -59,7 +59,7 @@ impl<N: Network> Learner<N> {
         if !rows.is_empty()
             && let Some((_, grads)) = self.gradients(rows)?
         {
-            self.move_along(&grads, -meta.alpha.unwrap_or(self.setup.train.lr));
+            self.move_along(&self.bounded(grads), -meta.alpha.unwrap_or(self.setup.train.lr));
         }
         let used = use_it(self);
         self.put_back(start);

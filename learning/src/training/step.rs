@@ -56,18 +56,24 @@ impl<N: Network> Learner<N> {
         !part.fixed && self.course.phases.get(self.phase).is_none_or(|phase| phase.trains(part.name))
     }
 
-    /// One step of every part that has gradients; parts of one module are clipped together.
-    pub(super) fn descend(&mut self, mut grads: Gradients) {
+    /// One step of every part that has gradients.
+    pub(super) fn descend(&mut self, grads: Gradients) {
+        let grads = self.bounded(grads);
+        for (part, grads) in self.parts.iter_mut().zip(grads).filter(|(_, grads)| !grads.is_empty()) {
+            part.sgd.descend(&mut part.parameters, grads);
+        }
+    }
+
+    /// Gradients within the bounds of their parts; parts of one module are clipped together.
+    pub(super) fn bounded(&self, grads: Gradients) -> Gradients {
         let norm = |(part, grads): (&Part, &Vec<Tensor<1>>)| part.sgd.clip.and_then(|_| sgd::squares(grads));
         let squares: Vec<Option<Tensor<1>>> = self.parts.iter().zip(&grads).map(norm).collect();
-        let modules: Vec<&str> = self.parts.iter().map(|p| p.module).collect();
-        let parts = self.parts.iter_mut().zip(&mut grads).zip(&modules);
-        for ((part, grads), module) in parts.filter(|((_, grads), _)| !grads.is_empty()) {
-            let grads = std::mem::take(grads);
-            let own = modules.iter().zip(&squares).filter(|(name, _)| *name == module);
-            let joint = own.filter_map(|(_, s)| s.clone()).reduce(|a, b| a + b);
-            part.sgd.descend(&mut part.parameters, sgd::clipped(grads, joint, part.sgd.clip));
-        }
+        let bound = |(part, grads): (&Part, Vec<Tensor<1>>)| {
+            let module = self.parts.iter().zip(&squares).filter(|(other, _)| other.module == part.module);
+            let joint = module.filter_map(|(_, s)| s.clone()).reduce(|a, b| a + b);
+            sgd::clipped(grads, joint, part.sgd.clip)
+        };
+        self.parts.iter().zip(grads).map(bound).collect()
     }
 }
 

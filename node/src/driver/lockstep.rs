@@ -69,7 +69,8 @@ impl Driver {
         }
     }
 
-    /// Gives an input on, unless it is this node's own update and the artefact that its round is to certify is not checked yet.
+    /// Gives an input on, unless it is this node's own update and the artefact that its round is to certify is not checked yet. Where
+    /// there is no generator, prototypes are not for one, and nothing is waited for.
     pub(super) fn hold_for_artefact(&mut self, input: Input) -> Option<Input> {
         let (Input::Trained { round, .. }, Some(step)) = (&input, &self.artefacts.lockstep.step) else {
             return Some(input);
@@ -78,7 +79,7 @@ impl Driver {
         let head = self.state.head();
         let known = self.artefacts.valid.iter().chain(self.state.artefact()).map(|artefact| artefact.job_round);
         let checked = known.chain(self.artefacts.lockstep.made).any(|made_of| made_of >= job);
-        if head.prototypes == 0 || head.round != job || checked {
+        if self.manifest.generator.is_none() || head.prototypes == 0 || head.round != job || checked {
             return Some(input);
         }
         let (wait, mut given_up, reports) = (step.wait, step.given_up.subscribe(), self.reports.clone());

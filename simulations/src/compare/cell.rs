@@ -60,7 +60,9 @@ impl Cell {
     pub(super) fn finished(&self) -> Option<Results> {
         let question = fs::read(self.folder.join(QUESTION_FILE)).ok()?;
         let results = (question == self.question).then(|| Results::read(&self.folder).ok()).flatten()?;
-        self.check(&results).is_ok().then_some(results)
+        // What an older version left has not all that is compared.
+        let whole = results.summary.bytes.exchange.is_some();
+        (whole && self.check(&results).is_ok()).then_some(results)
     }
 
     /// Runs the cell in a folder of its own, which gets its final name only when everything is in it.

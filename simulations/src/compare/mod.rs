@@ -4,8 +4,9 @@
 //! finished or not there: the grid can be stopped at any moment, and the same command goes on where it stopped.
 
 mod cell;
+mod files;
 mod outcome;
-mod print;
+pub(crate) mod print;
 mod seeds;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::HumanDuration;
 
-pub use outcome::{Comparison, MethodRow, Pair, Point};
+pub use outcome::{Comparison, MethodRow, OfSeed, Pair, Point, Reached};
 pub use seeds::parse_seeds;
 
 use crate::Error;
@@ -37,6 +38,8 @@ pub struct Grid {
     pub out: PathBuf,
     /// Rounds at which accuracy is compared too, beside the last: speed of learning and final accuracy are two claims.
     pub at: Vec<u64>,
+    /// An accuracy from 0 to 1: after how many rounds is it reached?
+    pub reach: Option<f64>,
 }
 
 impl Grid {
@@ -106,6 +109,9 @@ impl Grid {
         let rounds = self.scenario.rounds;
         if let Some(round) = self.at.iter().find(|round| **round == 0 || **round > rounds) {
             return bad("at", "--at", round.to_string(), &format!("1 to {rounds}, the scenario's rounds"));
+        }
+        if let Some(reach) = self.reach.filter(|reach| !(*reach > 0.0 && *reach <= 1.0)) {
+            return bad("reach", "--reach", format!("{:.2} %", 100.0 * reach), "above 0 and at most 100 %");
         }
         self.scenario.validate()
     }

@@ -1,12 +1,10 @@
 //! What a comparison says: one row per method, and differences in pairs.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::Grid;
 use crate::Error;
-use crate::results::{Results, write_atomically};
+use crate::results::{PerPeerAndRound, Results};
 use crate::scenario::Scenario;
 use crate::stats::{self, PairedDifference};
 
@@ -23,6 +21,8 @@ pub struct Comparison {
     pub scenario: Scenario,
     /// The seeds.
     pub seeds: Vec<u64>,
+    /// The accuracy whose round is asked for.
+    pub reach: Option<f64>,
     /// One row per method, in the order asked for.
     pub methods: Vec<MethodRow>,
     /// Differences in pairs, at the asked rounds and at the last.
@@ -44,8 +44,44 @@ pub struct MethodRow {
     pub worst_peer: f64,
     /// Bytes sent per peer and round, the mean over seeds.
     pub bytes_per_peer_and_round: f64,
+    /// What the bytes were for, the mean over seeds.
+    pub costs: PerPeerAndRound,
     /// Seconds of the median round, the mean over seeds.
     pub seconds_per_round: f64,
+    /// When the asked accuracy was reached, if one was asked for.
+    pub reached: Option<Reached>,
+    /// Each seed by itself, in the comparison's order of seeds.
+    pub by_seed: Vec<OfSeed>,
+}
+
+/// One method with one seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OfSeed {
+    /// Accuracy after each round; the first entry is untrained.
+    pub by_round: Vec<f64>,
+    /// Of the best round.
+    pub best: f64,
+    /// The sample deviation among the peers' last accuracies.
+    pub peer_spread: Option<f64>,
+    /// The worst peer's last accuracy.
+    pub worst_peer: f64,
+    /// Bytes sent per peer and round.
+    pub sent: f64,
+    /// What they were for.
+    pub costs: PerPeerAndRound,
+    /// Seconds of the median round.
+    pub seconds_per_round: f64,
+    /// The first round after which the asked accuracy was there; absent if it never was, or none was asked for.
+    pub reached: Option<u64>,
+}
+
+/// When an accuracy was reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The mean round over the seeds that reached it; absent if none did.
+    pub round: Option<f64>,
+    /// Seeds that reached it.
+    pub seeds: usize,
 }
 
 /// Accuracy after some round.
@@ -88,69 +124,68 @@ impl Comparison {
         rounds.sort_unstable();
         rounds.dedup();
         let methods: Vec<MethodRow> =
-            grid.methods.iter().map(|method| MethodRow::of(method, &of_method(method), &rounds)).collect();
+            grid.methods.iter().map(|method| MethodRow::of(method, &of_method(method), &rounds, grid.reach)).collect();
         let pairs = pairs(&methods);
         let scenario = Scenario { out: None, ..grid.scenario.clone() };
-        Ok(Self { command: String::new(), scenario, seeds: grid.seeds.clone(), methods, pairs })
+        Ok(Self { command: String::new(), scenario, seeds: grid.seeds.clone(), reach: grid.reach, methods, pairs })
     }
+}
 
-    /// Writes `compare.json`, `compare.csv` (one line per method, seed and round) and `compare.md` into a folder.
-    ///
-    /// # Errors
-    /// [`Error::Io`] with the file that could not be written.
-    pub fn write(&self, folder: &Path) -> Result<(), Error> {
-        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let path = folder.join("compare.json");
-        let json = serde_json::to_vec_pretty(self).map_err(|error| Error::io("write", &path)(error.into()))?;
-        write_atomically(&path, &json)?;
-        let path = folder.join("compare.csv");
-        let csv = self.csv().map_err(|error| Error::io("write", &path)(std::io::Error::other(error)))?;
-        write_atomically(&path, &csv)?;
-        write_atomically(&folder.join("compare.md"), self.markdown().as_bytes())
-    }
-
-    fn csv(&self) -> Result<Vec<u8>, csv::Error> {
-        let mut out = csv::Writer::from_writer(Vec::new());
-        out.write_record(["method", "seed", "round", "accuracy"])?;
-        for row in &self.methods {
-            for point in &row.points {
-                for (seed, accuracy) in self.seeds.iter().zip(&point.by_seed) {
-                    let (seed, round, accuracy) = (seed.to_string(), point.round.to_string(), format!("{accuracy:.6}"));
-                    out.write_record([row.method.as_str(), &seed, &round, &accuracy])?;
-                }
-            }
+impl OfSeed {
+    fn of(results: &Results, reach: Option<f64>) -> Self {
+        let summary = &results.summary;
+        let accuracy = &summary.accuracy;
+        let first = |reach| accuracy.by_round.iter().skip(1).position(|a| *a >= reach).map(|at| at as u64 + 1);
+        Self {
+            by_round: accuracy.by_round.clone(),
+            best: accuracy.best,
+            peer_spread: stats::sample_deviation(&accuracy.per_node_last),
+            worst_peer: accuracy.per_node_last.iter().copied().fold(1.0, f64::min),
+            sent: summary.bytes_per_peer_and_round(),
+            costs: summary.costs().unwrap_or_default(),
+            seconds_per_round: summary.seconds.per_round_median,
+            reached: reach.and_then(first),
         }
-        out.into_inner().map_err(|error| error.into_error().into())
     }
 }
 
 impl MethodRow {
-    fn of(method: &str, results: &[&Results], rounds: &[u64]) -> Self {
-        let over_seeds = |f: fn(&Results) -> f64| -> f64 {
-            stats::mean(&results.iter().map(|results| f(results)).collect::<Vec<_>>()).unwrap_or_default()
-        };
-        let at = |results: &Results, round: u64| {
-            // A cell's results are only taken when every round was measured.
-            results.summary.accuracy.by_round.get(round as usize).copied().unwrap_or_default()
-        };
+    fn of(method: &str, results: &[&Results], rounds: &[u64], reach: Option<f64>) -> Self {
+        let by_seed: Vec<OfSeed> = results.iter().map(|results| OfSeed::of(results, reach)).collect();
+        let over_seeds =
+            |f: fn(&OfSeed) -> f64| stats::mean(&by_seed.iter().map(f).collect::<Vec<_>>()).unwrap_or_default();
         let point = |round: &u64| {
-            let by_seed: Vec<f64> = results.iter().map(|results| at(results, *round)).collect();
+            // A cell's results are only taken when every round was measured.
+            let at = |of: &OfSeed| of.by_round.get(*round as usize).copied().unwrap_or_default();
+            let by_seed: Vec<f64> = by_seed.iter().map(at).collect();
             let mean = stats::mean(&by_seed).unwrap_or_default();
             Point { round: *round, mean, deviation: stats::sample_deviation(&by_seed), by_seed }
         };
-        let spreads: Vec<f64> = results
-            .iter()
-            .filter_map(|results| stats::sample_deviation(&results.summary.accuracy.per_node_last))
-            .collect();
+        let spreads: Vec<f64> = by_seed.iter().filter_map(|of| of.peer_spread).collect();
+        let costs: Vec<PerPeerAndRound> = by_seed.iter().map(|of| of.costs).collect();
+        let reached: Vec<f64> = by_seed.iter().filter_map(|of| of.reached).map(|round| round as f64).collect();
         Self {
             method: method.to_owned(),
             points: rounds.iter().map(point).collect(),
-            mean_best: over_seeds(|r| r.summary.accuracy.best),
+            mean_best: over_seeds(|of| of.best),
             peer_spread: stats::mean(&spreads),
-            worst_peer: over_seeds(|r| r.summary.accuracy.per_node_last.iter().copied().fold(1.0, f64::min)),
-            bytes_per_peer_and_round: over_seeds(|r| r.summary.bytes_per_peer_and_round()),
-            seconds_per_round: over_seeds(|r| r.summary.seconds.per_round_median),
+            worst_peer: over_seeds(|of| of.worst_peer),
+            bytes_per_peer_and_round: over_seeds(|of| of.sent),
+            costs: PerPeerAndRound::mean(&costs).unwrap_or_default(),
+            seconds_per_round: over_seeds(|of| of.seconds_per_round),
+            reached: reach.map(|_| Reached { round: stats::mean(&reached), seeds: reached.len() }),
+            by_seed,
         }
+    }
+
+    /// Mean accuracy over the seeds after each round; the first entry is untrained.
+    #[must_use]
+    pub fn curve(&self) -> Vec<f64> {
+        let rounds = self.by_seed.first().map_or(0, |of| of.by_round.len());
+        let at = |round: usize| -> Vec<f64> {
+            self.by_seed.iter().filter_map(|of| of.by_round.get(round).copied()).collect()
+        };
+        (0..rounds).filter_map(|round| stats::mean(&at(round))).collect()
     }
 }
 

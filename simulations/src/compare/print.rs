@@ -2,8 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{Comparison, MethodRow, Pair, Point};
+use super::{Comparison, MethodRow, Pair, Point, Reached};
 use crate::table;
+
+/// What the columns of bytes are.
+pub(crate) const COSTS: &str = "Bytes per peer and round. Up: the numbers that a peer publishes, counted once; down: those that it takes in. \
+    Recomputed: payloads sent once more, so that every voter can merge them itself. Overhead: everything else.";
 
 impl Comparison {
     /// Both tables for a terminal, without a trailing line break.
@@ -21,6 +25,7 @@ impl Comparison {
             }
             let _ = write!(text, "\n\n{}\n{}", self.pairs_title(), pairs.trim_fmt());
         }
+        let _ = write!(text, "\n\n{COSTS}");
         text
     }
 
@@ -32,6 +37,7 @@ impl Comparison {
             let _ = writeln!(text, "```\n{}\n```\n", self.command);
         }
         markdown_table(&mut text, &self.method_header(), self.methods.iter().map(method_cells));
+        let _ = writeln!(text, "\n{COSTS}");
         if !self.pairs.is_empty() {
             let _ = writeln!(text, "\n{}\n", self.pairs_title());
             markdown_table(&mut text, &pair_header(), self.pairs.iter().map(pair_cells));
@@ -39,7 +45,7 @@ impl Comparison {
         text
     }
 
-    fn pairs_title(&self) -> String {
+    pub(crate) fn pairs_title(&self) -> String {
         let seeds = self.seeds.len();
         match seeds {
             1 => "Differences in points. One seed: no interval can be given.".to_owned(),
@@ -47,24 +53,46 @@ impl Comparison {
         }
     }
 
-    fn method_header(&self) -> Vec<String> {
+    pub(crate) fn method_header(&self) -> Vec<String> {
         let points = self.methods.first().map(|row| row.points.as_slice()).unwrap_or_default();
         let mut header = vec!["method".to_owned()];
         header.extend(points.iter().map(|point| format!("accuracy at {}", point.round)));
-        header.extend(["best", "peer spread", "worst peer", "sent/peer/round", "s/round"].map(str::to_owned));
+        header.push("best".to_owned());
+        header.extend(self.reach.map(|reach| format!("rounds to {} %", shortest(100.0 * reach))));
+        let rest = ["peer spread", "worst peer", "up", "down", "recomputed", "overhead", "s/round"];
+        header.extend(rest.map(str::to_owned));
         header
     }
 }
 
-fn method_cells(row: &MethodRow) -> Vec<String> {
+pub(crate) fn method_cells(row: &MethodRow) -> Vec<String> {
     let mut cells = vec![row.method.clone()];
     cells.extend(row.points.iter().map(point));
     cells.push(number(row.mean_best));
+    cells.extend(row.reached.as_ref().map(|reached| rounds(reached, row.by_seed.len())));
     cells.push(row.peer_spread.map(number).unwrap_or_default());
     cells.push(number(row.worst_peer));
-    cells.push(table::bytes(row.bytes_per_peer_and_round));
+    let costs = &row.costs;
+    cells.extend([costs.up, costs.down].map(table::bytes));
+    cells.push(costs.recomputation.map_or_else(|| "-".to_owned(), table::bytes));
+    cells.push(table::bytes(costs.overhead));
     cells.push(format!("{:.2}", row.seconds_per_round));
     cells
+}
+
+/// The mean round, and how many seeds got there if not all did.
+fn rounds(reached: &Reached, seeds: usize) -> String {
+    match reached.round {
+        None => "never".to_owned(),
+        Some(round) if reached.seeds == seeds => shortest(round),
+        Some(round) => format!("{} ({} of {seeds})", shortest(round), reached.seeds),
+    }
+}
+
+/// One decimal, or none if it would be zero.
+fn shortest(x: f64) -> String {
+    let text = format!("{x:.1}");
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
 fn point(point: &Point) -> String {
@@ -72,11 +100,11 @@ fn point(point: &Point) -> String {
     format!("{}{}", number(point.mean), deviation.unwrap_or_default())
 }
 
-fn pair_header() -> Vec<String> {
+pub(crate) fn pair_header() -> Vec<String> {
     ["difference", "round", "mean", "95 % interval", "sign is clear"].map(str::to_owned).to_vec()
 }
 
-fn pair_cells(pair: &Pair) -> Vec<String> {
+pub(crate) fn pair_cells(pair: &Pair) -> Vec<String> {
     let difference = pair.difference;
     let interval = difference.interval.map(|(low, high)| format!("{} to {}", table::points(low), table::points(high)));
     vec![

@@ -9,7 +9,7 @@ use crate::results::fixture;
 fn grid(methods: &[&str], seeds: &[u64], out: &Path) -> Grid {
     let scenario = Scenario { nodes: Some(4), rounds: 5, ..Scenario::default() };
     let methods = methods.iter().map(|m| (*m).to_owned()).collect();
-    Grid { methods, seeds: seeds.to_vec(), scenario, out: out.to_path_buf(), at: Vec::new() }
+    Grid { methods, seeds: seeds.to_vec(), scenario, out: out.to_path_buf(), at: Vec::new(), reach: None }
 }
 
 /// A made-up run: every method holds the same images with one seed; the accuracy is what the test says.
@@ -235,8 +235,11 @@ fn tables_and_files_tell_the_same_story() {
     assert!(markdown.contains("accuracy at 2") && markdown.contains("accuracy at 5"), "{markdown}");
     comparison.write(folder.path()).unwrap();
     let csv = std::fs::read_to_string(folder.path().join("compare.csv")).unwrap();
-    assert_eq!(csv.lines().count(), 1 + 2 * 2 * 3);
+    assert_eq!(csv.lines().count(), 1 + 2 * 3 * 6, "every round, the untrained models' too");
     assert!(csv.contains("local,3,5,0.830000"), "{csv}");
+    let csv = std::fs::read_to_string(folder.path().join("methods.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 2 * 3);
+    assert!(csv.contains("local,3,0.830000"), "{csv}");
     let json: Comparison = serde_json::from_slice(&std::fs::read(folder.path().join("compare.json")).unwrap()).unwrap();
     assert_eq!(json.methods.len(), 2);
 }
@@ -247,4 +250,81 @@ fn one_seed_gives_differences_and_no_interval() {
     let comparison = grid(&["local", "fedmoe"], &[1], folder.path()).run(&mut Silent, by_method).unwrap();
     assert_eq!(comparison.pairs[0].difference.interval, None);
     assert!(comparison.table().contains("no interval can be given"));
+}
+
+/// A run whose accuracy after round `r` is `r / 10`, and with seed 3 half of that.
+fn rising(scenario: &Scenario, _: &mut dyn Progress) -> Result<Results, Error> {
+    let slower = if scenario.seed == 3 { 0.5 } else { 1.0 };
+    let mut results = fake(scenario, 0.5 * slower);
+    results.summary.accuracy.by_round = (0..=scenario.rounds).map(|r| slower * r as f64 / 10.0).collect();
+    Ok(results)
+}
+
+#[test]
+fn the_table_says_after_how_many_rounds_an_accuracy_is_reached_and_by_how_many_seeds() {
+    let folder = tempfile::tempdir().unwrap();
+    for (reach, round, seeds, text) in [
+        (0.2, Some(8.0 / 3.0), 3, "2.7"),
+        (0.25, Some(11.0 / 3.0), 3, "3.7"),
+        (0.4, Some(4.0), 2, "4 (2 of 3)"),
+        (0.6, None, 0, "never"),
+    ] {
+        let grid = Grid { reach: Some(reach), ..grid(&["local"], &[1, 2, 3], folder.path()) };
+        let comparison = grid.run(&mut Silent, rising).unwrap();
+        let reached = comparison.methods[0].reached.clone().unwrap();
+        assert_eq!((reached.round, reached.seeds), (round, seeds), "{reach}");
+        let table = comparison.table();
+        assert!(table.contains(&format!("rounds to {} %", 100.0 * reach)) && table.contains(text), "{table}");
+    }
+    for reach in [0.0, -0.1, 1.01, f64::NAN] {
+        let grid = Grid { reach: Some(reach), ..grid(&["local"], &[1], folder.path()) };
+        let error = grid.run(&mut Silent, rising).unwrap_err();
+        assert!(error.is_bad_input() && error.to_string().contains("--reach"), "{error}");
+    }
+    let without = grid(&["local"], &[1], folder.path()).run(&mut Silent, rising).unwrap();
+    assert!(!without.table().contains("rounds to"));
+}
+
+#[test]
+fn the_page_has_every_curve_in_one_plot_and_nothing_from_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..21).map(|i| format!("method-{i}:a=<{i}>")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut comparison = grid(&names, &[1, 2], folder.path()).run(&mut Silent, by_method).unwrap();
+    comparison.command = "fedswarm compare --methods <many>".to_owned();
+    comparison.write(folder.path()).unwrap();
+    let page = std::fs::read_to_string(folder.path().join("compare.html")).unwrap();
+    assert_eq!(page.matches("<svg").count(), 1, "one plot");
+    assert_eq!(page.matches("class=\"method-line\"").count(), 21);
+    assert_eq!(page.matches("class=\"seed-line\"").count(), 42);
+    let mut places: Vec<f64> = page
+        .split("class=\"method-name\"")
+        .skip(1)
+        .map(|rest| rest.split(" y=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
+        .collect();
+    places.sort_by(f64::total_cmp);
+    assert!(places.windows(2).all(|pair| pair[1] - pair[0] > 15.0), "no name covers another: {places:?}");
+    for outside in ["http:", "https:", "<script", "<link", "url(", "src=", "<many>", "a=<"] {
+        assert!(!page.contains(outside), "the page contains {outside}");
+    }
+    assert!(!page.contains("NaN") && !page.contains("inf"));
+}
+
+#[test]
+fn a_cell_without_what_is_compared_is_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = grid(&["local"], &[1], folder.path());
+    let old = |scenario: &Scenario, progress: &mut dyn Progress| {
+        let mut results = by_method(scenario, progress)?;
+        results.summary.bytes.exchange = None;
+        Ok(results)
+    };
+    grid.run(&mut Silent, old).unwrap();
+    let mut ran = 0;
+    grid.run(&mut Silent, |scenario, progress| {
+        ran += 1;
+        by_method(scenario, progress)
+    })
+    .unwrap();
+    assert_eq!(ran, 1);
 }

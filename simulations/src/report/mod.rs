@@ -6,6 +6,7 @@
 
 mod accuracy;
 mod chart;
+mod comparison;
 mod generator;
 mod headline;
 mod labels;
@@ -18,6 +19,8 @@ use std::fmt::Write as _;
 
 use crate::results::Results;
 
+pub use comparison::html as comparison;
+
 const STYLE: &str = include_str!("style.css");
 
 /// The page.
@@ -25,16 +28,7 @@ const STYLE: &str = include_str!("style.css");
 pub fn html(results: &Results) -> String {
     let summary = &results.summary;
     let title = format!("{} · {} peers · {} rounds", summary.method, summary.nodes, summary.rounds);
-    let mut page = String::with_capacity(64 << 10);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        page,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{} · fedswarm</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
-        escape(&title)
-    );
+    let mut page = head(&title);
     page.push_str(&headline::section(results));
     page.push_str(&section("accuracy", "Accuracy by round", ACCURACY, &accuracy::chart(results)));
     if let Some(generated) = &results.generated {
@@ -54,6 +48,21 @@ pub fn html(results: &Results) -> String {
     page.push_str(&section("peers", "Peers", PEERS, &peers::table(results)));
     page.push_str(&headline::footer(results));
     page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+/// A page up to its first section.
+fn head(title: &str) -> String {
+    let mut page = String::with_capacity(64 << 10);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{} · fedswarm</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
+        escape(title)
+    );
     page
 }
 
@@ -121,6 +130,7 @@ mod tests {
             assert!(page.contains(&peer.name));
         }
         assert!(page.contains(&results.command));
+        assert!(page.contains("733 kB up and 733 kB down by the method's formula"));
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
         assert!(!page.contains("NaN") && !page.contains("inf"));
     }

@@ -1,7 +1,7 @@
 //! Bytes by kind, as bars with their numbers: most are too small to be seen beside the updates.
 
 use super::escape;
-use crate::results::Results;
+use crate::results::{Results, Summary};
 use crate::table::bytes;
 
 pub(super) fn chart(results: &Results) -> String {
@@ -27,7 +27,20 @@ pub(super) fn chart(results: &Results) -> String {
             )
         })
         .collect();
-    format!("<table class=\"traffic\"><tbody>\n{rows}</tbody></table>\n")
+    format!("<table class=\"traffic\"><tbody>\n{rows}</tbody></table>\n{}", costs(&results.summary))
+}
+
+/// What the method itself needs, beside what it costs to trust nobody.
+fn costs(summary: &Summary) -> String {
+    let Some(costs) = summary.costs() else { return String::new() };
+    let recomputed = costs.recomputation.map(|count| format!(", {} to let every voter recompute", bytes(count)));
+    format!(
+        "<p class=\"intro\">Per peer and round: {} up and {} down by the method's formula{}, {} overhead.</p>\n",
+        bytes(costs.up),
+        bytes(costs.down),
+        recomputed.unwrap_or_default(),
+        bytes(costs.overhead)
+    )
 }
 
 /// A share in percent; neither a little is nothing nor almost all is all.

@@ -152,7 +152,7 @@ mod tests {
         );
         assert_eq!(keys(&value["accuracy"]), "best by_round last per_node_last");
         assert_eq!(keys(&value["local_accuracy"]), "best by_round last per_node_last");
-        assert_eq!(keys(&value["bytes"]), "by_kind received sent");
+        assert_eq!(keys(&value["bytes"]), "by_kind exchange received sent");
         assert_eq!(keys(&value["seconds"]), "per_round_median start total");
     }
 

@@ -1,8 +1,8 @@
 //! A made-up run that looks like a real one, for tests.
 
 use super::{
-    Accuracy, Artefact, Bytes, FORMAT, Generated, Peer, Phases, Picture, Projected, Refused, Results, Round, Score,
-    Seconds, Summary, Verdict,
+    Accuracy, Artefact, Bytes, Exchange, FORMAT, Generated, Peer, Phases, Picture, Projected, Refused, Results, Round,
+    Score, Seconds, Summary, Verdict,
 };
 use crate::scenario::{Cap, Scenario};
 
@@ -96,10 +96,12 @@ pub(crate) fn run(nodes: usize, rounds: u64, seed: u64) -> Results {
         peer.gate = rounds_list.last().map(|r| r.gates[i]);
     }
     let payload = 183_296 * 4 * (nodes * nodes.saturating_sub(1)) as u64 * rounds;
-    let by_kind =
-        [("update", payload), ("header", 91_000), ("receipt", 60_200), ("proposal", 64_000), ("vote", 404_000)];
+    let by_kind = [("blobs", payload), ("gossip", 91_000), ("direct", 124_200), ("overhead", 404_000)];
     let by_kind: std::collections::BTreeMap<_, _> = by_kind.map(|(k, v)| (k.to_owned(), v)).into();
     let sent = by_kind.values().sum();
+    let up = 183_296 * nodes as u64 * rounds;
+    let exchange =
+        Exchange { up_numbers: up, up_bytes: 4 * up, down_numbers: up, down_bytes: 4 * up, ..Exchange::default() };
     let times: Vec<f64> = rounds_list.iter().map(|r| r.phases_ms.total() / 1e3).collect();
     let scenario = Scenario {
         nodes: Some(nodes),
@@ -121,7 +123,7 @@ pub(crate) fn run(nodes: usize, rounds: u64, seed: u64) -> Results {
             state_hash: format!("{:064x}", rounds * 104_729),
             distinct_record_hashes: 1,
             rounds_certified: rounds,
-            bytes: Bytes { sent, received: sent, by_kind },
+            bytes: Bytes { sent, received: sent, by_kind, exchange: Some(exchange) },
             seconds: Seconds {
                 start: 1.84,
                 total: clock / 1e3 + 1.0,

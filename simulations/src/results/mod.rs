@@ -1,6 +1,7 @@
 //! What came out of a run: [`Results`], written as `results.json`, and its [`Summary`], printed as one line.
 
 mod accuracy;
+mod exchange;
 mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use accuracy::{Accuracy, Score};
+pub use exchange::{Exchange, PerPeerAndRound};
 pub use files::{RESULTS_FILE, write_atomically};
 pub use generator::{Artefact, Generated, MOST_PICTURED, Picture, Projected, Refused, Verdict, spread};
 pub use projection::plane;
@@ -61,6 +63,9 @@ pub struct Bytes {
     pub received: u64,
     /// Sent, by what they were for ("update", "vote", ...).
     pub by_kind: BTreeMap<String, u64>,
+    /// What the method itself exchanged; absent in results of older versions.
+    #[serde(default)]
+    pub exchange: Option<Exchange>,
 }
 
 /// Wall time in seconds.
@@ -186,6 +191,13 @@ impl Summary {
     pub fn bytes_per_peer_and_round(&self) -> f64 {
         let parts = self.nodes as f64 * self.rounds_certified as f64;
         if parts > 0.0 { self.bytes.sent as f64 / parts } else { 0.0 }
+    }
+
+    /// What the traffic was for, per peer and certified round; absent in results of older versions.
+    #[must_use]
+    pub fn costs(&self) -> Option<PerPeerAndRound> {
+        let exchange = self.bytes.exchange.as_ref()?;
+        Some(PerPeerAndRound::of(exchange, &self.bytes, self.nodes as u64, self.rounds_certified))
     }
 
     /// How much the swarm's last accuracy is above that of the same peers alone, as a fraction.

@@ -5,6 +5,8 @@ mod artefacts;
 mod baseline;
 #[cfg(test)]
 mod every_method;
+#[cfg(test)]
+mod formulas;
 mod hosting;
 mod inputs;
 mod observe;

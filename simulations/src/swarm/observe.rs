@@ -14,7 +14,9 @@ use super::Prepared;
 use super::artefacts::Artefacts;
 use super::prepare::peer_name;
 use crate::progress::RoundSummary;
-use crate::results::{Accuracy, Bytes, FORMAT, Peer, Phases, Projected, Results, Round, Score, Seconds, Summary};
+use crate::results::{
+    Accuracy, Bytes, Exchange, FORMAT, Peer, Phases, Projected, Results, Round, Score, Seconds, Summary,
+};
 use crate::stats;
 
 /// One round as it is seen so far. Moments are seconds since the run began.
@@ -332,6 +334,7 @@ impl Observer {
         let last_hashes: BTreeSet<_> = stores.iter().map(|s| s.last().map(|c| c.certificate.record)).collect();
         let durations: Vec<f64> = rounds.iter().map(|r| r.phases_ms.total() / 1e3).collect();
         let scenario = &prepared.scenario;
+        let exchange = Some(Exchange::of(&prepared.manifest, first, self.nodes as u64));
         let generated = self.artefacts.generated(prepared, first, projected);
         let peers = (0..self.nodes).map(|i| self.peer(i, prepared, &accuracy, local.as_ref())).collect();
         Results {
@@ -349,7 +352,7 @@ impl Observer {
                 state_hash: first.last().map(|c| c.record.state_hash().to_string()).unwrap_or_default(),
                 distinct_record_hashes: last_hashes.len(),
                 rounds_certified: first.len() as u64,
-                bytes,
+                bytes: Bytes { exchange, ..bytes },
                 seconds: Seconds {
                     start: self.connected.map_or(0.0, |connected| connected - self.started),
                     total: self.began.elapsed().as_secs_f64(),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, activation};
 
-use super::head::Head;
 use super::{Mix, gate};
 use crate::Error;
-use crate::architectures::{Architecture, layers};
-use crate::methods::etf_classifier::embed;
+use crate::architectures::Architecture;
+use crate::methods::classifier::layer;
+use crate::methods::head::Head;
 use crate::methods::moe_ktl::Branch;
 use crate::training::{Examined, Experts, Network, Parts, cross_entropy};
 
@@ -25,6 +25,8 @@ pub(in crate::methods) struct Mixture {
     pub(super) mix_gradient: f32,
     pub(super) shared_head: Option<SharedHead>,
     pub(super) head: Head,
+    /// Whose features learn from a generator's pairs, if they do.
+    pub(super) branch: Option<Branch>,
 }
 
 /// The shared expert's own classifier `h_s`, merged like the expert itself.
@@ -48,7 +50,7 @@ impl SharedHead {
     }
 
     fn logits(&self, parts: &Parts<'_>, r_g: Tensor<2>) -> Result<Tensor<2>, Error> {
-        Ok(layers::linear(&mut parts.part("shared_head", "shared head")?, r_g)? + self.log_shares.clone())
+        Ok(layer(parts, "shared_head", r_g)? + self.log_shares.clone())
     }
 }
 
@@ -97,7 +99,7 @@ impl Mixture {
 
     /// What the private head says of features.
     fn private(&self, parts: &Parts<'_>, features: Tensor<2>) -> Result<Tensor<2>, Error> {
-        self.head.logits(parts, embed(parts, features)?)
+        self.head.logits(parts, layer(parts, "head", features)?)
     }
 }
 
@@ -125,7 +127,7 @@ impl Network for Mixture {
     /// that neither can lean on what the other has learnt by heart. With class vectors the first is `ArcFace`'s loss.
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         let seen = self.see(parts, images, self.mix_gradient)?;
-        let loss = self.head.loss(parts, embed(parts, seen.mixed)?, targets.clone())?;
+        let loss = self.head.loss(parts, layer(parts, "head", seen.mixed)?, targets.clone())?;
         Ok(match (&self.shared_head, self.generic(parts, seen.r_g)?) {
             (Some(shared), Some(generic)) => loss + cross_entropy(generic, targets) * shared.weight,
             _ => loss,
@@ -146,18 +148,18 @@ impl Network for Mixture {
     }
 
     fn transferred(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
-        match self.head {
-            Head::Linear => Ok(None),
-            Head::Etf { branch: Branch::Shared, .. } => self.shared(parts, images).map(Some),
-            Head::Etf { branch: Branch::Local, .. } => self.local(parts, images).map(Some),
-            Head::Etf { branch: Branch::Mixed, .. } => Ok(Some(self.see(parts, images, 1.0)?.mixed)),
-        }
+        Ok(match self.branch {
+            None => None,
+            Some(Branch::Shared) => Some(self.shared(parts, images)?),
+            Some(Branch::Local) => Some(self.local(parts, images)?),
+            Some(Branch::Mixed) => Some(self.see(parts, images, 1.0)?.mixed),
+        })
     }
 
     fn embedding(&self, parts: &Parts<'_>, images: Tensor<4>) -> Result<Option<Tensor<2>>, Error> {
         match self.head {
             Head::Linear => Ok(None),
-            Head::Etf { .. } => embed(parts, self.see(parts, images, 1.0)?.mixed).map(Some),
+            Head::Etf { .. } => layer(parts, "head", self.see(parts, images, 1.0)?.mixed).map(Some),
         }
     }
 }

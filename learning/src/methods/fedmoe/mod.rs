@@ -34,7 +34,6 @@
 //! from collaboration.
 
 mod gate;
-mod head;
 mod mix;
 mod mixture;
 mod recipe;
@@ -45,16 +44,22 @@ use std::sync::Arc;
 use fedswarm_protocol::tensor::Schema;
 
 use self::mixture::{Mixture, SharedHead};
+use super::head::Head;
+use super::moe_ktl::{Branch, SCALE};
 use super::options::Options;
-use super::{Member, MemberSetup, Method, MethodInfo, Task, check_task, family, head_specs, own_extractor, part};
+use super::{
+    Heads, Member, MemberSetup, Method, MethodInfo, Task, check_task, family, head_specs, own_extractor, part,
+};
 use crate::Error;
 use crate::architectures::{self, Architecture, architecture};
 use crate::parameters::schema;
 use crate::training::{Learner, Lookahead, Part};
 
-pub(super) use head::Head;
 pub use mix::Mix;
 pub use recipe::{Rates, Recipe};
+
+/// The private parts.
+const PRIVATE: [&str; 3] = ["local", "head", "gate"];
 
 /// A shared small extractor and a local one, mixed per image.
 #[derive(Clone)]
@@ -62,6 +67,7 @@ pub struct FedMoe {
     recipe: Recipe,
     shared: Option<Arc<dyn Architecture>>,
     merging: bool,
+    head: Head,
 }
 
 impl fmt::Debug for FedMoe {
@@ -75,13 +81,22 @@ impl FedMoe {
     /// `cnn-5` for 3x32x32, `mlp` below 16 pixels, else `cnn2`. With `merging` off it is the control `moe-local`.
     #[must_use]
     pub const fn new(recipe: Recipe, shared: Option<Arc<dyn Architecture>>, merging: bool) -> Self {
-        Self { recipe, shared, merging }
+        Self { recipe, shared, merging, head: Head::Linear }
+    }
+
+    /// The same with the private head that is asked for; with class vectors it answers as `moe-ktl`'s does.
+    pub(super) fn with_head(self, options: &mut Options) -> Result<Self, Error> {
+        let head = match Head::from_options(options)? {
+            Head::Linear => Head::Linear,
+            Head::Etf { .. } => Head::Etf { scale: SCALE },
+        };
+        Ok(Self { head, ..self })
     }
 
     pub(super) fn from_options(options: &mut Options, merging: bool, usual: Recipe) -> Result<Self, Error> {
         let recipe = Recipe::from_options(options, usual)?;
-        let shared = options.text("shared").map(|name| architecture(&name)).transpose()?;
-        Ok(Self { recipe, shared, merging })
+        let shared = options.architecture("shared")?;
+        Ok(Self { recipe, shared, merging, head: Head::Linear })
     }
 
     fn shared(&self, task: &Task) -> Result<Arc<dyn Architecture>, Error> {
@@ -111,8 +126,13 @@ impl Method for FedMoe {
         }
     }
 
+    fn heads(&self) -> Heads {
+        Heads::Either
+    }
+
     fn spelling(&self) -> String {
-        format!("{}:{}", self.info().name, self.options())
+        let head = self.head.option().map_or_else(String::new, |head| format!(",{head}"));
+        format!("{}:{}{head}", self.info().name, self.options())
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -131,7 +151,7 @@ impl Method for FedMoe {
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
-        let (network, parts) = self.assemble(self.info().name, Head::Linear, &setup)?;
+        let (network, parts) = self.assemble(self.info().name, self.head, None, &setup)?;
         Ok(Box::new(Learner::new(&self.spelling(), network, parts, setup)?))
     }
 }
@@ -144,7 +164,13 @@ impl FedMoe {
     }
 
     /// The model with this private head, for a method of this name.
-    pub(super) fn assemble(&self, name: &str, head: Head, setup: &MemberSetup) -> Result<(Mixture, Vec<Part>), Error> {
+    pub(super) fn assemble(
+        &self,
+        name: &str,
+        head: Head,
+        branch: Option<Branch>,
+        setup: &MemberSetup,
+    ) -> Result<(Mixture, Vec<Part>), Error> {
         check_task(&setup.task)?;
         let expert = self.shared(&setup.task)?;
         if expert.features() != setup.architecture.features() {
@@ -182,6 +208,7 @@ impl FedMoe {
             .then(|| setup.device.open().map(|device| SharedHead::new(shared_loss, labels, classes, &device)))
             .transpose()?;
         let (shared, local) = (Arc::clone(&expert), setup.architecture.clone());
-        Ok((Mixture { shared, local, mix, mix_gradient, shared_head, head }, parts))
+        head.complete(&[&PRIVATE], &mut parts, setup)?;
+        Ok((Mixture { shared, local, mix, mix_gradient, shared_head, head, branch }, parts))
     }
 }
