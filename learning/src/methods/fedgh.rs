@@ -19,8 +19,8 @@ use super::local::Classifier;
 use super::one_model::spelling;
 use super::options::Options;
 use super::{
-    Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, head_specs, own_extractor,
-    part, prototypes,
+    Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, exact, family, head_specs,
+    own_extractor, part, prototypes,
 };
 use crate::Error;
 use crate::training::{Course, Learner, Part};
@@ -70,9 +70,7 @@ impl Head {
     }
 
     pub(super) fn descent(&self) -> Descent {
-        // The number that was meant: 0.01 and not the `f32` nearest to it.
-        let rate = self.lr.to_string().parse().unwrap_or_else(|_| f64::from(self.lr));
-        Descent::new(rate, self.epochs, self.batch)
+        Descent::new(exact(self.lr), self.epochs, self.batch)
     }
 }
 

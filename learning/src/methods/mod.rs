@@ -6,6 +6,7 @@
 mod class_means;
 mod ditto;
 mod etf_classifier;
+mod fedamp;
 mod fedavg;
 mod feddistill;
 mod fedgh;
@@ -45,6 +46,7 @@ use crate::training::{Lookahead, Part, Sgd, TrainConfig};
 use crate::transfer::{Host, Pairs, Prototype};
 
 pub use ditto::Ditto;
+pub use fedamp::FedAmp;
 pub use fedavg::FedAvg;
 pub use feddistill::FedDistill;
 pub use fedgh::FedGh;
@@ -303,12 +305,13 @@ pub struct NamedTensor {
 }
 
 /// Names of all methods.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 18] = [
     "local",
     "fedavg",
     "fedrep",
     "per-fedavg",
     "ditto",
+    "fedamp",
     "lg-fedavg",
     "fedproto",
     "fedgh",
@@ -335,6 +338,7 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
         "fedrep" => Arc::new(FedRep::from_options(&mut options)?),
         "per-fedavg" => Arc::new(PerFedAvg::from_options(&mut options)?),
         "ditto" => Arc::new(Ditto::from_options(&mut options)?),
+        "fedamp" => Arc::new(FedAmp::from_options(&mut options)?),
         "lg-fedavg" => Arc::new(LgFedAvg),
         "fedproto" => Arc::new(FedProto::from_options(&mut options)?),
         "fedgh" => Arc::new(FedGh::from_options(&mut options)?),
@@ -389,6 +393,11 @@ fn own_extractor(name: &'static str, setup: &MemberSetup, lr: Option<f32>) -> Re
 fn head_specs(features: usize, task: &Task) -> Vec<ParamSpec> {
     let [weight, bias] = ParamSpec::linear("head", features, task.classes);
     vec![ParamSpec { name: "weight".to_owned(), ..weight }, ParamSpec { name: "bias".to_owned(), ..bias }]
+}
+
+/// The number that was meant: 0.01 and not the `f32` nearest to it.
+fn exact(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or_else(|_| f64::from(x))
 }
 
 /// Prototypes of this length, and what all make of them.

@@ -224,7 +224,11 @@ impl<N: Network> Learner<N> {
         if prototypes.iter().flat_map(|p| &p.values).any(|x| !x.is_finite()) {
             return Err(Error::Diverged { loss, steps });
         }
-        let delta = self.shared()?.iter().zip(&self.base).map(|(new, old)| new - old).collect();
+        let shared = self.shared()?;
+        let delta = match self.course.whole {
+            true => shared,
+            false => shared.iter().zip(&self.base).map(|(new, old)| new - old).collect(),
+        };
         for (i, first) in &self.first {
             self.parts[*i].parameters = first.clone();
         }
@@ -237,20 +241,30 @@ impl<N: Network> Learner<N> {
 impl<N: Network> Member for Learner<N> {
     fn install(&mut self, state: &[f32]) -> Result<(), Error> {
         let derived = self.parts.iter().filter(|p| p.derived).map(|p| p.parameters.count()).sum::<usize>();
-        let expected = self.base.len() + derived;
+        let merged = if self.course.whole { 0 } else { self.base.len() };
+        let expected = merged + derived;
         if state.len() != expected {
             return Err(Error::Length { what: "certified state", expected, found: state.len() });
         }
         let mut rest = state;
         for derived in [false, true] {
-            for part in self.parts.iter_mut().filter(|p| if derived { p.derived } else { p.shared }) {
+            let whole = self.course.whole;
+            for part in self.parts.iter_mut().filter(|p| if derived { p.derived } else { p.shared && !whole }) {
                 let (head, tail) = rest.split_at(part.parameters.count());
                 part.parameters.set_flat(head, &self.device)?;
                 rest = tail;
             }
         }
         self.parts.iter_mut().filter(|p| p.fresh).for_each(|p| p.sgd.reset());
-        self.base = state[..self.base.len()].to_vec();
+        let mut rest = state;
+        for part in self.parts.iter_mut().filter(|p| p.shared && self.course.whole && self.epoch == 0) {
+            let (head, tail) = rest.split_at_checked(part.parameters.count()).unwrap_or_default();
+            part.parameters.set_flat(head, &self.device)?;
+            rest = tail;
+        }
+        if !self.course.whole {
+            self.base = state[..merged].to_vec();
+        }
         Ok(())
     }
 

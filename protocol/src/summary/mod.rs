@@ -9,21 +9,30 @@
 //! certified state:   merged tensors (the manifest's schema) | derived tensors (this module)
 //! in an update:      delta of the merged tensors            | the author's prototypes
 //! ```
+//!
+//! Some methods derive something for each member alone - a row - from the round's updates themselves, which are then not merged, and
+//! some go on from something that no member needs in order to train. Both are blobs of their own, which the state names ([`State`]).
 
+mod attention;
+mod derivation;
 mod descent;
 mod exact;
 #[cfg(test)]
 mod golden;
 mod head;
 mod means;
+mod state;
 mod targets;
 
+pub use attention::Attention;
+pub use derivation::{Author, Derivation, Round};
 pub use descent::{Descent, MAX_EPOCHS};
 use serde::{Deserialize, Serialize};
+pub use state::{LoadError, State};
 pub use targets::Apart;
 
 use crate::prototypes::PrototypeSpec;
-use crate::tensor::{FixedVector, Schema, TensorSpec};
+use crate::tensor::{Schema, TensorSpec};
 
 /// What is derived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +44,8 @@ pub enum Summary {
     Head(Descent),
     /// Class prototypes, trained on the list's from those before to keep a margin between classes.
     Targets(Apart),
+    /// A model for each member, mixed of those that the round's authors sent: the nearer another's is, the more of it.
+    Attention(Attention),
 }
 
 impl Summary {
@@ -45,7 +56,33 @@ impl Summary {
             Self::Means => true,
             Self::Head(descent) => descent.fits(),
             Self::Targets(apart) => apart.descent.fits(),
+            Self::Attention(attention) => attention.fits(),
         }
+    }
+
+    /// Whether prototypes of this length are what it reads; 0 where authors publish none.
+    #[must_use]
+    pub const fn reads(&self, len: u16) -> bool {
+        match self {
+            Self::Means | Self::Head(_) | Self::Targets(_) => len > 0,
+            Self::Attention(_) => len == 0,
+        }
+    }
+
+    /// Whether updates are deltas whose mean is merged into the state; otherwise they are whatever this reads, and none of it is
+    /// in the state.
+    #[must_use]
+    pub const fn merges(&self) -> bool {
+        match self {
+            Self::Means | Self::Head(_) | Self::Targets(_) => true,
+            Self::Attention(_) => false,
+        }
+    }
+
+    /// Whether it reads the updates themselves. If not, they are forgotten one after the other as they are merged.
+    #[must_use]
+    pub const fn reads_updates(&self) -> bool {
+        matches!(self, Self::Attention(_))
     }
 
     /// The derived tensors of a task with so many classes, in layout order.
@@ -55,6 +92,16 @@ impl Summary {
             Self::Means => means::tensors(prototypes, classes),
             Self::Head(_) => head::tensors(prototypes, classes),
             Self::Targets(_) => targets::tensors(prototypes, classes),
+            Self::Attention(_) => Vec::new(),
+        }
+    }
+
+    /// The tensors of one member's row, of updates of this schema; nothing if there are no rows.
+    #[must_use]
+    pub fn row(&self, updates: &Schema) -> Option<Schema> {
+        match self {
+            Self::Means | Self::Head(_) | Self::Targets(_) => None,
+            Self::Attention(_) => Some(updates.clone()),
         }
     }
 
@@ -67,29 +114,16 @@ impl Summary {
             Self::Means => means::derive(prototypes, classes, before, list),
             Self::Head(descent) => head::derive(descent, prototypes, classes, before, list),
             Self::Targets(apart) => targets::derive(apart, prototypes, classes, before, list),
+            Self::Attention(_) => Vec::new(),
         }
     }
 }
 
-/// The certified state's tensors: those that are merged, and behind them those that are derived.
+/// The tensors that all members take in: those that are merged, and behind them those that are derived for all.
 #[must_use]
-pub fn state_schema(merged: &Schema, prototypes: Option<&PrototypeSpec>, classes: usize) -> Schema {
+pub fn state_schema(updates: &Schema, prototypes: Option<&PrototypeSpec>, classes: usize) -> Schema {
     let derived = prototypes.and_then(|spec| Some(spec.summary?.tensors(spec, classes)));
-    Schema { tensors: merged.tensors.iter().cloned().chain(derived.into_iter().flatten()).collect() }
-}
-
-/// The certified state after a round: what was merged, and what follows from the state before and the list.
-#[must_use]
-pub fn next_state(
-    merged: FixedVector,
-    prototypes: Option<&PrototypeSpec>,
-    classes: usize,
-    before: &[i32],
-    list: &[u8],
-) -> FixedVector {
-    let FixedVector(mut state) = merged;
-    if let Some((spec, summary)) = prototypes.and_then(|spec| Some((spec, spec.summary?))) {
-        state.extend(summary.derive(spec, classes, before, list));
-    }
-    FixedVector(state)
+    let merges = prototypes.and_then(|spec| spec.summary).is_none_or(|summary| summary.merges());
+    let merged = updates.tensors.iter().filter(|_| merges).cloned();
+    Schema { tensors: merged.chain(derived.into_iter().flatten()).collect() }
 }

@@ -13,7 +13,7 @@ use fedswarm_protocol::message::{
 };
 use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::{Record, RecordKind, Rule};
-use fedswarm_protocol::summary::{Apart, Descent, Summary};
+use fedswarm_protocol::summary::{Apart, Attention, Descent, Summary};
 use fedswarm_protocol::tensor::{FixedVector, MAX_COORDINATE, Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
@@ -393,10 +393,11 @@ impl Draw {
 
     fn summary(&mut self) -> Option<Summary> {
         let descent = Descent { rate_q: self.u32(), epochs: self.u16(), batch: self.u16() };
-        match self.below(4) {
+        match self.below(5) {
             0 => None,
             1 => Some(Summary::Means),
             2 => Some(Summary::Head(descent)),
+            3 => Some(Summary::Attention(Attention { alpha_q: self.u32(), sigma_q: self.u32() })),
             _ => Some(Summary::Targets(Apart { descent, most_margin: self.u16() })),
         }
     }
