@@ -10,7 +10,7 @@
 //! ```
 //!
 //! `alpha`, `sigma` and `lambda` are the paper's. Where the xi of a peer would exceed 1 in all they are scaled to 1. The released code of
-//! PFLlib takes the pull towards `u_i` of numbers that carry no gradient, so that it trains as `local`; this one pulls.
+//! `PFLlib` takes the pull towards `u_i` of numbers that carry no gradient, so that it trains as `local`; this one pulls.
 
 use burn::tensor::Tensor;
 use fedswarm_protocol::prototypes::PrototypeSpec;

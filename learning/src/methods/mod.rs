@@ -9,6 +9,7 @@ mod etf_classifier;
 mod fedamp;
 mod fedavg;
 mod feddistill;
+mod fedgen;
 mod fedgh;
 mod fedkd;
 mod fedktl;
@@ -21,11 +22,13 @@ mod fml;
 mod ktl;
 mod lg_fedavg;
 mod local;
+mod mocha;
 mod moe_ktl;
 mod near;
 mod one_model;
 mod options;
 mod per_fedavg;
+mod pfedhn;
 mod small_model;
 
 use std::sync::Arc;
@@ -49,6 +52,7 @@ pub use ditto::Ditto;
 pub use fedamp::FedAmp;
 pub use fedavg::FedAvg;
 pub use feddistill::FedDistill;
+pub use fedgen::FedGen;
 pub use fedgh::FedGh;
 pub use fedkd::FedKd;
 pub use fedktl::FedKtl;
@@ -61,8 +65,10 @@ pub use fml::Fml;
 pub use ktl::Transfer;
 pub use lg_fedavg::LgFedAvg;
 pub use local::Local;
+pub use mocha::Mocha;
 pub use moe_ktl::{Branch, MoeKtl};
 pub use per_fedavg::PerFedAvg;
+pub use pfedhn::PFedHn;
 
 /// What is learnt: which images, how many classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,17 +311,20 @@ pub struct NamedTensor {
 }
 
 /// Names of all methods.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 21] = [
     "local",
     "fedavg",
     "fedrep",
     "per-fedavg",
     "ditto",
     "fedamp",
+    "mocha",
+    "pfedhn",
     "lg-fedavg",
     "fedproto",
     "fedgh",
     "fedtgp",
+    "fedgen",
     "feddistill",
     "fedkd",
     "fml",
@@ -339,6 +348,9 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
         "per-fedavg" => Arc::new(PerFedAvg::from_options(&mut options)?),
         "ditto" => Arc::new(Ditto::from_options(&mut options)?),
         "fedamp" => Arc::new(FedAmp::from_options(&mut options)?),
+        "mocha" => Arc::new(Mocha::from_options(&mut options)?),
+        "pfedhn" => Arc::new(PFedHn::from_options(&mut options)?),
+        "fedgen" => Arc::new(FedGen::from_options(&mut options)?),
         "lg-fedavg" => Arc::new(LgFedAvg),
         "fedproto" => Arc::new(FedProto::from_options(&mut options)?),
         "fedgh" => Arc::new(FedGh::from_options(&mut options)?),

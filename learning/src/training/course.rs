@@ -14,6 +14,8 @@ pub struct Course {
     /// Publishes, for each of its classes, the mean of the network's [`embedding`](super::Network::embedding) over the peer's images, as
     /// the trained model has it.
     pub publishes: bool,
+    /// Publishes, for each of its classes, the number of the peer's images.
+    pub counts: bool,
     /// What is published are the shared parts themselves and not what a round changed in them. They are the peer's own and not in
     /// the certified state, but for its first: they begin as what that begins with.
     pub whole: bool,
@@ -46,6 +48,7 @@ impl Default for Course {
             uniform: false,
             forgotten: &[],
             publishes: false,
+            counts: false,
             whole: false,
         }
     }

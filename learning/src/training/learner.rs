@@ -32,7 +32,7 @@ pub struct Learner<N> {
     pub(super) train: Option<Resident>,
     test: Option<Resident>,
     /// Epochs trained so far; with the seed it fixes the order of the data.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// The installed state: what an update is the difference to.
     base: Vec<f32>,
     /// Learning from a generator's pairs, and publishing prototypes.
@@ -119,7 +119,7 @@ impl<N: Network> Learner<N> {
 
     pub(super) fn plain(&self) -> Parts<'_> {
         let list = self.parts.iter().map(|p| (p.name, p.parameters.specs(), p.parameters.values()));
-        Parts { list: list.collect(), phase: 0 }
+        Parts { list: list.collect(), phase: 0, draw: 0 }
     }
 
     /// Moves every part to where its round starts.
@@ -168,6 +168,12 @@ impl<N: Network> Learner<N> {
     /// The peer's class prototypes, as its model is now.
     fn prototypes(&self) -> Result<Vec<Prototype>, Error> {
         let Some(train) = &self.train else { return Ok(Vec::new()) };
+        if self.course.counts {
+            let mut counts = std::collections::BTreeMap::<u16, u32>::new();
+            self.setup.data.train.labels.iter().for_each(|label| *counts.entry(*label).or_default() += 1);
+            let one = |(class, count)| Prototype { class, values: vec![count as f32] };
+            return Ok(counts.into_iter().map(one).collect());
+        }
         let (len, means): (usize, ClassMeans) = match &self.transfer {
             Some(transfer) => (transfer.seen(train.len(), self.setup.train.batch), class_directions),
             None if self.course.publishes => (train.len(), class_means),

@@ -1,4 +1,4 @@
-//! A model for each member, mixed of all authors' models (FedAMP, arXiv 2007.03797, equation 6).
+//! A model for each member, mixed of all authors' models (`FedAMP`, arXiv 2007.03797, equation 6).
 //!
 //! ```text
 //! u_i = w_i + sum_j xi_ij (w_j - w_i),   xi_ij = alpha / sigma exp(-|w_i - w_j|^2 / sigma)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::{Parts, State};
-use super::{Summary, state_schema};
+use super::{Summary, Tasks, state_schema};
 use crate::blob::{self, MAX_BLOB_BYTES};
 use crate::hash::Digest;
 use crate::keys::PublicKey;
@@ -46,6 +46,14 @@ pub struct Round<'a> {
     pub list: &'a [u8],
 }
 
+/// What a round makes for single members.
+pub(super) struct Made {
+    /// New rows.
+    pub(super) rows: Vec<(PublicKey, Vec<i32>)>,
+    /// The hidden part, of exactly those who have rows now, by ascending key; nothing if there is none.
+    pub(super) hidden: Option<Vec<i32>>,
+}
+
 impl Derivation {
     /// What is derived, if anything is.
     #[must_use]
@@ -86,8 +94,11 @@ impl Derivation {
 
     /// The row of a member that has not been given one.
     #[must_use]
-    pub fn first_row(&self, _key: &PublicKey) -> FixedVector {
-        self.row().unwrap_or_default().genesis(&self.seed)
+    pub fn first_row(&self, key: &PublicKey) -> FixedVector {
+        match self.summary() {
+            Some(Summary::Hypernetwork(hyper)) => FixedVector(hyper.first_row(self.schema.len(), &self.seed, key)),
+            _ => self.row().unwrap_or_default().genesis(&self.seed),
+        }
     }
 
     /// The first certified state.
@@ -112,8 +123,12 @@ impl Derivation {
 
     /// Coordinates of the hidden part with so many rows.
     #[must_use]
-    pub const fn hidden_len(&self, _rows: usize) -> usize {
-        0
+    pub fn hidden_len(&self, rows: usize) -> usize {
+        match self.summary() {
+            Some(Summary::Tasks(_)) => Tasks::hidden_len(self.schema.len(), rows),
+            Some(Summary::Hypernetwork(hyper)) => hyper.hidden_len(self.schema.len(), rows),
+            _ => 0,
+        }
     }
 
     /// The state after a round, of the one before it; `merged` is what [`Self::merges`] asks for, or empty.
@@ -122,24 +137,50 @@ impl Derivation {
         let FixedVector(mut common) = merged;
         if let Some((spec, summary)) = self.prototypes.and_then(|spec| Some((spec, spec.summary?))) {
             let derived = before.common.0.get(common.len()..).unwrap_or_default();
-            common.extend(summary.derive(&spec, self.classes, derived, round.list));
+            let derived = match summary {
+                Summary::Generator(generator) => generator.derive(&spec, self.classes, &common, derived, round.list),
+                summary => summary.derive(&spec, self.classes, derived, round.list),
+            };
+            common.extend(derived);
         }
         State { common: FixedVector(common), parts: before.parts.as_ref().map(|parts| self.parts(parts, round)) }
     }
 
     fn parts(&self, before: &Parts, round: &Round<'_>) -> Parts {
         let members: BTreeSet<&PublicKey> = round.members.iter().collect();
-        let mut rows: BTreeMap<PublicKey, Digest> =
-            before.rows.iter().filter(|(key, _)| members.contains(key)).map(|(key, root)| (*key, *root)).collect();
-        let mut fresh = Vec::new();
-        if let Some(Summary::Attention(attention)) = self.summary() {
-            for (author, row) in round.authors.iter().zip(attention.derive(&self.schema, round.authors)) {
-                let bytes = FixedVector(row).to_bytes();
-                let root = blob::root(&bytes);
-                rows.insert(author.key, root);
-                fresh.push((root, bytes));
+        let mut parts = Parts { fresh: Vec::new(), ..before.clone() };
+        let Some(Made { rows, hidden }) = self.made(before, round) else { return parts };
+        if hidden.is_some() {
+            // The hidden part is of exactly those who have a row.
+            (parts.hidden, parts.rows) = (hidden, BTreeMap::new());
+        }
+        parts.rows.retain(|key, _| members.contains(key));
+        for (key, row) in rows {
+            let bytes = FixedVector(row).to_bytes();
+            let root = blob::root(&bytes);
+            parts.rows.insert(key, root);
+            parts.fresh.push((root, bytes));
+        }
+        parts
+    }
+
+    /// What is made anew; nothing if that has left its range.
+    fn made(&self, before: &Parts, round: &Round<'_>) -> Option<Made> {
+        let known: Vec<&PublicKey> = before.rows.keys().collect();
+        let len = self.schema.len();
+        match self.summary()? {
+            Summary::Means | Summary::Head(_) | Summary::Targets(_) | Summary::Generator(_) => None,
+            Summary::Attention(attention) => {
+                let rows =
+                    round.authors.iter().map(|author| author.key).zip(attention.derive(&self.schema, round.authors));
+                Some(Made { rows: rows.collect(), hidden: None })
+            }
+            Summary::Tasks(tasks) => tasks.derive(len, (&known, before.hidden.as_deref().unwrap_or_default()), round),
+            Summary::Hypernetwork(hyper) => {
+                let genesis = before.hidden.is_none().then(|| hyper.genesis(len, &self.seed));
+                let hidden = before.hidden.as_deref().or(genesis.as_deref()).unwrap_or_default();
+                hyper.derive(len, &self.seed, (&known, hidden), round)
             }
         }
-        Parts { hidden: None, rows, fresh }
     }
 }
