@@ -1,4 +1,4 @@
-//! FedAMP (Huang et al. 2021, arXiv 2007.03797, algorithm 1): each peer has a model of its own, and those of like peers attract each other.
+//! `FedAMP` (Huang et al. 2021, arXiv 2007.03797, algorithm 1): each peer has a model of its own, and those of like peers attract each other.
 //!
 //! ```text
 //! each round: every peer i has its w_i and takes in its certified u_i

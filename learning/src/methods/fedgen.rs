@@ -1,4 +1,4 @@
-//! FedGen (Zhu et al. 2021, arXiv 2105.10056, algorithm 1) as `HtFLlib` has it: private extractors, one shared head, and a generator of features.
+//! `FedGen` (Zhu et al. 2021, arXiv 2105.10056, algorithm 1) as `HtFLlib` has it: private extractors, one shared head, and a generator of features.
 //!
 //! ```text
 //! each round: every peer i starts from the certified h and G, with its own f_i

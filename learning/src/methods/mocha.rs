@@ -9,9 +9,9 @@
 //! evaluated:  w_t
 //! ```
 //!
-//! The passes are each peer's own, so a slow one solves its subproblem less exactly (theta_t), and one that misses a round is the paper's that
-//! drops out: its v_t stays, and what it had learnt beyond it is taken back, since its row says which of its updates were merged.
-//! What is sent is v_t and not its change: as long, and nothing is lost with a round. `relationship=mean` holds all models to their mean
+//! The passes are each peer's own, so a slow one solves its subproblem less exactly (`theta_t`), and one that misses a round is the paper's that
+//! drops out: its `v_t` stays, and what it had learnt beyond it is taken back, since its row says which of its updates were merged.
+//! What is sent is `v_t` and not its change: as long, and nothing is lost with a round. `relationship=mean` holds all models to their mean
 //! instead. Images are of unit length, with a constant for the bias.
 
 use fedswarm_protocol::prototypes::PrototypeSpec;

@@ -9,7 +9,7 @@
 //! evaluated:  theta_i
 //! ```
 //!
-//! phi and the embeddings are certified state that only those hold who derive it; a peer takes in its theta_i alone. The reference's settings:
+//! phi and the embeddings are certified state that only those hold who derive it; a peer takes in its `theta_i` alone. The reference's settings:
 //! `lr` = 0.005, `momentum` = 0.9, `decay` = 0.00005 and a clip at 50 for peers; `hyper_lr` = 0.01, `hyper_momentum` = 0.9, `hyper_decay` = 0.001,
 //! a clip at 50 and three hidden layers of 100 for h. `embedding` = 6 is the paper's 1 + N/4 for twenty peers.
 
@@ -38,7 +38,7 @@ const MODEL: &str = "lenet";
 pub struct PFedHn {
     model: OneModel,
     numbers: [f32; 6],
-    sizes: [u16; 3],
+    sizes: [u16; 4],
 }
 
 /// Options with what they usually are.
@@ -50,7 +50,7 @@ const NUMBERS: [(&str, f32); 6] = [
     ("hyper_momentum", 0.9),
     ("hyper_decay", 0.001),
 ];
-const SIZES: [(&str, u16); 3] = [("embedding", 6), ("hidden", 100), ("layers", 3)];
+const SIZES: [(&str, u16); 4] = [("embedding", 6), ("hidden", 100), ("layers", 3), ("passes", 1)];
 
 impl std::fmt::Debug for PFedHn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -111,10 +111,10 @@ impl Method for PFedHn {
         super::check_task(task)?;
         // A cast from a float saturates.
         let q = |x: f32| (exact(x) * f64::from(1u32 << 24)).round_ties_even() as u32;
-        let ([_, _, _, lr, momentum, decay], [embedding, hidden, layers]) = (self.numbers, self.sizes);
-        let layers = u8::try_from(layers).unwrap_or(u8::MAX);
+        let ([_, _, _, lr, momentum, decay], [embedding, hidden, layers, passes]) = (self.numbers, self.sizes);
+        let [layers, passes] = [layers, passes].map(|n| u8::try_from(n).unwrap_or(u8::MAX));
         let (rate_q, momentum_q, decay_q) = (q(lr), q(momentum), q(decay));
-        let hyper = Hypernetwork { embedding, hidden, layers, rate_q, momentum_q, decay_q, clip: CLIP };
+        let hyper = Hypernetwork { embedding, hidden, layers, passes, rate_q, momentum_q, decay_q, clip: CLIP };
         prototypes(0, Some(Summary::Hypernetwork(hyper))).map(Some)
     }
 

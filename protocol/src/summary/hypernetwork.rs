@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! theta_i = h(e_i; phi): embedding - linear - (relu - linear) x layers - linear to all of theta
-//! each author i of a round, in an order drawn from the round's updates:
-//!     g   = the vector-Jacobian product of h at (e_i, phi) with theta_i - theta~_i, theta~_i what the author made of theta_i
-//!     v   = momentum v + clip(g) + decay (phi, e_i);  (phi, e_i) <- (phi, e_i) - rate v
+//! passes times over a round's authors, each time in an order drawn from their updates:
+//!     g = the vector-Jacobian product of h at (e_i, phi) with h(e_i; phi) - theta~_i, theta~_i what author i made of its theta_i
+//!     v = momentum v + clip(g) + decay (phi, e_i);  (phi, e_i) <- (phi, e_i) - rate v
 //! rows: theta_i with the new phi, for all who have one
 //! ```
 //!
-//! Authors trained from the rows of the round before, and their products are taken where phi is when their turn comes. The paper's
-//! server visits one client a step; here a round is a step for each author. The velocity of phi and of the embeddings begins at zero in
-//! every round, so that it need not be kept.
+//! The paper's server visits one client a step, so that its client's theta_i is always h(e_i; phi). Here all authors of a round have trained
+//! from the phi of the round before; the difference is taken to what phi gives when their turn comes, as the paper's objective
+//! `|h(e_i; phi) - theta~_i|^2` says. With the differences to what they had begun with, steps of authors add up that want the same, and
+//! phi does not settle. The velocity of phi and of the embeddings begins at zero in every round, so that it need not be kept.
 //!
 //! All arithmetic is in single precision with the four operations and the square root in one order, which is as exact everywhere as double
 //! precision is; `phi` itself has 24 fraction bits.
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::derivation::{Author, Made, Round};
+use super::derivation::{Made, Round};
 use super::exact::linear;
 use crate::hash::{Digest, Stream, hash};
 use crate::keys::PublicKey;
@@ -27,6 +28,9 @@ use crate::tensor::{DEFAULT_SCALE_BITS, MAX_COORDINATE, Schema, TensorSpec};
 
 /// Most hidden layers. Too low and deeper generators do not fit.
 pub const MAX_LAYERS: u8 = 8;
+
+/// Most passes over a round's authors. Too low and rates must be high; it bounds the work of a round's merge.
+pub const MAX_PASSES: u8 = 64;
 
 /// Fraction bits of rate, momentum and decay.
 const BITS: u8 = 24;
@@ -40,6 +44,8 @@ pub struct Hypernetwork {
     pub hidden: u16,
     /// Hidden layers behind the first, at most [`MAX_LAYERS`].
     pub layers: u8,
+    /// Passes over a round's authors, 1 to [`MAX_PASSES`].
+    pub passes: u8,
     /// Rate, times 2^24.
     pub rate_q: u32,
     /// Momentum, times 2^24; below 1.
@@ -74,7 +80,8 @@ struct Net {
 impl Hypernetwork {
     pub(super) const fn fits(&self) -> bool {
         let sizes = self.embedding > 0 && self.hidden > 0 && self.layers <= MAX_LAYERS;
-        sizes && self.momentum_q < 1 << BITS && self.clip > 0
+        let passes = self.passes > 0 && self.passes <= MAX_PASSES;
+        sizes && passes && self.momentum_q < 1 << BITS && self.clip > 0
     }
 
     /// The tensors of `phi`, for a model of so many weights.
@@ -128,15 +135,34 @@ impl Hypernetwork {
                 members.insert(**key, floats(embedding));
             }
         }
-        let mut order: Vec<&Author<'_>> = round.authors.iter().collect();
+        let mut order: Vec<PublicKey> = round.authors.iter().map(|author| author.key).collect();
         let mut names = Vec::new();
-        for author in &order {
+        for author in round.authors {
             names.extend(hash("update", &author.update.to_bytes()).0);
         }
-        Stream::new("order of authors", &[&names]).shuffle(&mut order);
-        for author in order {
-            let embedding = members.entry(author.key).or_insert_with(|| self.embedding(seed, &author.key));
-            self.step(&mut net, embedding, &floats(&author.update.0));
+        // What each author had begun with, and what it made of it.
+        let mut wishes: BTreeMap<PublicKey, Vec<f32>> = BTreeMap::new();
+        for author in round.authors {
+            let begun = match members.get(&author.key) {
+                Some(embedding) => fixed(&net.generate(&net.forward(embedding)))?,
+                None if known.is_empty() => fixed(&net.generate(&net.forward(&self.embedding(seed, &author.key))))?,
+                None => self.first_row(weights, seed, &author.key),
+            };
+            let wish = begun.iter().zip(&author.update.0).map(|(a, b)| a.saturating_add(*b));
+            wishes.insert(author.key, floats(&wish.collect::<Vec<_>>()));
+        }
+        for author in round.authors {
+            members.entry(author.key).or_insert_with(|| self.embedding(seed, &author.key));
+        }
+        let mut stream = Stream::new("order of authors", &[&names]);
+        for _ in 0..self.passes {
+            stream.shuffle(&mut order);
+            for key in &order {
+                let (Some(embedding), Some(wish)) = (members.get_mut(key), wishes.get(key)) else { continue };
+                let now = net.generate(&net.forward(embedding));
+                let missing: Vec<f32> = wish.iter().zip(now).map(|(wish, now)| wish - now).collect();
+                self.step(&mut net, embedding, &missing);
+            }
         }
         let mut rows = Vec::new();
         let mut after = fixed(&net.phi)?;
@@ -147,13 +173,13 @@ impl Hypernetwork {
         Some(Made { rows, hidden: Some(after) })
     }
 
-    /// One step along an author's update, which is what it changed in its row.
-    fn step(&self, net: &mut Net, embedding: &mut [f32], update: &[f32]) {
+    /// One step towards what is missing in an author's row.
+    fn step(&self, net: &mut Net, embedding: &mut [f32], missing: &[f32]) {
         let number = |q: u32| q as f32 / (1u32 << BITS) as f32;
         let (rate, momentum, decay) = (number(self.rate_q), number(self.momentum_q), number(self.decay_q));
         let forward = net.forward(embedding);
-        // The update is downhill; the gradient is uphill.
-        let mut down: Vec<f32> = update.iter().map(|x| -x).collect();
+        // What is missing lies downhill; the gradient is uphill.
+        let mut down: Vec<f32> = missing.iter().map(|x| -x).collect();
         let mut slopes = Vec::new();
         let mut squares = 0.0f64;
         let layers: Vec<Layer> = net.layers.iter().chain([&net.last]).copied().collect();
@@ -174,7 +200,7 @@ impl Hypernetwork {
             let slope: Vec<f32> = slope.iter().map(|x| x * scale).collect();
             net.descend(*layer, *i, &forward.inputs[*i], &slope, (rate, momentum, decay));
         }
-        // An author has one step a round: its embedding's velocity is this gradient.
+        // Without a velocity: an author's next step may be rounds away.
         for (x, slope) in embedding.iter_mut().zip(&down) {
             *x -= rate * (slope * scale + decay * *x);
         }
@@ -260,8 +286,19 @@ impl Net {
     }
 }
 
+/// Sums that are kept side by side in a product, so that it need not wait for each addition.
+const LANES: usize = 8;
+
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let mut sums = [0.0f32; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a.zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest
 }
 
 fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
@@ -291,12 +328,14 @@ fn fixed(numbers: &[f32]) -> Option<Vec<i32>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::summary::Author;
     use crate::tensor::FixedVector;
 
     const SMALL: Hypernetwork = Hypernetwork {
         embedding: 2,
         hidden: 3,
         layers: 1,
+        passes: 1,
         rate_q: 1 << 22,
         momentum_q: 1 << 23,
         decay_q: 1 << 20,

@@ -411,6 +411,7 @@ impl Draw {
                 embedding: self.u16(),
                 hidden: self.u16(),
                 layers: self.below(256) as u8,
+                passes: self.below(256) as u8,
                 rate_q: self.u32(),
                 momentum_q: self.u32(),
                 decay_q: self.u32(),
