@@ -92,7 +92,7 @@ def pfedhn():
 
     def generate(e):
         z = (e @ phi[0] + phi[1]).relu()
-        z = (z @ phi[2] + phi[3]).relu()
+        z = z @ phi[2] + phi[3]
         return phi[4] @ z + phi[5]
 
     velocity = [torch.zeros_like(p) for p in phi]

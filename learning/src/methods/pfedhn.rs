@@ -4,14 +4,15 @@
 //! each round: every peer i takes in its certified theta_i = h(e_i; phi)
 //!             theta~_i <- E epochs of SGD on CE(theta_i)
 //!             publishes theta~_i - theta_i
-//!             (phi, e_i) <- one step along the vector-Jacobian product of h with theta_i - theta~_i, author by author
-//!                           (equation 3; derived by all in exact arithmetic: ADR 021)
+//!             (phi, e_i) <- one step along the vector-Jacobian product of h with theta_i - theta~_i, author by author, of
+//!                           whose mean `common` counts (equation 3; derived by all in exact arithmetic: ADR 021)
 //! evaluated:  theta_i
 //! ```
 //!
 //! phi and the embeddings are certified state that only those hold who derive it; a peer takes in its `theta_i` alone. The reference's settings:
 //! `lr` = 0.005, `momentum` = 0.9, `decay` = 0.00005 and a clip at 50 for peers; `hyper_lr` = 0.01, `hyper_momentum` = 0.9, `hyper_decay` = 0.001,
-//! a clip at 50 and three hidden layers of 100 for h. `embedding` = 6 is the paper's 1 + N/4 for twenty peers.
+//! a clip at 50 and three hidden layers of 100 for h. The paper's server visits one client after the other; here all train at a time, and at
+//! that rate phi would not settle if what they all want counted for each: `common` = 0.3 of it does. `embedding` = 6 is the paper's 1 + N/4 for twenty peers.
 
 use burn::tensor::Tensor;
 use fedswarm_protocol::prototypes::PrototypeSpec;
@@ -30,6 +31,9 @@ use crate::training::{Learner, Network, Parts, cross_entropy};
 /// Largest norm of a gradient, of peers and of the network that generates.
 const CLIP: u16 = 50;
 
+/// How much of what all authors of a round want counts.
+const COMMON: f32 = 0.3;
+
 /// The network that is generated, unless another is named.
 const MODEL: &str = "lenet";
 
@@ -38,7 +42,8 @@ const MODEL: &str = "lenet";
 pub struct PFedHn {
     model: OneModel,
     numbers: [f32; 6],
-    sizes: [u16; 4],
+    common: f32,
+    sizes: [u16; 3],
 }
 
 /// Options with what they usually are.
@@ -50,7 +55,7 @@ const NUMBERS: [(&str, f32); 6] = [
     ("hyper_momentum", 0.9),
     ("hyper_decay", 0.001),
 ];
-const SIZES: [(&str, u16); 4] = [("embedding", 6), ("hidden", 100), ("layers", 3), ("passes", 1)];
+const SIZES: [(&str, u16); 3] = [("embedding", 6), ("hidden", 100), ("layers", 3)];
 
 impl std::fmt::Debug for PFedHn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -66,11 +71,12 @@ impl PFedHn {
             let given = if name.ends_with("momentum") { options.fraction(name)? } else { options.rate(name)? };
             *number = given.unwrap_or(*number);
         }
+        let common = options.share("common")?.unwrap_or(COMMON);
         let mut sizes = SIZES.map(|(_, usual)| usual);
         for (size, (name, _)) in sizes.iter_mut().zip(SIZES) {
             *size = options.value(name, "a whole number of at least 1")?.unwrap_or(*size);
         }
-        Ok(Self { model, numbers, sizes })
+        Ok(Self { model, numbers, common, sizes })
     }
 
     /// The architecture of all peers.
@@ -96,7 +102,8 @@ impl Method for PFedHn {
         let numbers = numbers.map(|(value, (name, usual))| (*value != usual).then(|| format!("{name}={value}")));
         let sizes = self.sizes.iter().zip(SIZES);
         let sizes = sizes.map(|(value, (name, usual))| (*value != usual).then(|| format!("{name}={value}")));
-        spelling("pfedhn", [self.model.option()].into_iter().chain(numbers).chain(sizes))
+        let common = (self.common != COMMON).then(|| format!("common={}", self.common));
+        spelling("pfedhn", [self.model.option(), common].into_iter().chain(numbers).chain(sizes))
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -111,10 +118,10 @@ impl Method for PFedHn {
         super::check_task(task)?;
         // A cast from a float saturates.
         let q = |x: f32| (exact(x) * f64::from(1u32 << 24)).round_ties_even() as u32;
-        let ([_, _, _, lr, momentum, decay], [embedding, hidden, layers, passes]) = (self.numbers, self.sizes);
-        let [layers, passes] = [layers, passes].map(|n| u8::try_from(n).unwrap_or(u8::MAX));
-        let (rate_q, momentum_q, decay_q) = (q(lr), q(momentum), q(decay));
-        let hyper = Hypernetwork { embedding, hidden, layers, passes, rate_q, momentum_q, decay_q, clip: CLIP };
+        let ([_, _, _, lr, momentum, decay], [embedding, hidden, layers]) = (self.numbers, self.sizes);
+        let layers = u8::try_from(layers).unwrap_or(u8::MAX);
+        let (rate_q, momentum_q, decay_q, common_q) = (q(lr), q(momentum), q(decay), q(self.common));
+        let hyper = Hypernetwork { embedding, hidden, layers, common_q, rate_q, momentum_q, decay_q, clip: CLIP };
         prototypes(0, Some(Summary::Hypernetwork(hyper))).map(Some)
     }
 

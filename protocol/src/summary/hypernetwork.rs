@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! theta_i = h(e_i; phi): embedding - linear - (relu - linear) x layers - linear to all of theta
-//! passes times over a round's authors, each time in an order drawn from their updates:
-//!     g = the vector-Jacobian product of h at (e_i, phi) with h(e_i; phi) - theta~_i, theta~_i what author i made of its theta_i
+//! d_i = what author i has changed in its theta_i; m = the mean of a round's d_i
+//! each author of a round, in an order drawn from their updates:
+//!     g = the vector-Jacobian product of h at (e_i, phi) with -(d_i - (1 - common) m)
 //!     v = momentum v + clip(g) + decay (phi, e_i);  (phi, e_i) <- (phi, e_i) - rate v
 //! rows: theta_i with the new phi, for all who have one
 //! ```
 //!
-//! The paper's server visits one client a step, so that its client's theta_i is always h(e_i; phi). Here all authors of a round have trained
-//! from the phi of the round before; the difference is taken to what phi gives when their turn comes, as the paper's objective
-//! `|h(e_i; phi) - theta~_i|^2` says. With the differences to what they had begun with, steps of authors add up that want the same, and
-//! phi does not settle. The velocity of phi and of the embeddings begins at zero in every round, so that it need not be kept.
+//! The paper's server visits one client a step, so that the next one starts from what came of it. Here all authors of a round have trained
+//! from one phi. What they all want, `m`, would be done once for each of them; at the paper's rate phi does not settle then. So `m` counts
+//! `common` of that, and what sets an author apart counts as in the paper; with `common` = 1, or one author a round, the paper's step is left.
+//! The velocity of phi and of the embeddings begins at zero in every round, so that it need not be kept.
 //!
 //! All arithmetic is in single precision with the four operations and the square root in one order, which is as exact everywhere as double
 //! precision is; `phi` itself has 24 fraction bits.
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::derivation::{Made, Round};
+use super::derivation::{Author, Made, Round};
 use super::exact::linear;
 use crate::hash::{Digest, Stream, hash};
 use crate::keys::PublicKey;
@@ -28,9 +29,6 @@ use crate::tensor::{DEFAULT_SCALE_BITS, MAX_COORDINATE, Schema, TensorSpec};
 
 /// Most hidden layers. Too low and deeper generators do not fit.
 pub const MAX_LAYERS: u8 = 8;
-
-/// Most passes over a round's authors. Too low and rates must be high; it bounds the work of a round's merge.
-pub const MAX_PASSES: u8 = 64;
 
 /// Fraction bits of rate, momentum and decay.
 const BITS: u8 = 24;
@@ -44,8 +42,8 @@ pub struct Hypernetwork {
     pub hidden: u16,
     /// Hidden layers behind the first, at most [`MAX_LAYERS`].
     pub layers: u8,
-    /// Passes over a round's authors, 1 to [`MAX_PASSES`].
-    pub passes: u8,
+    /// How much of what all authors of a round want counts, times 2^24; at most 1.
+    pub common_q: u32,
     /// Rate, times 2^24.
     pub rate_q: u32,
     /// Momentum, times 2^24; below 1.
@@ -80,8 +78,8 @@ struct Net {
 impl Hypernetwork {
     pub(super) const fn fits(&self) -> bool {
         let sizes = self.embedding > 0 && self.hidden > 0 && self.layers <= MAX_LAYERS;
-        let passes = self.passes > 0 && self.passes <= MAX_PASSES;
-        sizes && passes && self.momentum_q < 1 << BITS && self.clip > 0
+        let shares = self.common_q <= 1 << BITS;
+        sizes && shares && self.momentum_q < 1 << BITS && self.clip > 0
     }
 
     /// The tensors of `phi`, for a model of so many weights.
@@ -135,34 +133,23 @@ impl Hypernetwork {
                 members.insert(**key, floats(embedding));
             }
         }
-        let mut order: Vec<PublicKey> = round.authors.iter().map(|author| author.key).collect();
+        let mut order: Vec<&Author<'_>> = round.authors.iter().collect();
         let mut names = Vec::new();
         for author in round.authors {
             names.extend(hash("update", &author.update.to_bytes()).0);
         }
-        // What each author had begun with, and what it made of it.
-        let mut wishes: BTreeMap<PublicKey, Vec<f32>> = BTreeMap::new();
+        Stream::new("order of authors", &[&names]).shuffle(&mut order);
+        let mut mean = vec![0.0; weights];
         for author in round.authors {
-            let begun = match members.get(&author.key) {
-                Some(embedding) => fixed(&net.generate(&net.forward(embedding)))?,
-                None if known.is_empty() => fixed(&net.generate(&net.forward(&self.embedding(seed, &author.key))))?,
-                None => self.first_row(weights, seed, &author.key),
-            };
-            let wish = begun.iter().zip(&author.update.0).map(|(a, b)| a.saturating_add(*b));
-            wishes.insert(author.key, floats(&wish.collect::<Vec<_>>()));
+            add_scaled(&mut mean, 1.0 / round.authors.len() as f32, &floats(&author.update.0));
         }
-        for author in round.authors {
-            members.entry(author.key).or_insert_with(|| self.embedding(seed, &author.key));
-        }
-        let mut stream = Stream::new("order of authors", &[&names]);
-        for _ in 0..self.passes {
-            stream.shuffle(&mut order);
-            for key in &order {
-                let (Some(embedding), Some(wish)) = (members.get_mut(key), wishes.get(key)) else { continue };
-                let now = net.generate(&net.forward(embedding));
-                let missing: Vec<f32> = wish.iter().zip(now).map(|(wish, now)| wish - now).collect();
-                self.step(&mut net, embedding, &missing);
-            }
+        // Of one author's update nothing is in common with others.
+        let less = if round.authors.len() > 1 { 1.0 - self.common_q as f32 / (1u32 << BITS) as f32 } else { 0.0 };
+        for author in order {
+            let embedding = members.entry(author.key).or_insert_with(|| self.embedding(seed, &author.key));
+            let mut update = floats(&author.update.0);
+            add_scaled(&mut update, -less, &mean);
+            self.step(&mut net, embedding, &update);
         }
         let mut rows = Vec::new();
         let mut after = fixed(&net.phi)?;
@@ -173,13 +160,13 @@ impl Hypernetwork {
         Some(Made { rows, hidden: Some(after) })
     }
 
-    /// One step towards what is missing in an author's row.
-    fn step(&self, net: &mut Net, embedding: &mut [f32], missing: &[f32]) {
+    /// One step along an author's update.
+    fn step(&self, net: &mut Net, embedding: &mut [f32], update: &[f32]) {
         let number = |q: u32| q as f32 / (1u32 << BITS) as f32;
         let (rate, momentum, decay) = (number(self.rate_q), number(self.momentum_q), number(self.decay_q));
         let forward = net.forward(embedding);
-        // What is missing lies downhill; the gradient is uphill.
-        let mut down: Vec<f32> = missing.iter().map(|x| -x).collect();
+        // The update lies downhill; the gradient is uphill.
+        let mut down: Vec<f32> = update.iter().map(|x| -x).collect();
         let mut slopes = Vec::new();
         let mut squares = 0.0f64;
         let layers: Vec<Layer> = net.layers.iter().chain([&net.last]).copied().collect();
@@ -188,7 +175,7 @@ impl Hypernetwork {
             // The norm of an outer product is the product of the norms.
             squares += norm2(&down) * (norm2(input) + 1.0);
             let mut next = net.back(i, &down);
-            if i > 0 {
+            if i > 0 && i < net.layers.len() {
                 next.iter_mut().zip(input).for_each(|(slope, x)| *slope = if *x > 0.0 { *slope } else { 0.0 });
             }
             slopes.push((*layer, i, std::mem::replace(&mut down, next)));
@@ -200,7 +187,7 @@ impl Hypernetwork {
             let slope: Vec<f32> = slope.iter().map(|x| x * scale).collect();
             net.descend(*layer, *i, &forward.inputs[*i], &slope, (rate, momentum, decay));
         }
-        // Without a velocity: an author's next step may be rounds away.
+        // An author has one step a round: this gradient is its embedding's velocity.
         for (x, slope) in embedding.iter_mut().zip(&down) {
             *x -= rate * (slope * scale + decay * *x);
         }
@@ -235,8 +222,10 @@ impl Net {
             if let Some(input) = inputs.last() {
                 input.iter().zip(weight.chunks_exact(layer.outputs)).for_each(|(x, w)| add_scaled(&mut row, *x, w));
             }
-            // What the next layer reads; the paper's ReLU stands before each.
-            row.iter_mut().for_each(|x| *x = x.max(0.0));
+            // The paper's ReLU stands before each hidden layer, and not before the last one.
+            if inputs.len() < self.layers.len() {
+                row.iter_mut().for_each(|x| *x = x.max(0.0));
+            }
             inputs.push(row);
         }
         Forward { inputs }
@@ -328,14 +317,13 @@ fn fixed(numbers: &[f32]) -> Option<Vec<i32>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::summary::Author;
     use crate::tensor::FixedVector;
 
     const SMALL: Hypernetwork = Hypernetwork {
         embedding: 2,
         hidden: 3,
         layers: 1,
-        passes: 1,
+        common_q: 1 << 24,
         rate_q: 1 << 22,
         momentum_q: 1 << 23,
         decay_q: 1 << 20,
@@ -367,50 +355,50 @@ mod tests {
     }
 
     const PHI: [f64; 41] = [
-        -0.550544213,
+        -0.528179167,
         0.480590820,
-        -0.423436870,
-        0.727900144,
+        -0.443355062,
+        0.720704479,
         -0.090110779,
-        -0.940904124,
-        0.090920584,
+        -0.932163918,
+        0.065354562,
         -0.660812378,
-        0.496594409,
-        -0.390480042,
-        0.611186446,
-        -0.118653557,
+        0.521380051,
+        -0.271907416,
+        0.635834832,
+        -0.144152732,
         -0.961181641,
         0.150184631,
         -0.690849304,
-        0.420516968,
-        -0.482978338,
-        0.721270568,
-        -0.150184631,
-        0.846069751,
-        0.116427542,
-        -0.720886230,
-        0.359542798,
-        -0.461289838,
-        0.660812378,
-        -0.161141438,
-        0.945576760,
-        0.090110779,
-        -0.708003273,
-        0.370993105,
-        -0.480590820,
-        0.443917606,
-        -0.265931398,
-        0.901107788,
-        0.176850863,
-        -0.749124160,
-        0.309053007,
-        -0.498573940,
-        0.630982644,
-        -0.370576226,
-        0.952912281,
+        0.493102425,
+        -0.467471280,
+        0.701604219,
+        -0.026006219,
+        0.870707124,
+        0.088025726,
+        -0.717268607,
+        0.371650860,
+        -0.457508816,
+        0.662505411,
+        -0.200047345,
+        0.935129374,
+        0.082909440,
+        -0.707315624,
+        0.370261287,
+        -0.454133165,
+        0.480135428,
+        -0.252623270,
+        0.883087487,
+        0.166118100,
+        -0.754368818,
+        0.317396557,
+        -0.524905978,
+        0.631190838,
+        -0.345058036,
+        0.944985119,
     ];
-    const EMBEDDINGS: [f64; 4] = [-0.947356621, 0.082217796, -0.581054719, 0.559414843];
-    const THETA: [f64; 5] = [0.328672916, -0.043106163, 0.254681568, -0.155572324, 0.634411510];
+    const EMBEDDINGS: [f64; 4] = [-0.942396716, 0.064034494, -0.581989914, 0.542890670];
+    const THETA: [f64; 5] = [0.176170831, 0.043224044, 0.280743554, -0.204250489, 0.833757353];
 
     #[test]
     fn what_authors_wish_for_comes_closer_and_others_embeddings_stay() {

@@ -32,7 +32,7 @@ pub use attention::Attention;
 pub use derivation::{Author, Derivation, Round};
 pub use descent::{Descent, MAX_EPOCHS};
 pub use generator::{Generator, MAX_STEPS};
-pub use hypernetwork::{Hypernetwork, MAX_LAYERS, MAX_PASSES};
+pub use hypernetwork::{Hypernetwork, MAX_LAYERS};
 use serde::{Deserialize, Serialize};
 pub use state::{LoadError, State};
 pub use targets::Apart;

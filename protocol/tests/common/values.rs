@@ -13,7 +13,7 @@ use fedswarm_protocol::message::{
 };
 use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::{Record, RecordKind, Rule};
-use fedswarm_protocol::summary::{Apart, Attention, Descent, Generator, Hypernetwork, Summary, Tasks};
+use fedswarm_protocol::summary::{Apart, Descent, Summary};
 use fedswarm_protocol::tensor::{FixedVector, MAX_COORDINATE, Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
@@ -184,7 +184,7 @@ impl Draw {
     }
 
     pub fn operation(&mut self) -> Operation {
-        match self.below(8) {
+        match self.below(5) {
             0 => {
                 let invite = Invite {
                     sponsor: self.key(),
@@ -393,30 +393,10 @@ impl Draw {
 
     fn summary(&mut self) -> Option<Summary> {
         let descent = Descent { rate_q: self.u32(), epochs: self.u16(), batch: self.u16() };
-        match self.below(8) {
+        match self.below(4) {
             0 => None,
             1 => Some(Summary::Means),
             2 => Some(Summary::Head(descent)),
-            3 => Some(Summary::Attention(Attention { alpha_q: self.u32(), sigma_q: self.u32() })),
-            4 => Some(Summary::Generator(Generator {
-                noise: self.u16(),
-                hidden: self.u16(),
-                features: self.u16(),
-                steps: self.u16(),
-                batch: self.u16(),
-                rate_q: self.u32(),
-            })),
-            5 => Some(Summary::Tasks(Tasks { lambda_q: self.u32(), mu_q: self.u32(), learnt: self.below(2) == 0 })),
-            6 => Some(Summary::Hypernetwork(Hypernetwork {
-                embedding: self.u16(),
-                hidden: self.u16(),
-                layers: self.below(256) as u8,
-                passes: self.below(256) as u8,
-                rate_q: self.u32(),
-                momentum_q: self.u32(),
-                decay_q: self.u32(),
-                clip: self.u16(),
-            })),
             _ => Some(Summary::Targets(Apart { descent, most_margin: self.u16() })),
         }
     }

@@ -172,7 +172,7 @@ fn rows_and_what_is_behind_them_are_made_again_and_another_row_is_found() {
         embedding: 2,
         hidden: 3,
         layers: 1,
-        passes: 2,
+        common_q: 1 << 23,
         rate_q: 1 << 20,
         momentum_q: 1 << 23,
         decay_q: 0,
