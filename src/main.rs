@@ -112,10 +112,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// Threads that read, check and merge payloads. Each keeps a share of the memory that it has used, so that more of them make a node
+/// larger; fewer, and one merge holds up what is served.
+const BLOCKING_THREADS: usize = 4;
+
 /// The runtime of a command. Training has threads of its own, so the network needs few.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(|e| Failure::failed(format!("cannot start the runtime: {e}")))

@@ -153,17 +153,20 @@ impl Run<'_> {
         let mut hosting = host.map(|host| Hosting { host, seed, last: None });
         let (start, mut training) = (Instant::now(), 0.0);
         for round in 0..=rounds {
-            let mut floats = certified.floats()?;
-            if let Some(central) = &central {
-                let most = central.get(..floats.len()).ok_or("--central needs a method that shares cnn2")?;
-                floats.copy_from_slice(most);
-            }
+            let state = |member: usize| -> Result<Vec<f32>> {
+                let mut floats = certified.floats_of(member)?;
+                if let Some(central) = &central {
+                    let most = central.get(..floats.len()).ok_or("--central needs a method that shares cnn2")?;
+                    floats.copy_from_slice(most);
+                }
+                Ok(floats)
+            };
             let evaluate = round % every == 0 || round == rounds;
             let last = round == rounds;
             let pairs = hosting.as_ref().and_then(|h| h.last.as_ref()).map(|g| &g.pairs);
-            let measured = on_threads(&mut members, threads, |member| {
+            let measured = on_threads(&mut members, threads, |i, member| {
                 member.receive(pairs)?;
-                member.install(&floats)?;
+                member.install(&state(i)?)?;
                 Ok(if evaluate { Some(member.evaluate()?) } else { None })
             })?;
             if evaluate {
@@ -173,11 +176,11 @@ impl Run<'_> {
                 break;
             }
             let begun = Instant::now();
-            let updates = on_threads(&mut members, threads, |member| Ok(member.train(&AtomicBool::new(false))?))?;
+            let updates = on_threads(&mut members, threads, |_, member| Ok(member.train(&AtomicBool::new(false))?))?;
             training += begun.elapsed().as_secs_f64();
             if self.after && evaluate {
                 print!("after training ");
-                let measured = on_threads(&mut members, threads, |member| Ok(Some(member.evaluate()?)))?;
+                let measured = on_threads(&mut members, threads, |_, member| Ok(Some(member.evaluate()?)))?;
                 report(seed, round + 1, &measured, start.elapsed().as_secs_f64(), training);
             }
             certified.round(&updates)?;
@@ -276,16 +279,18 @@ type Slot<'a, T> = (&'a mut Box<dyn Member>, Option<Result<T>>);
 fn on_threads<T: Send>(
     members: &mut [Box<dyn Member>],
     threads: usize,
-    work: impl Fn(&mut dyn Member) -> Result<T> + Sync,
+    work: impl Fn(usize, &mut dyn Member) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let slots: Vec<Mutex<Slot<'_, T>>> = members.iter_mut().map(|member| Mutex::new((member, None))).collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(slot) = slots.get(i) else { break };
                     if let Ok(mut slot) = slot.lock() {
-                        let done = work(slot.0.as_mut());
+                        let done = work(i, slot.0.as_mut());
                         slot.1 = Some(done);
                     }
                 }

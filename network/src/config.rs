@@ -197,6 +197,11 @@ pub struct Limits {
     /// Connections that one place is setting up with us; within a private network one address. Too low, and peers behind one router
     /// that start at once need several attempts.
     pub half_open_per_place: usize,
+    /// Connections that one place may set up with us in a second, after [`Limits::arrivals_at_once`] of them. Too low, and a site behind
+    /// one router takes long to come back.
+    pub arrivals_per_place: u32,
+    /// Connections that one place may set up with us at once.
+    pub arrivals_at_once: u32,
     /// What one peer may send in a second.
     pub rates: Rates,
     /// Connections that are being set up, each way. Too low, and a large network takes seconds longer to form.
@@ -207,6 +212,9 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Blob requests that one peer may have open with us, and we with it. Too low, and a fast link is not filled.
     pub blob_requests_per_peer: usize,
+    /// Blob requests that all fetches together have open, those that are overdue not counted: times 1 MiB is what fetching can hold in
+    /// memory while holders answer in time. Too low, and a fast link far away is not filled.
+    pub blob_requests_asked: usize,
     /// Blob requests served at once, in all: times 1 MiB is what serving can hold in memory.
     pub blob_requests_served: usize,
     /// Direct messages that may be on their way to one peer; more wait in [`crate::Network::send`].
@@ -225,12 +233,15 @@ impl Default for Limits {
             strangers: 64,
             strangers_per_place: 16,
             half_open_per_place: 32,
+            arrivals_per_place: 8,
+            arrivals_at_once: 256,
             rates: Rates::default(),
             pending: 128,
             connections: 768,
             memory_bytes: 8 << 30,
             blob_requests_per_peer: 4,
-            blob_requests_served: 32,
+            blob_requests_asked: 16,
+            blob_requests_served: 16,
             direct_per_peer: 16,
             fetch_window: 8,
             events: 2048,
@@ -243,6 +254,7 @@ impl Limits {
     fn check(&self) -> Result<(), Error> {
         let positive = [
             ("blob_requests_per_peer", self.blob_requests_per_peer),
+            ("blob_requests_asked", self.blob_requests_asked),
             ("blob_requests_served", self.blob_requests_served),
             ("direct_per_peer", self.direct_per_peer),
             ("fetch_window", self.fetch_window),

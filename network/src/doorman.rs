@@ -20,6 +20,7 @@ use libp2p::swarm::{
 };
 use tokio::time::Instant;
 
+use crate::arrivals::Arrivals;
 use crate::direct_only::is_relayed;
 use crate::subnet::ip_of;
 use crate::{AccessLists, Limits, Subnet};
@@ -37,6 +38,8 @@ pub(crate) enum Denied {
     Banned,
     #[error("too many connections from its place are being set up")]
     HalfOpen,
+    #[error("connections come too often from its place")]
+    Often,
     #[error("too many guests")]
     Guests,
     #[error("too many guests from its place")]
@@ -56,6 +59,7 @@ pub(crate) struct Doorman {
     guests_most: usize,
     per_place: usize,
     half_open_per_place: usize,
+    arrivals: Arrivals,
     /// Whether the guest that came first makes room for the next one. Not at an entry point, whose guests rely on it.
     give_way: bool,
     lists: AccessLists,
@@ -77,6 +81,7 @@ impl Doorman {
             guests_most: limits.strangers,
             per_place: limits.strangers_per_place,
             half_open_per_place: limits.half_open_per_place,
+            arrivals: Arrivals::new(limits.arrivals_per_place, limits.arrivals_at_once),
             give_way: true,
             lists: AccessLists::default(),
             known: HashSet::new(),
@@ -231,6 +236,10 @@ impl NetworkBehaviour for Doorman {
         let same = self.half_open.values().filter(|open| place.is_some() && **open == place).count();
         if same >= self.half_open_per_place {
             return self.deny(Denied::HalfOpen);
+        }
+        let allowed = addr.is_some_and(|addr| self.lists.allows_unseen(addr));
+        if !allowed && place.is_some_and(|place| !self.arrivals.admit(&place)) {
+            return self.deny(Denied::Often);
         }
         self.half_open.insert(id, place);
         Ok(())
@@ -402,6 +411,26 @@ mod tests {
         door.doorman.set_known(HashSet::from([member]));
         door.enter(member, "203.0.113.9").unwrap();
         assert_eq!((door.doorman.guests(), door.doorman.denied()), (4, 1));
+    }
+
+    #[test]
+    fn whoever_comes_again_and_again_is_turned_away_before_a_handshake() {
+        let mut door = door(true);
+        let often = Limits::default().arrivals_at_once;
+        let (local, mut said) = (address("198.51.100.1"), None);
+        for _ in 0..2 * often {
+            match door.knock("203.0.113.1") {
+                Ok(id) => drop(door.doorman.handle_established_inbound_connection(
+                    id,
+                    PeerId::random(),
+                    &local,
+                    &address("203.0.113.1"),
+                )),
+                Err(denied) => said = denied.downcast::<Denied>().ok(),
+            }
+        }
+        assert_eq!(said, Some(Denied::Often));
+        door.knock("203.0.112.1").unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::blobs::codec::{Answer, Question};
 use crate::blobs::fetch::{self, Plan};
@@ -32,6 +32,8 @@ struct Shared {
     counters: Arc<Counters>,
     direct: Gates,
     blobs: Gates,
+    /// Of all fetches together.
+    turns: Semaphore,
     plan: Plan,
 }
 
@@ -61,6 +63,7 @@ pub async fn start(config: Config, blobs: Arc<dyn BlobSource>) -> Result<(Networ
         counters: Arc::clone(&counters),
         direct: Gates::new(config.limits.direct_per_peer),
         blobs: Gates::new(config.limits.blob_requests_per_peer),
+        turns: Semaphore::new(config.limits.blob_requests_asked),
         plan: Plan {
             me: id,
             window: config.limits.fetch_window,
@@ -160,8 +163,8 @@ impl Network {
                 self.accuse(holder, Fault::WrongBlob);
             }
         };
-        fetch::fetch(|holder, question| self.question(holder, question), blob, holders.clone(), self.0.plan, &accuse)
-            .await
+        let ask = |holder, question| self.question(holder, question);
+        fetch::fetch(ask, &self.0.turns, blob, holders.clone(), self.0.plan, &accuse).await
     }
 
     async fn question(&self, holder: NodeId, question: Question) -> Result<Answer, HolderFault> {

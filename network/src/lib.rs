@@ -10,6 +10,7 @@
 //! [`start`] gives a handle and a queue of events. Gossip comes with a [`GossipToken`]: check the message, then
 //! [`Network::report`] within five seconds, or it is not passed on.
 
+mod arrivals;
 mod behaviour;
 mod blobs;
 #[cfg(test)]

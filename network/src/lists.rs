@@ -61,6 +61,11 @@ impl AccessLists {
         self.blocked.names(peer) || !self.allowed.names(peer) && addr.is_some_and(|addr| self.blocked.covers(addr))
     }
 
+    /// Whether everybody at this address is allowed, before anybody has said who it is.
+    pub(crate) fn allows_unseen(&self, addr: IpAddr) -> bool {
+        self.allowed.covers(addr)
+    }
+
     /// Whether everybody at this address is blocked, before anybody has said who it is.
     pub(crate) fn blocks_unseen(&self, addr: IpAddr) -> bool {
         self.blocked.covers(addr) && self.allowed.peers.is_empty()

@@ -12,12 +12,12 @@ mod system {
     /// How long what was sent may stay without any acknowledgement before the system closes the connection. Shorter, and a link that
     /// is out for a moment costs every connection over it; longer, and a host that is gone, or beyond a break of the network, is
     /// still believed to be there, and is not called again. The system's own limit is a quarter of an hour.
-    const SILENCE: Duration = Duration::from_secs(20);
+    const SILENCE: Duration = Duration::from_secs(30);
 
     /// Bytes that wait in the system before they are sent. What is written first leaves first: with the usual megabytes, a
     /// vote waits behind a payload for half a minute on a link of 1 Mbit/s, and so do the pings that tell whether its host is
     /// there. Fewer, and each wake of the program sends too little to fill a fast link.
-    const UNSENT: u32 = 128 * 1024;
+    const UNSENT: u32 = 32 * 1024;
 
     pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
         let socket = socket2::SockRef::from(&stream.0);

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use fedswarm_network::BlobId;
 use fedswarm_protocol::bundle;
 use fedswarm_protocol::envelope::Verified;
+use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::{Committed, Message};
 
 use crate::Error;
@@ -23,8 +24,8 @@ struct Round {
     /// Bytes of its packed messages.
     bundle: u64,
     payloads: Vec<BlobId>,
-    /// The model that it gave: what the next round's updates are added to.
-    model: BlobId,
+    /// The state that it gave, in all the blobs that deriving the next one needs.
+    state: Vec<BlobId>,
 }
 
 #[derive(Debug, Default)]
@@ -32,8 +33,8 @@ struct Held {
     rounds: BTreeMap<u64, Round>,
     /// Size of each file in the folder of blobs, and how many rounds use it.
     blobs: BTreeMap<BlobId, (u64, usize)>,
-    /// The model of the last round that was dropped.
-    base: Option<BlobId>,
+    /// The state of the last round that was dropped.
+    base: Vec<BlobId>,
     total: u64,
 }
 
@@ -58,20 +59,28 @@ impl Archive {
         Ok(Self { folder, limit, held: Mutex::default() })
     }
 
-    /// Takes in a round, unless it is here already or the caller does not hold all of it.
+    /// Takes in a round, unless it is here already or the caller does not hold all of it; `parts` are what deriving the next state
+    /// needs beside this one's own blob.
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub(crate) fn offer(&self, committed: &Committed, inputs: &[Verified], blobs: &Blobs) -> Result<(), Error> {
+    pub(crate) fn offer(
+        &self,
+        committed: &Committed,
+        inputs: &[Verified],
+        blobs: &Blobs,
+        parts: &[Digest],
+    ) -> Result<(), Error> {
         let round = committed.record.round;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if inputs.is_empty() || held.rounds.contains_key(&round) {
             return Ok(());
         }
         let payloads: Vec<BlobId> = inputs.iter().filter_map(|m| wire_root(m.message())).collect();
-        let model = BlobId(committed.record.model_root);
+        let state: Vec<BlobId> =
+            [&committed.record.model_root].into_iter().chain(parts).map(|root| BlobId(*root)).collect();
         let mut new = BTreeMap::new();
-        for id in payloads.iter().chain([&model]).filter(|id| !held.blobs.contains_key(id)) {
+        for id in payloads.iter().chain(&state).filter(|id| !held.blobs.contains_key(id)) {
             let Some(blob) = blobs.get(id) else { return Ok(()) };
             new.insert(*id, blob);
         }
@@ -82,13 +91,13 @@ impl Archive {
             held.blobs.insert(id, (blob.bytes.len() as u64, 0));
             held.total += blob.bytes.len() as u64;
         }
-        for id in payloads.iter().chain([&model]) {
+        for id in payloads.iter().chain(&state) {
             if let Some((_, uses)) = held.blobs.get_mut(id) {
                 *uses += 1;
             }
         }
         held.total += bundle.len() as u64;
-        held.rounds.insert(round, Round { bundle: bundle.len() as u64, payloads, model });
+        held.rounds.insert(round, Round { bundle: bundle.len() as u64, payloads, state });
         while held.total > self.limit && !held.rounds.is_empty() {
             self.drop_oldest(&mut held);
         }
@@ -114,7 +123,7 @@ impl Archive {
         held.total -= round.bundle;
         // A file that cannot be removed takes place and does no other harm.
         drop(fs::remove_file(self.folder.join(layout::inputs_file(number))));
-        let base = held.base.replace(round.model);
+        let base = std::mem::replace(&mut held.base, round.state);
         for id in round.payloads.into_iter().chain(base) {
             let Some((size, uses)) = held.blobs.get_mut(&id) else { continue };
             *uses -= 1;
@@ -150,7 +159,6 @@ mod tests {
     use crate::blobs::Interner;
     use fedswarm_protocol::certificate::Certificate;
     use fedswarm_protocol::envelope::{Kind, Slot, Verifier, seal};
-    use fedswarm_protocol::hash::Digest;
     use fedswarm_protocol::keys::SecretKey;
     use fedswarm_protocol::membership::Committee;
     use fedswarm_protocol::message::{RecordBody, UpdateHeader};
@@ -224,8 +232,8 @@ mod tests {
         let blobs = Blobs::open(None, Interner::default()).unwrap();
         for number in 1..=9 {
             let (committed, inputs) = round(number, &blobs);
-            archive.offer(&committed, &inputs, &blobs).unwrap();
-            archive.offer(&committed, &inputs, &blobs).unwrap();
+            archive.offer(&committed, &inputs, &blobs, &[]).unwrap();
+            archive.offer(&committed, &inputs, &blobs, &[]).unwrap();
         }
         assert_eq!(archive.finish(9).unwrap(), 6);
         assert_eq!(fs::read_to_string(folder.path().join("inputs/kept-from")).unwrap(), "6\n");
@@ -240,10 +248,10 @@ mod tests {
         let behind = Blobs::open(None, Interner::default()).unwrap();
         let whole = Blobs::open(None, Interner::default()).unwrap();
         let (committed, inputs) = round(1, &whole);
-        archive.offer(&committed, &inputs, &behind).unwrap();
-        archive.offer(&committed, &[], &whole).unwrap();
+        archive.offer(&committed, &inputs, &behind, &[]).unwrap();
+        archive.offer(&committed, &[], &whole, &[]).unwrap();
         assert_eq!(archive.finish(1).unwrap(), 2, "one lacks the payload, the other a message");
-        archive.offer(&committed, &inputs, &whole).unwrap();
+        archive.offer(&committed, &inputs, &whole, &[]).unwrap();
         assert_eq!(archive.finish(1).unwrap(), 1);
     }
 }

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use fedswarm_learning::methods::{Method, Task};
 use fedswarm_protocol::artefact::GeneratorSpec;
-use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::manifest::{
     Founder, MAX_MANIFEST_BYTES, MAX_WEIGHT, Manifest, PROTOCOL_VERSION, TaskSpec, Timers,
 };
 use fedswarm_protocol::membership::Admission;
-use fedswarm_protocol::summary::state_schema;
+use fedswarm_protocol::summary::Derivation;
 use fedswarm_protocol::update::UpdateCodec;
 
 use crate::Error;
@@ -56,7 +55,7 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
     let extent =
         |n: usize| u16::try_from(n).map_err(|_| Error::Config(format!("images of {n} pixels a side are too large")));
     let prototypes = method.prototypes(task)?;
-    let state = state_schema(&schema, prototypes.as_ref(), task.classes);
+    let derivation = Derivation { schema: schema.clone(), prototypes, classes: task.classes, seed: plan.genesis_seed };
     let mut manifest = Manifest {
         version: PROTOCOL_VERSION,
         name: plan.name,
@@ -67,7 +66,7 @@ pub fn found(plan: Plan, method: &dyn Method, task: &Task, founders: Vec<Founder
             width: extent(task.input.width)?,
             classes: plan.classes,
         },
-        genesis_root: blob::root(&state.genesis(&plan.genesis_seed).to_bytes()),
+        genesis_root: derivation.genesis().root(),
         genesis_seed: plan.genesis_seed,
         schema,
         codec: plan.codec,

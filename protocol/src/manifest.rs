@@ -10,7 +10,7 @@ use crate::keys::PublicKey;
 use crate::membership::{Admission, MAX_INPUTS};
 use crate::payload::WireLen;
 use crate::prototypes::PrototypeSpec;
-use crate::summary;
+use crate::summary::Derivation;
 use crate::tensor::{Schema, TensorError};
 use crate::update::UpdateCodec;
 
@@ -102,7 +102,7 @@ pub struct Manifest {
     pub codec: UpdateCodec,
     /// Seed of the first certified state.
     pub genesis_seed: Digest,
-    /// Root of the first certified state; it must follow from the seed and [`Manifest::state_schema`].
+    /// Root of the first certified state; it must follow from the seed and [`Manifest::derivation`].
     pub genesis_root: Digest,
     /// Founding voters, in ascending order of their keys; a member's index is its place here.
     pub founders: Vec<Founder>,
@@ -159,10 +159,21 @@ impl Manifest {
         self.founders.sort_by_key(|f| f.key);
     }
 
-    /// The tensors of the certified state: those of the schema, which are merged, and those that follow from the prototypes.
+    /// What the certified state is made of, and how it goes on.
     #[must_use]
-    pub fn state_schema(&self) -> Schema {
-        summary::state_schema(&self.schema, self.prototypes.as_ref(), self.task.classes.len())
+    pub fn derivation(&self) -> Derivation {
+        Derivation {
+            schema: self.schema.clone(),
+            prototypes: self.prototypes,
+            classes: self.task.classes.len(),
+            seed: self.genesis_seed,
+        }
+    }
+
+    /// The first certified state's own blob.
+    #[must_use]
+    pub fn genesis(&self) -> Vec<u8> {
+        self.derivation().genesis().to_blobs().swap_remove(0)
     }
 
     /// Checks every rule that a reader relies on.
@@ -195,10 +206,10 @@ impl Manifest {
         if let Some(generator) = &self.generator {
             generator.check(self).map_err(|text| ManifestError::Rule(text.to_owned()))?;
         }
-        let state = self.state_schema();
-        state.check()?;
+        self.schema.check()?;
+        self.derivation().check()?;
         rule(WireLen::of(self).most() <= MAX_BLOB_BYTES, "an update can be larger than 64 MiB")?;
-        let genesis = crate::blob::root(&state.genesis(&self.genesis_seed).to_bytes());
+        let genesis = crate::blob::root(&self.genesis());
         rule(genesis == self.genesis_root, "the genesis root does not follow from the seed and the schema")
     }
 }

@@ -4,10 +4,11 @@
 //! merged tensors the state has those that follow from the prototypes ([`crate::summary`]).
 
 use crate::hash::Digest;
+use crate::keys::PublicKey;
 use crate::manifest::Manifest;
 use crate::payload::Payload;
-use crate::prototypes::{ListName, PrototypeSpec};
-use crate::summary::next_state;
+use crate::prototypes::ListName;
+use crate::summary::{Author, Derivation, Round, State};
 use crate::tensor::{FixedVector, TensorError};
 
 /// Why inputs cannot be merged.
@@ -22,6 +23,9 @@ pub enum MergeError {
     /// The weights are so large that the sum could leave 62 bits.
     #[error("the weights add up to {0}, more than 2^32 - 1")]
     TooHeavy(u64),
+    /// An author that the committee does not have.
+    #[error("member {0} is not in the committee")]
+    Stranger(u16),
 }
 
 /// What a merge gives, as a record names it.
@@ -44,17 +48,18 @@ impl Merged {
 /// A round's merge in progress: every voter, every auditor and every simulation goes through here.
 #[derive(Clone, Debug)]
 pub struct Merge {
+    derivation: Derivation,
     mean: WeightedMean,
-    prototypes: Option<PrototypeSpec>,
-    classes: usize,
+    /// Only where the updates themselves are read: author, weight and update.
+    kept: Vec<(u16, u32, FixedVector)>,
     list: Vec<u8>,
 }
 
 /// The result of a merge, in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergeResult {
-    /// The certified state: merged tensors, and what is derived.
-    pub model: FixedVector,
+    /// The certified state.
+    pub state: State,
     /// The list of prototypes ([`crate::prototypes`]); empty if there are none.
     pub prototypes: Vec<u8>,
     name: ListName,
@@ -64,8 +69,14 @@ impl Merge {
     /// A merge of nothing yet.
     #[must_use]
     pub fn new(manifest: &Manifest) -> Self {
-        let mean = WeightedMean::new(manifest.schema.len());
-        Self { mean, prototypes: manifest.prototypes, classes: manifest.task.classes.len(), list: Vec::new() }
+        Self::of(manifest.derivation())
+    }
+
+    /// The same, without a manifest.
+    #[must_use]
+    pub fn of(derivation: Derivation) -> Self {
+        let mean = WeightedMean::new(if derivation.merges() { derivation.schema.len() } else { 0 });
+        Self { derivation, mean, kept: Vec::new(), list: Vec::new() }
     }
 
     /// Adds an author's payload. Authors must come in ascending order.
@@ -73,27 +84,38 @@ impl Merge {
     /// # Errors
     /// As [`WeightedMean::add`].
     pub fn add(&mut self, author: u16, payload: &Payload<'_>, weight: u32) -> Result<(), MergeError> {
-        self.mean.add(&payload.delta, weight)?;
-        if let Some(spec) = self.prototypes {
+        if self.derivation.merges() {
+            self.mean.add(&payload.delta, weight)?;
+        } else {
+            self.mean.add(&FixedVector::default(), weight)?;
+        }
+        if self.derivation.reads_updates() {
+            self.kept.push((author, weight, payload.delta.clone()));
+        }
+        if let Some(spec) = self.derivation.prototypes {
             spec.append(&mut self.list, author, payload.prototypes);
         }
         Ok(())
     }
 
-    /// The merge onto a base, which is a state of [`Manifest::state_schema`].
+    /// The merge onto a base; `members` are those of the round's committee, by place.
     ///
     /// # Errors
-    /// As [`WeightedMean::finish`].
-    pub fn finish(self, base: &FixedVector) -> Result<MergeResult, MergeError> {
-        let FixedVector(base) = base;
+    /// As [`WeightedMean::finish`]; [`MergeError::Stranger`].
+    pub fn finish(self, base: &State, members: &[PublicKey]) -> Result<MergeResult, MergeError> {
         let merged = self.mean.sums.len();
-        let Some((before, derived)) = base.split_at_checked(merged) else {
-            return Err(TensorError::Length { expected: merged, found: base.len() }.into());
+        let Some(before) = base.common.0.get(..merged) else {
+            return Err(TensorError::Length { expected: merged, found: base.common.0.len() }.into());
         };
-        let model = self.mean.finish(&FixedVector(before.to_vec()))?;
-        let model = next_state(model, self.prototypes.as_ref(), self.classes, derived, &self.list);
-        let name = self.prototypes.map(|spec| spec.name(&self.list)).unwrap_or_default();
-        Ok(MergeResult { model, prototypes: self.list, name })
+        let merged = self.mean.finish(&FixedVector(before.to_vec()))?;
+        let mut authors = Vec::new();
+        for (place, weight, update) in &self.kept {
+            let key = *members.get(usize::from(*place)).ok_or(MergeError::Stranger(*place))?;
+            authors.push(Author { key, weight: *weight, update });
+        }
+        let state = self.derivation.next(merged, base, &Round { authors: &authors, members, list: &self.list });
+        let name = self.derivation.prototypes.map(|spec| spec.name(&self.list)).unwrap_or_default();
+        Ok(MergeResult { state, prototypes: self.list, name })
     }
 }
 

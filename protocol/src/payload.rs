@@ -53,7 +53,7 @@ impl WireLen {
     pub fn of(manifest: &Manifest) -> Self {
         Self {
             delta: manifest.codec.encoded_len(&manifest.schema) as u64,
-            entry: manifest.prototypes.map_or(0, |spec| spec.entry_len() as u64),
+            entry: manifest.prototypes.filter(|spec| spec.len > 0).map_or(0, |spec| spec.entry_len() as u64),
             classes: manifest.task.classes.len() as u64,
         }
     }

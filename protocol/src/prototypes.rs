@@ -21,7 +21,7 @@ use crate::tensor::{MAX_COORDINATE, TensorError, fixed};
 /// What the prototypes of a network look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrototypeSpec {
-    /// Values of one prototype.
+    /// Values of one prototype; 0 if authors publish none, and what is derived follows from their updates alone.
     pub len: u16,
     /// Fraction bits of a value: `q` stands for `q * 2^-scale_bits`, and is at most [`MAX_COORDINATE`].
     pub scale_bits: u8,
@@ -89,8 +89,11 @@ impl PrototypeSpec {
     #[must_use]
     pub fn fits(&self, classes: usize) -> bool {
         let most = (MAX_INPUTS * (2 + self.entry_len())).saturating_mul(classes);
-        let derivable = self.summary.is_none_or(|summary| summary.fits());
-        derivable && self.len > 0 && (8..=30).contains(&self.scale_bits) && most as u64 <= MAX_BLOB_BYTES
+        let derivable = match self.summary {
+            None => self.len > 0,
+            Some(summary) => summary.fits() && summary.reads(self.len),
+        };
+        derivable && (8..=30).contains(&self.scale_bits) && most as u64 <= MAX_BLOB_BYTES
     }
 
     /// Bytes of one prototype in a payload.
@@ -136,7 +139,7 @@ impl PrototypeSpec {
     /// [`PrototypeError`]: not a whole number of them, a class out of order or unknown, a value out of range.
     pub fn check(&self, section: &[u8], classes: u16) -> Result<(), PrototypeError> {
         let (entries, rest) = self.entries(section, self.entry_len());
-        if rest != 0 {
+        if rest != 0 || self.len == 0 && !section.is_empty() {
             return Err(PrototypeError::Length { entry: self.entry_len(), found: section.len() });
         }
         let mut least = 0;

@@ -31,6 +31,7 @@ impl Cnn {
     /// * `cnn1`, `cnn2`, `cnn1-fc128`, `cnn2-fc128`: the group of four that our reference figures use (`HtFLlib`'s `CNN` class
     ///   with 128 features);
     /// * `fedavg-cnn`: the CNN of the FedAvg paper as in `PFLlib`, 512 features;
+    /// * `lenet`: that of pFedHN (arXiv 2103.04628), 84 features;
     /// * `cnn-1` to `cnn-5`: the family of `pFedMoE` (arXiv 2402.01350), 500 features.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -40,6 +41,7 @@ impl Cnn {
             "cnn1-fc128" => (&[32], &[128, 128]),
             "cnn2-fc128" => (&[32, 64], &[128, 128]),
             "fedavg-cnn" => (&[32, 64], &[512]),
+            "lenet" => (&[16, 32], &[120, 84]),
             "cnn-1" => (&[16, 32], &[2000, 500]),
             "cnn-2" => (&[16, 16], &[2000, 500]),
             "cnn-3" => (&[16, 32], &[1000, 500]),

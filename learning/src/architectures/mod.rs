@@ -43,12 +43,13 @@ pub trait Architecture: Send + Sync {
 }
 
 /// Names of all built-in architectures.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "cnn1",
     "cnn2",
     "cnn1-fc128",
     "cnn2-fc128",
     "fedavg-cnn",
+    "lenet",
     "cnn-1",
     "cnn-2",
     "cnn-3",
@@ -112,6 +113,7 @@ mod tests {
             ("cnn2-fc128", FASHION, 199_808),
             ("fedavg-cnn", FASHION, 576_896),
             ("fedavg-cnn", CIFAR, 873_408),
+            ("lenet", CIFAR, 121_182 - 850),
             ("cnn-1", CIFAR, 2_616_548),
             ("cnn-5", CIFAR, 665_048),
         ] {

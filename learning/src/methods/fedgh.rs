@@ -18,7 +18,9 @@ use fedswarm_protocol::tensor::Schema;
 use super::classifier::Classifier;
 use super::head::Head as Own;
 use super::options::{Options, spelling};
-use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, family, prototypes};
+use super::{
+    Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, exact, family, prototypes,
+};
 use crate::Error;
 use crate::training::{Course, Learner};
 
@@ -67,9 +69,7 @@ impl Head {
     }
 
     pub(super) fn descent(&self) -> Descent {
-        // The number that was meant: 0.01 and not the `f32` nearest to it.
-        let rate = self.lr.to_string().parse().unwrap_or_else(|_| f64::from(self.lr));
-        Descent::new(rate, self.epochs, self.batch)
+        Descent::new(exact(self.lr), self.epochs, self.batch)
     }
 }
 

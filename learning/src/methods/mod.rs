@@ -6,8 +6,10 @@
 mod class_means;
 mod classifier;
 mod ditto;
+mod fedamp;
 mod fedavg;
 mod feddistill;
+mod fedgen;
 mod fedgh;
 mod fedkd;
 mod fedktl;
@@ -21,11 +23,13 @@ mod head;
 mod ktl;
 mod lg_fedavg;
 mod local;
+mod mocha;
 mod moe_ktl;
 mod near;
 mod one_model;
 mod options;
 mod per_fedavg;
+mod pfedhn;
 mod small_model;
 
 use std::sync::Arc;
@@ -46,8 +50,10 @@ use crate::training::{Lookahead, Part, Sgd, TrainConfig};
 use crate::transfer::{Host, Pairs, Prototype};
 
 pub use ditto::Ditto;
+pub use fedamp::FedAmp;
 pub use fedavg::FedAvg;
 pub use feddistill::FedDistill;
+pub use fedgen::FedGen;
 pub use fedgh::FedGh;
 pub use fedkd::FedKd;
 pub use fedktl::FedKtl;
@@ -61,8 +67,10 @@ pub use head::Heads;
 pub use ktl::Transfer;
 pub use lg_fedavg::LgFedAvg;
 pub use local::Local;
+pub use mocha::Mocha;
 pub use moe_ktl::{Branch, MoeKtl};
 pub use per_fedavg::PerFedAvg;
+pub use pfedhn::PFedHn;
 
 /// What is learnt: which images, how many classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,16 +318,20 @@ pub struct NamedTensor {
 }
 
 /// Names of all methods.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 21] = [
     "local",
     "fedavg",
     "fedrep",
     "per-fedavg",
     "ditto",
+    "fedamp",
+    "mocha",
+    "pfedhn",
     "lg-fedavg",
     "fedproto",
     "fedgh",
     "fedtgp",
+    "fedgen",
     "feddistill",
     "fedkd",
     "fml",
@@ -342,6 +354,10 @@ pub fn method(text: &str) -> Result<Arc<dyn Method>, Error> {
         "fedrep" => Arc::new(FedRep::from_options(&mut options)?),
         "per-fedavg" => Arc::new(PerFedAvg::from_options(&mut options)?),
         "ditto" => Arc::new(Ditto::from_options(&mut options)?),
+        "fedamp" => Arc::new(FedAmp::from_options(&mut options)?),
+        "mocha" => Arc::new(Mocha::from_options(&mut options)?),
+        "pfedhn" => Arc::new(PFedHn::from_options(&mut options)?),
+        "fedgen" => Arc::new(FedGen::from_options(&mut options)?),
         "lg-fedavg" => Arc::new(LgFedAvg::from_options(&mut options)?),
         "fedproto" => Arc::new(FedProto::from_options(&mut options)?),
         "fedgh" => Arc::new(FedGh::from_options(&mut options)?),
@@ -403,6 +419,11 @@ fn own_extractor(name: &'static str, setup: &MemberSetup, lr: Option<f32>) -> Re
 fn head_specs(features: usize, task: &Task) -> Vec<ParamSpec> {
     let [weight, bias] = ParamSpec::linear("head", features, task.classes);
     vec![ParamSpec { name: "weight".to_owned(), ..weight }, ParamSpec { name: "bias".to_owned(), ..bias }]
+}
+
+/// The number that was meant: 0.01 and not the `f32` nearest to it.
+fn exact(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or_else(|_| f64::from(x))
 }
 
 /// Prototypes of this length, and what all make of them.

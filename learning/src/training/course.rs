@@ -14,6 +14,11 @@ pub struct Course {
     /// Publishes, for each of its classes, the mean of the network's [`embedding`](super::Network::embedding) over the peer's images, as
     /// the trained model has it.
     pub publishes: bool,
+    /// Publishes, for each of its classes, the number of the peer's images.
+    pub counts: bool,
+    /// What is published are the shared parts themselves and not what a round changed in them. They are the peer's own and not in
+    /// the certified state, but for its first: they begin as what that begins with.
+    pub whole: bool,
 }
 
 /// A phase of a round.
@@ -37,7 +42,15 @@ pub struct Meta {
 
 impl Default for Course {
     fn default() -> Self {
-        Self { phases: vec![Phase::default()], meta: None, uniform: false, forgotten: &[], publishes: false }
+        Self {
+            phases: vec![Phase::default()],
+            meta: None,
+            uniform: false,
+            forgotten: &[],
+            publishes: false,
+            counts: false,
+            whole: false,
+        }
     }
 }
 

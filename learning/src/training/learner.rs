@@ -32,7 +32,7 @@ pub struct Learner<N> {
     pub(super) train: Option<Resident>,
     test: Option<Resident>,
     /// Epochs trained so far; with the seed it fixes the order of the data.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// The installed state: what an update is the difference to.
     base: Vec<f32>,
     /// Learning from a generator's pairs, and publishing prototypes.
@@ -119,7 +119,7 @@ impl<N: Network> Learner<N> {
 
     pub(super) fn plain(&self) -> Parts<'_> {
         let list = self.parts.iter().map(|p| (p.name, p.parameters.specs(), p.parameters.values()));
-        Parts { list: list.collect(), phase: 0 }
+        Parts { list: list.collect(), phase: 0, draw: 0 }
     }
 
     /// Moves every part to where its round starts.
@@ -168,6 +168,12 @@ impl<N: Network> Learner<N> {
     /// The peer's class prototypes, as its model is now.
     fn prototypes(&self) -> Result<Vec<Prototype>, Error> {
         let Some(train) = &self.train else { return Ok(Vec::new()) };
+        if self.course.counts {
+            let mut counts = std::collections::BTreeMap::<u16, u32>::new();
+            self.setup.data.train.labels.iter().for_each(|label| *counts.entry(*label).or_default() += 1);
+            let one = |(class, count)| Prototype { class, values: vec![count as f32] };
+            return Ok(counts.into_iter().map(one).collect());
+        }
         let (len, means): (usize, ClassMeans) = match &self.transfer {
             Some(transfer) => (transfer.seen(train.len(), self.setup.train.batch), class_directions),
             None if self.course.publishes => (train.len(), class_means),
@@ -224,7 +230,11 @@ impl<N: Network> Learner<N> {
         if prototypes.iter().flat_map(|p| &p.values).any(|x| !x.is_finite()) {
             return Err(Error::Diverged { loss, steps });
         }
-        let delta = self.shared()?.iter().zip(&self.base).map(|(new, old)| new - old).collect();
+        let shared = self.shared()?;
+        let delta = match self.course.whole {
+            true => shared,
+            false => shared.iter().zip(&self.base).map(|(new, old)| new - old).collect(),
+        };
         for (i, first) in &self.first {
             self.parts[*i].parameters = first.clone();
         }
@@ -237,20 +247,30 @@ impl<N: Network> Learner<N> {
 impl<N: Network> Member for Learner<N> {
     fn install(&mut self, state: &[f32]) -> Result<(), Error> {
         let derived = self.parts.iter().filter(|p| p.derived).map(|p| p.parameters.count()).sum::<usize>();
-        let expected = self.base.len() + derived;
+        let merged = if self.course.whole { 0 } else { self.base.len() };
+        let expected = merged + derived;
         if state.len() != expected {
             return Err(Error::Length { what: "certified state", expected, found: state.len() });
         }
         let mut rest = state;
         for derived in [false, true] {
-            for part in self.parts.iter_mut().filter(|p| if derived { p.derived } else { p.shared }) {
+            let whole = self.course.whole;
+            for part in self.parts.iter_mut().filter(|p| if derived { p.derived } else { p.shared && !whole }) {
                 let (head, tail) = rest.split_at(part.parameters.count());
                 part.parameters.set_flat(head, &self.device)?;
                 rest = tail;
             }
         }
         self.parts.iter_mut().filter(|p| p.fresh).for_each(|p| p.sgd.reset());
-        self.base = state[..self.base.len()].to_vec();
+        let mut rest = state;
+        for part in self.parts.iter_mut().filter(|p| p.shared && self.course.whole && self.epoch == 0) {
+            let (head, tail) = rest.split_at_checked(part.parameters.count()).unwrap_or_default();
+            part.parameters.set_flat(head, &self.device)?;
+            rest = tail;
+        }
+        if !self.course.whole {
+            self.base = state[..merged].to_vec();
+        }
         Ok(())
     }
 

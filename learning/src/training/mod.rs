@@ -3,6 +3,7 @@
 mod batches;
 mod checkpoint;
 mod course;
+mod dual;
 mod learner;
 mod lookahead;
 mod meta;
@@ -16,6 +17,7 @@ mod trial;
 use burn::tensor::{Tensor, activation};
 
 pub use course::{Course, Meta, Phase};
+pub use dual::DualMember;
 pub use learner::{EVAL_BATCH, Learner};
 pub use lookahead::Lookahead;
 pub use network::{Examined, Experts, Network, Part, Parts};

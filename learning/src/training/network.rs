@@ -37,6 +37,7 @@ pub struct Part {
 pub struct Parts<'a> {
     pub(super) list: Vec<(&'static str, &'a [ParamSpec], &'a [Tensor<1>])>,
     pub(super) phase: usize,
+    pub(super) draw: u64,
 }
 
 impl<'a> Parts<'a> {
@@ -61,6 +62,12 @@ impl<'a> Parts<'a> {
     #[must_use]
     pub const fn phase(&self) -> usize {
         self.phase
+    }
+
+    /// From what a step draws what it needs: another number at each, the same where a step is repeated; 0 outside of training.
+    #[must_use]
+    pub const fn draw(&self) -> u64 {
+        self.draw
     }
 }
 

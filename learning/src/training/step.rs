@@ -1,6 +1,7 @@
 //! One step: gradients of the loss on a batch, and the parts going down along them.
 
 use burn::tensor::Tensor;
+use fedswarm_protocol::hash::Stream;
 
 use super::learner::Learner;
 use super::network::{Network, Part, Parts};
@@ -29,7 +30,9 @@ impl<N: Network> Learner<N> {
         let tracked: Vec<Vec<Tensor<1>>> =
             self.parts.iter().zip(&trained).map(|(part, trained)| tensors(part, *trained)).collect();
         let list = self.parts.iter().zip(&tracked).map(|(p, t)| (p.name, p.parameters.specs(), t.as_slice()));
-        let parts = Parts { list: list.collect(), phase: self.phase };
+        let first = rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>();
+        let draw = Stream::new("step", &[&self.setup.seed.to_le_bytes(), &self.epoch.to_le_bytes(), &first]).next_u64();
+        let parts = Parts { list: list.collect(), phase: self.phase, draw };
         let mut loss = self.network.loss(&parts, images, targets)?;
         let mut projection = None;
         if let Some(lesson) = self.transfer.as_mut().and_then(|t| t.lesson(&self.device)) {

@@ -46,7 +46,7 @@ impl Tally {
 }
 
 /// Rows whose largest logit is their label's; the first of equals counts, and rows with NaN are wrong.
-fn correct(logits: &[f32], labels: &[u16]) -> u32 {
+pub(super) fn correct(logits: &[f32], labels: &[u16]) -> u32 {
     let classes = logits.len() / labels.len().max(1);
     let hit = |row: &[f32], label: u16| {
         let best = row.iter().enumerate().reduce(|a, b| if b.1 > a.1 { b } else { a });
@@ -56,7 +56,7 @@ fn correct(logits: &[f32], labels: &[u16]) -> u32 {
 }
 
 /// Cross entropy of one row.
-fn row_loss(row: &[f32], label: u16) -> f64 {
+pub(super) fn row_loss(row: &[f32], label: u16) -> f64 {
     let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = row.iter().map(|&x| f64::from(x - top).exp()).sum();
     sum.ln() + f64::from(top) - row.get(usize::from(label)).map_or(0.0, |&x| f64::from(x))

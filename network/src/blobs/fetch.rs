@@ -10,7 +10,7 @@ use fedswarm_protocol::blob::{CHUNK_BYTES, MAX_BLOB_BYTES};
 use fedswarm_protocol::hash::Digest;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::codec::{Answer, Question};
@@ -39,9 +39,11 @@ const BUSY_MAX: u32 = 50;
 /// A request is overdue when it takes this many times longer than any that was answered.
 const SLOWER: u32 = 3;
 
-/// Fetches what is missing of a blob; `ask` puts one question to one holder, `accuse` is told what was wrong with answers.
+/// Fetches what is missing of a blob; `ask` puts one question to one holder, `accuse` is told what was wrong with answers. All fetches
+/// of a node share `turns`: a question needs one, until it is answered or overdue.
 pub(crate) async fn fetch<A, F>(
     ask: A,
+    turns: &Semaphore,
     blob: &mut Partial,
     mut holders: watch::Receiver<Vec<NodeId>>,
     plan: Plan,
@@ -68,10 +70,21 @@ where
         if holders.has_changed().unwrap_or(false) {
             fetch.meet(&holders.borrow_and_update());
         }
-        while let Some((task, holder, question)) = fetch.next() {
+        while let Ok(turn) = turns.try_acquire()
+            && let Some((task, holder, question)) = fetch.next()
+        {
             let answer = ask(fetch.holders[holder].id, question);
-            let asked = Instant::now();
-            open.push(async move { (task, holder, question, asked.elapsed(), answer.await, asked) });
+            let (asked, overdue) = (Instant::now(), fetch.overdue());
+            open.push(async move {
+                let mut answer = std::pin::pin!(answer);
+                let in_time = tokio::time::timeout(overdue, &mut answer).await;
+                drop(turn);
+                let answer = match in_time {
+                    Ok(answer) => answer,
+                    Err(_) => answer.await,
+                };
+                (task, holder, question, answer, asked.elapsed())
+            });
         }
         if open.is_empty() {
             // Not before: what is on its way need not be fetched by the next attempt.
@@ -85,12 +98,11 @@ where
             tokio::time::sleep(GLANCE).await;
             continue;
         }
-        let Ok(Some((task, holder, question, _, answer, asked))) = tokio::time::timeout(GLANCE, open.next()).await
-        else {
+        let Ok(Some((task, holder, question, answer, took))) = tokio::time::timeout(GLANCE, open.next()).await else {
             continue;
         };
         let before = fetch.faults.len();
-        fetch.answered(task, holder, question, answer, asked.elapsed());
+        fetch.answered(task, holder, question, answer, took);
         fetch.faults.iter().skip(before).for_each(|(holder, fault)| accuse(*holder, fault));
         if fetch.blob.is_whole() {
             return Ok(());
@@ -161,9 +173,14 @@ impl<'a> Fetch<'a> {
         };
     }
 
+    /// After how long a question is overdue.
+    fn overdue(&self) -> Duration {
+        self.plan.hedge.max(self.slowest * SLOWER)
+    }
+
     /// What to ask next, and whom: chunks that nobody was asked for first, then overdue ones.
     fn next(&mut self) -> Option<(usize, usize, Question)> {
-        let overdue = self.plan.hedge.max(self.slowest * SLOWER);
+        let overdue = self.overdue();
         let fresh: usize = self.tasks.iter().flat_map(|t| &t.open).filter(|since| since.elapsed() < overdue).count();
         if fresh >= self.plan.window {
             return None;

@@ -5,9 +5,10 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use fedswarm_network::{MAX_DIRECT_BYTES, NodeId, Topic};
+use fedswarm_network::{BlobId, MAX_DIRECT_BYTES, NodeId, Topic};
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, seal};
 use fedswarm_protocol::evidence::{EquivocationProof, EvidenceFile};
+use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::Message;
 use fedswarm_protocol::round::{Effect, Event, Input, Recipient, Timer};
 
@@ -86,7 +87,10 @@ impl Driver {
                     mark.advance(round)?;
                 }
                 if let Some(archive) = &self.archive {
-                    archive.offer(&committed, &inputs, &self.blobs)?;
+                    let mut find = |root: &Digest| self.blobs.get(&BlobId(*root)).map(|blob| blob.bytes.clone());
+                    let state = find(&committed.record.model_root).unwrap_or_default();
+                    let parts = self.manifest.derivation().needed_of(&state, &mut find);
+                    archive.offer(&committed, &inputs, &self.blobs, &parts)?;
                 }
                 self.stall.committed(Instant::now());
                 self.fetching.clear();

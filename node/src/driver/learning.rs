@@ -9,12 +9,11 @@ use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::hash::Digest;
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::round::Input;
-use fedswarm_protocol::tensor::FixedVector;
 use tokio::sync::{mpsc, watch};
 
-use super::tasks::obtain;
+use super::tasks::{Find, obtain_state};
 use super::{Driver, Report, SharedMember};
-use crate::blobs::{Blob, Blobs};
+use crate::blobs::Blobs;
 use crate::{Error, Measured, NodeEvent, payload};
 
 impl Driver {
@@ -78,19 +77,17 @@ impl Driver {
         holders.extend(self.members.iter().filter(|m| !holders.contains(m)).copied().collect::<Vec<_>>());
         let (network, blobs, manifest) = (self.network.clone(), Arc::clone(&self.blobs), Arc::clone(&self.manifest));
         let (trainers, round, reports) = (self.trainers.clone(), self.round.subscribe(), self.reports.clone());
+        let me = self.secret.public();
         tokio::spawn(async move {
-            let schema = manifest.state_schema();
-            let len = 4 * schema.len() as u64;
+            let derivation = manifest.derivation();
             let (_, holders) = watch::channel(holders);
-            let obtained = obtain(&network, &blobs, BlobId(root), len, &holders, round).await;
+            let load = |bytes: &[u8], find: Find<'_>| derivation.take_in(bytes, &me, find);
+            let obtained = obtain_state(&network, &blobs, &derivation, BlobId(root), &holders, round, load).await;
             ready.await;
             match obtained {
                 Ok(None) => {}
                 // The job holds the state itself: by the time that a thread is free, the round may be over and its blobs gone.
-                Ok(Some(blob)) => trainers.run(move || match read_state(&blob, &schema) {
-                    Ok(state) => job(state),
-                    Err(error) => send(&reports, Report::Fatal(error)),
-                }),
+                Ok(Some((_, state))) => trainers.run(move || job(state)),
                 Err(error) => drop(reports.send(Report::Fatal(error)).await),
             }
         });
@@ -116,7 +113,7 @@ struct Job {
 impl Job {
     fn take_in(&self, state: &[f32]) -> Result<(), Error> {
         // A state that is used again must outlive this round.
-        self.blobs.keep(&BlobId(self.model_root), self.round);
+        self.keep_state();
         let evaluation = {
             let mut member = self.member.0.lock().unwrap_or_else(PoisonError::into_inner);
             if self.manifest.generator.is_some() {
@@ -131,6 +128,20 @@ impl Job {
         };
         send(&self.reports, Report::Event(NodeEvent::Measured(Measured { round: self.round, evaluation })));
         Ok(())
+    }
+
+    fn keep_state(&self) {
+        let id = BlobId(self.model_root);
+        self.blobs.keep(&id, self.round);
+        let derivation = self.manifest.derivation();
+        if derivation.row().is_none() {
+            return;
+        }
+        let Some(state) = self.blobs.get(&id) else { return };
+        let mut find = |root: &Digest| self.blobs.get(&BlobId(*root)).map(|blob| blob.bytes.clone());
+        for part in derivation.parts_of(&state.bytes, &mut find) {
+            self.blobs.keep(&BlobId(part), self.round);
+        }
     }
 
     /// Nothing if the round was decided meanwhile.
@@ -165,9 +176,4 @@ impl Job {
 /// From a training thread; a driver that is gone does not want to know.
 fn send(reports: &mpsc::Sender<Report>, report: Report) {
     drop(reports.blocking_send(report));
-}
-
-fn read_state(blob: &Blob, schema: &fedswarm_protocol::tensor::Schema) -> Result<Vec<f32>, Error> {
-    let fixed = FixedVector::from_bytes(&blob.bytes, schema).map_err(|e| Error::Corrupt(e.to_string()))?;
-    schema.dequantise(&fixed).map_err(|e| Error::Corrupt(e.to_string()))
 }

@@ -243,7 +243,7 @@ pub async fn start(
             Arc::new(store)
         }
     };
-    blobs.insert(manifest.state_schema().genesis(&manifest.genesis_seed).to_bytes(), 0)?;
+    blobs.insert(manifest.genesis(), 0)?;
     let blobs = Arc::new(blobs);
     let committee = Arc::new(store.committee()?.unwrap_or_else(|| Committee::founding(&manifest)));
     let key = config.secret.public();

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use fedswarm_network::{BlobId, Network, NodeId, Partial};
 use fedswarm_protocol::envelope::Verified;
 use fedswarm_protocol::hash::{Digest, hash};
+use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::merge::{Merge, Merged};
 use fedswarm_protocol::message::UpdateHeader;
 use fedswarm_protocol::payload as wire_payload;
 use fedswarm_protocol::round::{Input, MergeInput};
-use fedswarm_protocol::tensor::FixedVector;
+use fedswarm_protocol::summary::{Derivation, LoadError};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
@@ -146,19 +147,19 @@ impl Driver {
         };
         let (blobs, manifest, reports) = (Arc::clone(&self.blobs), Arc::clone(&self.manifest), self.reports.clone());
         let (network, round, stopwatch) = (self.network.clone(), self.round.subscribe(), self.pace.stopwatch());
+        let members: Vec<PublicKey> = self.members.iter().map(|member| PublicKey(member.0)).collect();
         let (_, holders) = watch::channel(self.members.clone());
         tokio::spawn(async move {
-            let schema = manifest.state_schema();
-            let len = 4 * schema.len() as u64;
-            let base = match obtain(&network, &blobs, BlobId(base), len, &holders, round).await {
-                Ok(Some(base)) => base,
+            let derivation = manifest.derivation();
+            let load = |bytes: &[u8], find: Find<'_>| derivation.load(bytes, find);
+            let base = match obtain_state(&network, &blobs, &derivation, BlobId(base), &holders, round, load).await {
+                Ok(Some((_, base))) => base,
                 Ok(None) => return,
                 Err(error) => return drop(reports.send(Report::Fatal(error)).await),
             };
             let began = Instant::now();
             let merged = tokio::task::spawn_blocking(move || -> Result<Option<Merged>, Error> {
                 let broken = |e: &dyn std::fmt::Display| Error::Corrupt(e.to_string());
-                let base = FixedVector::from_bytes(&base.bytes, &schema).map_err(|e| broken(&e))?;
                 let mut merge = Merge::new(&manifest);
                 // One input after the other is read, decoded and forgotten: memory does not grow with their number.
                 for (wire, author, weight) in wires {
@@ -169,8 +170,12 @@ impl Driver {
                         return Ok(None);
                     }
                 }
-                let Ok(result) = merge.finish(&base) else { return Ok(None) };
-                let merged = result.named(blobs.insert(result.model.to_bytes(), mine)?.0);
+                let Ok(result) = merge.finish(&base, &members) else { return Ok(None) };
+                let mut made = result.state.to_blobs().into_iter();
+                let merged = result.named(blobs.insert(made.next().unwrap_or_default(), mine)?.0);
+                for part in made {
+                    blobs.insert(part, mine)?;
+                }
                 if merged.prototypes.count > 0 {
                     blobs.insert(result.prototypes, mine)?;
                 }
@@ -208,6 +213,39 @@ pub(super) async fn obtain(
     let bytes = bytes.ok_or_else(|| Error::Corrupt(format!("{id} was fetched and cannot be read again")))?;
     blobs.insert(bytes, mine)?;
     Ok(blobs.get(&id))
+}
+
+/// Finds a part of a certified state by its root.
+pub(super) type Find<'a> = &'a mut dyn FnMut(&Digest) -> Option<Vec<u8>>;
+
+/// A certified state's own blob, and what `load` makes of it once the parts that it asks for have been got; nothing once the round is
+/// over.
+pub(super) async fn obtain_state<T>(
+    network: &Network,
+    blobs: &Blobs,
+    derivation: &Derivation,
+    root: BlobId,
+    holders: &HeldBy,
+    round: watch::Receiver<u64>,
+    load: impl Fn(&[u8], Find<'_>) -> Result<T, LoadError>,
+) -> Result<Option<(Arc<Blob>, T)>, Error> {
+    let (mine, len) = (*round.borrow(), derivation.state_len());
+    let Some(state) = obtain(network, blobs, root, len, holders, round.clone()).await? else { return Ok(None) };
+    loop {
+        let mut find = |root: &Digest| {
+            blobs.keep(&BlobId(*root), mine);
+            blobs.get(&BlobId(*root)).map(|blob| blob.bytes.clone())
+        };
+        match load(&state.bytes, &mut find) {
+            Ok(loaded) => return Ok(Some((state, loaded))),
+            Err(LoadError::Missing { root, len }) => {
+                if obtain(network, blobs, BlobId(root), len, holders, round.clone()).await?.is_none() {
+                    return Ok(None);
+                }
+            }
+            Err(error) => return Err(Error::Corrupt(error.to_string())),
+        }
+    }
 }
 
 /// Fetches until it succeeds or nobody has the other end of the list of holders any more. Nothing but background work may use this:

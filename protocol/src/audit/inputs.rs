@@ -8,13 +8,14 @@ use crate::bundle::{Packed, unpack};
 use crate::derive::{Position, evicted_keys, evicted_places, forced_inputs};
 use crate::envelope::{EnvelopeError, Kind, Verified};
 use crate::hash::Digest;
+use crate::keys::PublicKey;
 use crate::merge::{Merge, Merged as Named};
 use crate::message::{Message, Receipt, RecordBody, UpdateHeader, UpdateRef};
 use crate::payload::{self, Payload, PayloadFault};
-use crate::tensor::FixedVector;
+use crate::summary::{LoadError, State};
 
 /// A model, and what a record says of it and of the prototypes; nothing if the round merged nothing.
-pub(super) type Merged = Option<(FixedVector, Named)>;
+pub(super) type Merged = Option<(State, Named)>;
 
 const MISSING: &str = "nothing: it is missing";
 
@@ -213,9 +214,10 @@ impl Auditor {
                 &read
             }
         };
-        Ok(Some(merge.finish(base).ok().map(|result| {
-            let named = result.named(blob::root(&result.model.to_bytes()));
-            (result.model, named)
+        let members: Vec<PublicKey> = self.committee.members.iter().map(|member| member.key).collect();
+        Ok(Some(merge.finish(base, &members).ok().map(|result| {
+            let named = result.named(result.state.root());
+            (result.state.settled(), named)
         })))
     }
 
@@ -246,17 +248,21 @@ impl Auditor {
         at: &At,
         root: &Digest,
         blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
-    ) -> Result<Option<FixedVector>, Finding> {
-        let bytes = if self.state_schema.is_empty() { Some(Vec::new()) } else { blob(root) };
+    ) -> Result<Option<State>, Finding> {
+        let derivation = self.manifest.derivation();
+        let bytes = if derivation.state_len() == 0 { Some(Vec::new()) } else { blob(root) };
         let Some(bytes) = bytes else { return Ok(None) };
         let found = blob::root(&bytes);
         if found != *root {
             return at.wrong(Place::Base(*root), "bytes", root.show(), found.show());
         }
-        match FixedVector::from_bytes(&bytes, &self.state_schema) {
-            Ok(model) => Ok(Some(model)),
+        // A part that is there, and is what it is called.
+        let mut part = |root: &Digest| blob(root).filter(|bytes| blob::root(bytes) == *root);
+        match derivation.load(&bytes, &mut part) {
+            Ok(state) => Ok(Some(state)),
+            Err(LoadError::Missing { .. }) => Ok(None),
             Err(error) => {
-                at.wrong(Place::Base(*root), "encoding", "a model of the manifest's schema", error.to_string())
+                at.wrong(Place::Base(*root), "encoding", "a state of the manifest's schema", error.to_string())
             }
         }
     }

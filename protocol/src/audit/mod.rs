@@ -35,7 +35,7 @@ use crate::message::{Committed, UpdateRef};
 use crate::payload::WireLen;
 use crate::prototypes::ListName;
 use crate::record::{Record, RecordKind, list_root, operations_root};
-use crate::tensor::{FixedVector, Schema};
+use crate::summary::State;
 use crate::update::UpdateCodec;
 use finding::{Show as _, first_difference};
 
@@ -87,14 +87,13 @@ pub struct Auditor {
     constants: Constants,
     expected: Expected,
     manifest: Manifest,
-    state_schema: Schema,
     committee: Arc<Committee>,
     voters: Vec<PublicKey>,
     verifier: Verifier,
     /// Nothing after a gap, or after a record that does not hold.
     head: Option<Head>,
     /// The head's model, if it was derived.
-    model: Option<FixedVector>,
+    model: Option<State>,
 }
 
 impl Auditor {
@@ -106,7 +105,6 @@ impl Auditor {
         let constants = Constants::new(manifest)?;
         let committee = Arc::new(Committee::founding(manifest));
         let record = Record::genesis(manifest, constants.network);
-        let state_schema = manifest.state_schema();
         let order = order_after(&record, &committee);
         let head = Head { order, hash: record.hash()?, artefact: None, record };
         let expected =
@@ -118,8 +116,7 @@ impl Auditor {
             verifier: Verifier::new(constants.network, Arc::clone(&committee)),
             committee,
             head: Some(head),
-            model: Some(state_schema.genesis(&manifest.genesis_seed)),
-            state_schema,
+            model: Some(manifest.derivation().genesis()),
             constants,
         })
     }
@@ -208,7 +205,7 @@ impl Auditor {
         committed: &Committed,
         bundle: Option<&[u8]>,
         blob: &mut dyn FnMut(&Digest) -> Option<Vec<u8>>,
-    ) -> Result<(Depth, Option<FixedVector>), Finding> {
+    ) -> Result<(Depth, Option<State>), Finding> {
         let Committed { record, body, certificate } = committed;
         let at = |place, field: &str, expected: String, found: String| Finding {
             round,

@@ -105,7 +105,7 @@ fn manifest(bytes: &[u8]) {
     }
     if let Ok(manifest) = within(MANIFEST_LIMIT, || codec::decode::<Manifest>(bytes, MAX_MANIFEST_BYTES)) {
         assert_eq!(manifest.to_bytes().unwrap(), bytes);
-        if manifest.state_schema().len() <= GENESIS_COORDINATES {
+        if manifest.derivation().common().len() <= GENESIS_COORDINATES {
             let read = within(MANIFEST_LIMIT + GENESIS_LIMIT, || Manifest::from_bytes(bytes));
             assert_eq!(read.is_ok(), manifest.check().is_ok());
         }

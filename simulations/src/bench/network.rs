@@ -83,7 +83,7 @@ impl Founded {
         let options = Options { members, most_voters: plan.voters, rounds: plan.rounds, ..Options::default() };
         let (secrets, mut manifest) = founding::found(&options).map_err(|e| run(&e))?;
         manifest.schema = Schema { tensors: vec![TensorSpec::new("w", &[plan.parameters], 4)] };
-        manifest.genesis_root = blob::root(&manifest.state_schema().genesis(&manifest.genesis_seed).to_bytes());
+        manifest.genesis_root = blob::root(&manifest.genesis());
         manifest.timers = Timers::default();
         manifest.rounds = if plan.rounds == 0 { 0 } else { plan.rounds + growing_rounds(&options) };
         manifest.epoch_length = fedswarm_node::founding::EPOCH_LENGTH;

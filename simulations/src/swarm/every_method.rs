@@ -44,15 +44,15 @@ fn scenario(method: &str, nodes: u16, rounds: u64) -> Scenario {
 /// What one process certifies with itself: all members' updates, round after round.
 fn alone(prepared: &Prepared) -> Certified {
     let (method, setups) = (prepared.method.as_ref(), &prepared.setups);
-    let mut certified = Certified::genesis(method, &setups[0].task, &prepared.manifest.genesis_seed).unwrap();
+    let certified = Certified::genesis(method, &setups[0].task, &prepared.manifest.genesis_seed).unwrap();
+    let mut certified = certified.among(prepared.manifest.founders.iter().map(|founder| founder.key).collect());
     let mut members: Vec<_> = setups.iter().map(|setup| method.member(setup.clone()).unwrap()).collect();
     for _ in 0..prepared.scenario.rounds {
-        let state = certified.floats().unwrap();
-        let train = |member: &mut Box<dyn Member>| {
-            member.install(&state).unwrap();
+        let train = |(i, member): (usize, &mut Box<dyn Member>)| {
+            member.install(&certified.floats_of(i).unwrap()).unwrap();
             member.train(&AtomicBool::new(false)).unwrap()
         };
-        let updates: Vec<LocalUpdate> = members.iter_mut().map(train).collect();
+        let updates: Vec<LocalUpdate> = members.iter_mut().enumerate().map(train).collect();
         certified.round(&updates).unwrap();
     }
     certified
@@ -104,9 +104,10 @@ impl Story {
             ..WorldOptions::default()
         };
         let told = Told::default();
-        let learner = |_: &fedswarm_protocol::round::Rules, member: u16, _: u64| -> Box<dyn Work> {
+        let learner = |rules: &fedswarm_protocol::round::Rules, member: u16, _: u64| -> Box<dyn Work> {
             let (method, setup) = (Arc::clone(&prepared.method), prepared.setups[usize::from(member)].clone());
-            Box::new(Learner::new(usize::from(member), method, setup, Arc::clone(&manifest), None, Rc::clone(&told)))
+            let network = (Arc::clone(&manifest), rules.key);
+            Box::new(Learner::new(usize::from(member), method, setup, network, None, Rc::clone(&told)))
         };
         let mut world = World::with(&options, prepared.secrets.clone(), &manifest, learner, false).unwrap();
         world.core.listening = true;

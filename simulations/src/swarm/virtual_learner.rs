@@ -12,16 +12,17 @@ use fedswarm_node::{Hosting, Made, Measured, NodeEvent, artefacts, payload};
 use fedswarm_protocol::artefact::{ArtefactRef, ArtefactShape, Contents};
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::merge::{Merge, Merged};
 use fedswarm_protocol::message::{Artefact, UpdateHeader};
 use fedswarm_protocol::payload as wire_payload;
 use fedswarm_protocol::round::{ArtefactVerdict, MergeInput};
-use fedswarm_protocol::tensor::{FixedVector, Schema};
+use fedswarm_protocol::summary::{Derivation, LoadError};
 
 use super::prepare::peer_name;
 use crate::world::blobs::Blob;
-use crate::world::work::Work;
+use crate::world::work::{Base, Use, Work};
 
 /// What learners tell while a world runs.
 pub(super) type Told = Rc<RefCell<Vec<(usize, NodeEvent)>>>;
@@ -32,8 +33,8 @@ pub(super) struct Learner {
     method: Arc<dyn Method>,
     setup: MemberSetup,
     manifest: Arc<Manifest>,
-    /// Of the certified state.
-    schema: Schema,
+    derivation: Derivation,
+    key: PublicKey,
     member: Option<Box<dyn Member>>,
     hosting: Option<Hosting>,
     /// The artefact in force and its pairs, once they are here.
@@ -46,21 +47,20 @@ impl Learner {
         place: usize,
         method: Arc<dyn Method>,
         setup: MemberSetup,
-        manifest: Arc<Manifest>,
+        (manifest, key): (Arc<Manifest>, PublicKey),
         hosting: Option<Hosting>,
         told: Told,
     ) -> Self {
-        let schema = manifest.state_schema();
-        Self { place, method, setup, manifest, schema, member: None, hosting, in_force: None, told }
+        let derivation = manifest.derivation();
+        Self { place, method, setup, manifest, derivation, key, member: None, hosting, in_force: None, told }
     }
 
     fn tell(&self, event: NodeEvent) {
         self.told.borrow_mut().push((self.place, event));
     }
 
-    fn take_in(&mut self, round: u64, model: &Blob) -> Option<()> {
-        let schema = &self.schema;
-        let state = schema.dequantise(&FixedVector::from_bytes(model, schema).ok()?).ok()?;
+    fn take_in(&mut self, round: u64, state: &Base<'_>) -> Option<()> {
+        let state = self.derivation.take_in(state.blob, &self.key, &mut bytes(state)).ok()?;
         let member = self.member.as_mut()?;
         if self.manifest.generator.is_some() {
             let in_time = self.in_force.as_ref().filter(|(reference, _)| reference.in_time(round));
@@ -73,9 +73,30 @@ impl Learner {
     }
 }
 
+/// The way to the blobs that a state names.
+fn bytes<'a>(state: &Base<'a>) -> impl FnMut(&Digest) -> Option<Vec<u8>> + 'a {
+    let find = state.find;
+    move |root| find(root).map(|blob| blob.to_vec())
+}
+
 impl Work for Learner {
-    fn train(&mut self, round: u64, base: Digest, model: &Blob) -> Option<(UpdateHeader, Blob)> {
-        self.take_in(round - 1, model)?;
+    fn lacks(&self, what: Use, base: &Base<'_>) -> Option<Digest> {
+        let lacking = match what {
+            Use::Train => self.derivation.take_in(base.blob, &self.key, &mut bytes(base)).err(),
+            Use::Merge => self.derivation.load(base.blob, &mut bytes(base)).err(),
+        };
+        match lacking {
+            Some(LoadError::Missing { root, .. }) => Some(root),
+            _ => None,
+        }
+    }
+
+    fn kept_with(&self, base: &Base<'_>) -> Vec<Digest> {
+        self.derivation.parts_of(base.blob, &mut bytes(base))
+    }
+
+    fn train(&mut self, round: u64, base: Digest, state: &Base<'_>) -> Option<(UpdateHeader, Blob)> {
+        self.take_in(round - 1, state)?;
         let update = self.member.as_mut()?.train(&AtomicBool::new(false)).ok()?;
         self.tell(NodeEvent::Trained { round, loss: update.loss, millis: 0 });
         let trial = self.member.as_ref().and_then(|member| member.trial());
@@ -90,16 +111,23 @@ impl Work for Learner {
         payload::check(&self.manifest, header, wire).is_ok()
     }
 
-    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Merged, Vec<(Digest, Blob)>)> {
-        let base = FixedVector::from_bytes(base.1, &self.schema).ok()?;
+    fn merge(
+        &self,
+        base: &Base<'_>,
+        inputs: &[(MergeInput, Blob)],
+        members: &[PublicKey],
+    ) -> Option<(Merged, Vec<(Digest, Blob)>)> {
+        let base = self.derivation.load(base.blob, &mut bytes(base)).ok()?;
         let mut merge = Merge::new(&self.manifest);
         for (input, wire) in inputs {
             merge.add(input.author, &wire_payload::decode(&self.manifest, wire).ok()?, input.weight).ok()?;
         }
-        let result = merge.finish(&base).ok()?;
-        let model = result.model.to_bytes();
-        let merged = result.named(blob::root(&model));
-        Some((merged, vec![(merged.model_root, model.into()), (merged.prototypes.root, result.prototypes.into())]))
+        let result = merge.finish(&base, members).ok()?;
+        let mut blobs: Vec<(Digest, Blob)> =
+            result.state.to_blobs().into_iter().map(|bytes| (blob::root(&bytes), bytes.into())).collect();
+        let merged = result.named(blobs.first()?.0);
+        blobs.push((merged.prototypes.root, result.prototypes.into()));
+        Some((merged, blobs))
     }
 
     fn checkpoint(&self) -> Option<Blob> {
@@ -117,8 +145,8 @@ impl Work for Learner {
         }
     }
 
-    fn finish(&mut self, round: u64, model: &Blob) {
-        self.take_in(round, model);
+    fn finish(&mut self, round: u64, state: &Base<'_>) {
+        self.take_in(round, state);
     }
 
     fn has_generator(&self) -> bool {

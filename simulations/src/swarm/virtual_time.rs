@@ -103,10 +103,11 @@ fn found(prepared: &Prepared, told: &Told) -> Result<World, Error> {
             _ => None,
         });
     }
-    let learner = |_: &fedswarm_protocol::round::Rules, member: u16, _copy: u64| -> Box<dyn Work> {
+    let learner = |rules: &fedswarm_protocol::round::Rules, member: u16, _copy: u64| -> Box<dyn Work> {
         let (place, told) = (usize::from(member), Rc::clone(told));
         let (method, setup) = (Arc::clone(&prepared.method), prepared.setups[place].clone());
-        Box::new(Learner::new(place, method, setup, Arc::clone(manifest), hostings[place].take(), told))
+        let network = (Arc::clone(manifest), rules.key);
+        Box::new(Learner::new(place, method, setup, network, hostings[place].take(), told))
     };
     World::with(&world, prepared.secrets.clone(), manifest, learner, false).map_err(|error| match error {
         WorldError::Manifest(error) => Error::Run(error.to_string()),

@@ -174,7 +174,7 @@ impl World {
         let members = nodes.iter().map(|node| node.me).collect();
         let liars: Vec<bool> =
             vices.iter().enumerate().map(|(i, vice)| vice.is_some() || options.lies(i as u16)).collect();
-        let genesis = manifest.state_schema().genesis(&manifest.genesis_seed).to_bytes();
+        let genesis = manifest.genesis();
         let mut blobs = Blobs::default();
         blobs.insert(manifest.genesis_root, 0, genesis.into());
         let mut core = Core {

@@ -3,6 +3,7 @@
 use fedswarm_protocol::artefact::ArtefactRef;
 use fedswarm_protocol::blob;
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::keys::PublicKey;
 use fedswarm_protocol::merge::Merged;
 use fedswarm_protocol::message::{Artefact, UpdateHeader};
 use fedswarm_protocol::round::{ArtefactVerdict, MergeInput, Rules};
@@ -10,17 +11,61 @@ use fedswarm_protocol::round::{ArtefactVerdict, MergeInput, Rules};
 use super::blobs::Blob;
 use super::hosting;
 
+/// Finds a blob that is here by its root.
+pub type Find<'a> = &'a dyn Fn(&Digest) -> Option<Blob>;
+
+/// What a certified state is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// To train from it.
+    Train,
+    /// To derive the next one.
+    Merge,
+}
+
+/// A certified state: its root, its own blob, and the way to the blobs that it names.
+#[derive(Clone, Copy)]
+pub struct Base<'a> {
+    /// Its root.
+    pub root: &'a Digest,
+    /// Its own blob.
+    pub blob: &'a Blob,
+    /// Where the others are.
+    pub find: Find<'a>,
+}
+
+impl std::fmt::Debug for Base<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Base").field("root", self.root).finish_non_exhaustive()
+    }
+}
+
 /// What a node's learner does. Called at the virtual moment at which the work is done.
 pub trait Work {
+    /// A blob that the certified state names, that is needed for this, and that is not here.
+    fn lacks(&self, _what: Use, _base: &Base<'_>) -> Option<Digest> {
+        None
+    }
+
+    /// The blobs that a certified state names and that are kept with it.
+    fn kept_with(&self, _base: &Base<'_>) -> Vec<Digest> {
+        Vec::new()
+    }
+
     /// Trains from a certified state: the header to sign and the payload behind it. Nothing if training failed.
-    fn train(&mut self, round: u64, base: Digest, model: &Blob) -> Option<(UpdateHeader, Blob)>;
+    fn train(&mut self, round: u64, base: Digest, state: &Base<'_>) -> Option<(UpdateHeader, Blob)>;
 
     /// Whether a payload is what its header says.
     fn check(&self, header: &UpdateHeader, payload: &Blob) -> bool;
 
-    /// Merges payloads onto a base: what a record says of the result, and the blobs that it names. Nothing if the result leaves
+    /// Merges payloads of a round with these members, by place, onto a base: what a record says of the result, and the blobs that it names. Nothing if the result leaves
     /// its range.
-    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Merged, Vec<(Digest, Blob)>)>;
+    fn merge(
+        &self,
+        base: &Base<'_>,
+        inputs: &[(MergeInput, Blob)],
+        members: &[PublicKey],
+    ) -> Option<(Merged, Vec<(Digest, Blob)>)>;
 
     /// Whether it makes anything of artefacts. If so, prototypes and artefacts are fetched for it.
     fn has_generator(&self) -> bool {
@@ -55,7 +100,7 @@ pub trait Work {
     fn restart(&mut self, _checkpoint: Option<&Blob>) {}
 
     /// The last round's state is certified and here.
-    fn finish(&mut self, _round: u64, _model: &Blob) {}
+    fn finish(&mut self, _round: u64, _state: &Base<'_>) {}
 }
 
 /// The model that abstract payloads merge to: a list of what went into it, and its root.
@@ -97,7 +142,7 @@ impl Abstract {
 }
 
 impl Work for Abstract {
-    fn train(&mut self, round: u64, base: Digest, _model: &Blob) -> Option<(UpdateHeader, Blob)> {
+    fn train(&mut self, round: u64, base: Digest, _state: &Base<'_>) -> Option<(UpdateHeader, Blob)> {
         let payload =
             [self.me.to_le_bytes().as_slice(), &self.variant.to_le_bytes(), &round.to_le_bytes(), &base.0].concat();
         let root = blob::root(&payload);
@@ -118,9 +163,14 @@ impl Work for Abstract {
         !is_bad(header)
     }
 
-    fn merge(&self, base: (&Digest, &Blob), inputs: &[(MergeInput, Blob)]) -> Option<(Merged, Vec<(Digest, Blob)>)> {
+    fn merge(
+        &self,
+        base: &Base<'_>,
+        inputs: &[(MergeInput, Blob)],
+        _members: &[PublicKey],
+    ) -> Option<(Merged, Vec<(Digest, Blob)>)> {
         let parts = inputs.iter().map(|(input, _)| (input.author, input.payload_root, input.weight));
-        let (root, model) = abstract_model(base.0, parts);
+        let (root, model) = abstract_model(base.root, parts);
         let mut merged = Merged::model(root);
         let mut blobs = vec![(root, model)];
         if self.prototypes {

@@ -11,7 +11,7 @@ use crate::certificate::{Certificate, Quorum};
 use crate::derive::Position;
 use crate::envelope::{Kind, Slot, Verified, Verifier, seal, signed_bytes};
 use crate::hash::{Digest, Stream};
-use crate::keys::SecretKey;
+use crate::keys::{PublicKey, SecretKey};
 use crate::manifest::{MAX_WEIGHT, Manifest};
 use crate::membership::{Admission, Committee, Operation};
 use crate::merge::{Merge, Merged};
@@ -20,7 +20,7 @@ use crate::payload::{self, norm2_q};
 use crate::prototypes::{ListName, PrototypeSpec};
 use crate::record::Record;
 use crate::round::Rules;
-use crate::summary::Summary;
+use crate::summary::{State, Summary};
 use crate::tensor::{FixedVector, TensorSpec};
 use crate::testing;
 
@@ -59,7 +59,7 @@ pub(super) struct Run {
     committee: Arc<Committee>,
     /// What the next record is to change.
     pub(super) operations: Vec<Operation>,
-    model: FixedVector,
+    model: State,
     pub(super) rounds: Vec<Kept>,
     pub(super) blobs: BTreeMap<Digest, Vec<u8>>,
 }
@@ -88,15 +88,21 @@ impl Run {
     /// A network in which all make something of the prototypes.
     pub(super) fn with_summary(summary: Summary) -> Self {
         let (mut manifest, secrets) = testing::network(4, vec![TensorSpec::new("w", &[5], 4)]);
-        manifest.prototypes = Some(PrototypeSpec { len: 3, scale_bits: 24, summary: Some(summary) });
-        manifest.genesis_root = blob::root(&manifest.state_schema().genesis(&manifest.genesis_seed).to_bytes());
+        let len = if summary.reads(3) { 3 } else { 0 };
+        manifest.prototypes = Some(PrototypeSpec { len, scale_bits: 24, summary: Some(summary) });
+        manifest.genesis_root = blob::root(&manifest.genesis());
         manifest.check().unwrap();
         Self::of(manifest, secrets)
     }
 
     /// The state after the last round.
     pub(super) fn state(&self) -> &[i32] {
-        &self.model.0
+        &self.model.common.0
+    }
+
+    /// Its root.
+    pub(super) fn root(&self) -> Digest {
+        self.model.root()
     }
 
     /// Of it, what is derived from prototypes.
@@ -108,7 +114,7 @@ impl Run {
         let rules = Rules::new(&manifest, &secrets[0].public()).unwrap();
         let committee = Arc::new(Committee::founding(&manifest));
         let verifier = Verifier::new(rules.constants.network, Arc::clone(&committee));
-        let model = manifest.state_schema().genesis(&manifest.genesis_seed);
+        let model = manifest.derivation().genesis();
         let (operations, rounds, blobs) = <_>::default();
         Self { manifest, secrets, verifier, rules, committee, operations, model, rounds, blobs }
     }
@@ -147,7 +153,7 @@ impl Run {
         let mut stream = Stream::new("delta", &[&[author as u8], &round.to_le_bytes()]);
         let delta = FixedVector((0..5).map(|_| stream.below(1 << 20) as i32 - (1 << 19)).collect());
         let mut wire = delta.to_bytes();
-        if let Some(spec) = self.manifest.prototypes {
+        if let Some(spec) = self.manifest.prototypes.filter(|spec| spec.len > 0) {
             // The first author has both classes, the others the second.
             let values = [f32::from(author), round as f32, -0.5];
             let classes = u16::from(author > 0)..2;
@@ -189,7 +195,8 @@ impl Run {
             merge.add(message.author(), &payload::decode(&self.manifest, wire).unwrap(), header.samples).unwrap();
         }
         let enough = self.rules.constants.is_enough(inputs.len(), &self.committee);
-        let result = enough.then(|| merge.finish(&self.model).unwrap());
+        let members: Vec<PublicKey> = self.committee.members.iter().map(|member| member.key).collect();
+        let result = enough.then(|| merge.finish(&self.model, &members).unwrap());
         let committee = Arc::clone(&self.committee);
         let order = committee.order(&head.next_seeds().0);
         let constants = &self.rules.constants;
@@ -202,7 +209,7 @@ impl Run {
         let artefact = lies.artefact.unwrap_or_else(|| here.forced_artefact(forced, &[]));
         let named = receipts.iter().map(|m| (m.author(), m.statement())).collect();
         let body = RecordBody { receipts: named, inputs, artefact, operations };
-        let mut merged = result.as_ref().map(|result| result.named(blob::root(&result.model.to_bytes())));
+        let mut merged = result.as_ref().map(|result| result.named(result.state.root()));
         if let Some(root) = lies.model {
             merged = Some(Merged { model_root: root, ..merged.unwrap_or(Merged::model(root)) });
         }
@@ -213,8 +220,8 @@ impl Run {
         let (record, next) = here.record(&body, merged.as_ref(), proposer, lies.view).unwrap();
         let certificate = self.certify(&record, lies.view);
         if let Some(result) = result {
-            self.blobs.insert(blob::root(&result.model.to_bytes()), result.model.to_bytes());
-            self.model = result.model;
+            self.blobs.extend(result.state.to_blobs().into_iter().map(|bytes| (blob::root(&bytes), bytes)));
+            self.model = result.state;
         }
         let used = updates.into_iter().map(|(m, _)| m).skip(usize::from(lies.drop_input));
         let messages = used.chain(receipts).collect();

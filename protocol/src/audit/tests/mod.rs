@@ -12,7 +12,7 @@ use crate::membership::{EvictVote, Invite, Join, Operation, Role};
 use crate::message::{Committed, Message, Receipt};
 use crate::prototypes::ListName;
 use crate::record::{Record, RecordKind};
-use crate::summary::{Apart, Descent, Summary};
+use crate::summary::{Apart, Attention, Descent, Hypernetwork, Summary, Tasks};
 use fixture::{Lies, Run};
 
 #[test]
@@ -163,6 +163,40 @@ fn what_all_make_of_the_prototypes_is_made_again_and_carried_over_by_a_round_tha
         run.push(Lies { updates: Some(1), ..Lies::default() });
         run.push(Lies { model: Some(root), ..Lies::default() });
         assert_eq!(run.first(), "3: record: model_root");
+    }
+}
+
+#[test]
+fn rows_and_what_is_behind_them_are_made_again_and_another_row_is_found() {
+    let hyper = Hypernetwork {
+        embedding: 2,
+        hidden: 3,
+        layers: 1,
+        common_q: 1 << 23,
+        rate_q: 1 << 20,
+        momentum_q: 1 << 23,
+        decay_q: 0,
+        clip: 50,
+    };
+    for summary in [
+        Summary::Attention(Attention::new(0.1, 1.0)),
+        Summary::Tasks(Tasks::new(0.25, 0.25, true)),
+        Summary::Hypernetwork(hyper),
+    ] {
+        let mut run = Run::with_summary(summary);
+        let genesis = run.root();
+        run.push(Lies::default());
+        let first = run.root();
+        run.push(Lies { updates: Some(1), ..Lies::default() });
+        assert_eq!(run.root(), first, "{summary:?}: one update of four makes no merge");
+        run.push(Lies::default());
+        assert!(genesis != first && first != run.root(), "{summary:?}");
+        let reports = run.audit();
+        assert!(reports.iter().all(|r| r.finding.is_none() && r.depth == Depth::Recomputed), "{reports:#?}");
+        let mut run = Run::with_summary(summary);
+        run.push(Lies::default());
+        run.push(Lies { model: Some(first), ..Lies::default() });
+        assert_eq!(run.first(), "2: record: model_root");
     }
 }
 

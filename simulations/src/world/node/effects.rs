@@ -13,6 +13,7 @@ use crate::world::disk::Write;
 use crate::world::event::What;
 use crate::world::fetch::{Fetch, MergeJob, Purpose};
 use crate::world::packet::Packet;
+use crate::world::work::{Base, Use};
 
 impl Node {
     pub(super) fn carry_out(&mut self, effect: Effect, core: &mut Core) {
@@ -177,10 +178,31 @@ impl Node {
 
     pub(super) fn begin_training(&mut self, number: u64, core: &mut Core) {
         let Some(training) = self.training.filter(|t| t.number == number) else { return };
-        core.blobs[self.id].keep(&training.model, training.round.saturating_sub(1));
+        if let Some(part) = self.lacks(Use::Train, &training.model, core) {
+            let (bytes, holders) = (core.options.work.payload_bytes, self.everybody(core));
+            self.start_fetch(Fetch::new(part, bytes, holders, Purpose::Train(number)), core);
+            return;
+        }
+        self.keep_state(&training.model, training.round.saturating_sub(1), core);
         let range = core.options.work.train_us;
         let delay = core.draw(range).saturating_mul(self.slowdown);
         core.after(delay, self.id, self.life, What::Trained(number));
+    }
+
+    /// A blob that a certified state names and that is needed for this and not here.
+    fn lacks(&self, what: Use, root: &Digest, core: &Core) -> Option<Digest> {
+        let find = |root: &Digest| core.blobs[self.id].get(root).cloned();
+        let blob = find(root)?;
+        self.work.lacks(what, &Base { root, blob: &blob, find: &find })
+    }
+
+    /// Keeps a state that is used again, and what it names.
+    fn keep_state(&self, root: &Digest, round: u64, core: &mut Core) {
+        let find = |root: &Digest| core.blobs[self.id].get(root).cloned();
+        let parts = find(root).map(|blob| self.work.kept_with(&Base { root, blob: &blob, find: &find }));
+        for root in parts.iter().flatten().chain([root]) {
+            core.blobs[self.id].keep(root, round);
+        }
     }
 
     pub(super) fn trained(&mut self, number: u64, core: &mut Core) {
@@ -192,7 +214,9 @@ impl Node {
         // A model that was read wrong is read again.
         let Some(model) = core.read(self.id, &training.model) else { return self.begin_training(number, core) };
         self.training = None;
-        let Some((header, payload)) = self.work.train(training.round, training.base, &model) else { return };
+        let find = |root: &Digest| core.blobs[self.id].get(root).cloned();
+        let base = Base { root: &training.model, blob: &model, find: &find };
+        let Some((header, payload)) = self.work.train(training.round, training.base, &base) else { return };
         self.checkpoint = self.work.checkpoint();
         core.blobs[self.id].insert(header.wire_root, training.round, payload);
         self.inbox.push_back(Input::Trained { round: training.round, header });
@@ -208,6 +232,11 @@ impl Node {
     }
 
     pub(super) fn begin_merge(&mut self, job: MergeJob, core: &mut Core) {
+        if let Some(part) = self.lacks(Use::Merge, &job.base, core) {
+            let (bytes, holders) = (core.options.work.payload_bytes, self.everybody(core));
+            self.start_fetch(Fetch::new(part, bytes, holders, Purpose::Merge(Box::new(job))), core);
+            return;
+        }
         let number = self.number();
         self.merges.insert(number, job);
         let range = core.options.work.merge_us;
@@ -227,7 +256,10 @@ impl Node {
             // What was read wrong is read again.
             return self.begin_merge(job, core);
         };
-        let result = self.work.merge((&job.base, &base), &inputs);
+        let find = |root: &Digest| core.blobs[self.id].get(root).cloned();
+        let members: Vec<PublicKey> = self.state.committee().members.iter().map(|member| member.key).collect();
+        let base = Base { root: &job.base, blob: &base, find: &find };
+        let result = self.work.merge(&base, &inputs, &members);
         let merged = result.as_ref().map(|(merged, _)| *merged);
         for (root, blob) in result.into_iter().flat_map(|(_, blobs)| blobs) {
             core.blobs[self.id].insert(root, self.state.position().0, blob);
@@ -235,13 +267,20 @@ impl Node {
         self.inbox.push_back(Input::Merged { inputs_root: job.inputs_root, merged });
     }
 
-    fn finish(&mut self, core: &mut Core) {
+    pub(super) fn finish(&mut self, core: &mut Core) {
         let (round, root) = (self.state.head().round, self.state.head().model_root);
-        if let Some(model) = core.blobs[self.id].get(&root).cloned() {
-            core.blobs[self.id].keep(&root, round);
-            return self.work.finish(round, &model);
-        }
+        let find = |root: &Digest| core.blobs[self.id].get(root).cloned();
+        let lacking = match find(&root) {
+            None => root,
+            Some(blob) => match self.lacks(Use::Train, &root, core) {
+                Some(part) => part,
+                None => {
+                    self.work.finish(round, &Base { root: &root, blob: &blob, find: &find });
+                    return self.keep_state(&root, round, core);
+                }
+            },
+        };
         let (bytes, holders) = (core.options.work.payload_bytes, self.everybody(core));
-        self.start_fetch(Fetch::new(root, bytes, holders, Purpose::Finish(round)), core);
+        self.start_fetch(Fetch::new(lacking, bytes, holders, Purpose::Finish(round)), core);
     }
 }

@@ -365,8 +365,8 @@ impl Node {
                 self.inbox.push_back(Input::Artefact { reference: *reference, verdict });
             }
             Purpose::Finish(round) => {
-                self.work.finish(round, &blob);
                 core.blobs[self.id].insert(fetch.root, round, blob);
+                self.finish(core);
             }
         }
     }
