@@ -23,8 +23,8 @@ use super::classifier::{Classifier, OWN, layer};
 use super::head::Head;
 use super::options::{Options, spelling};
 use super::{
-    Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, exact, family, head_specs,
-    part, share,
+    Heads, Member, MemberSetup, Method, MethodInfo, Task, checked_width, common_width, exact, family, head_specs, part,
+    share,
 };
 use crate::Error;
 use crate::architectures::layers;

@@ -8,7 +8,7 @@ use fedswarm_protocol::artefact::ArtefactShape;
 use fedswarm_protocol::manifest::Manifest;
 use fedswarm_protocol::message::Committed;
 use fedswarm_protocol::record::RecordKind;
-use fedswarm_protocol::summary::state_schema;
+use fedswarm_protocol::summary::{Summary, state_schema};
 use fedswarm_protocol::tensor::TensorSpec;
 use serde::{Deserialize, Serialize};
 
@@ -21,22 +21,30 @@ pub struct Exchange {
     pub up_numbers: u64,
     /// Their bytes.
     pub up_bytes: u64,
-    /// Bytes that go up with them: the class of each prototype. An author's number of images is in its signed header, which is overhead.
+    /// Bytes that go up with them: the class of each prototype, and with FedGen how many images there are of it. An author's number of
+    /// images is in its signed header, which is overhead.
     pub up_labels: u64,
     /// Down: values of certified tensors and of a generator's pairs, times the peers that take them in.
     pub down_numbers: u64,
     /// Their bytes.
     pub down_bytes: u64,
-    /// Bytes that come with them: which classes are known, the class of each pair, and what only those read who carry the state
-    /// on (what FedTGP's targets are made of, a generator's transformer).
+    /// Bytes that come with them: which classes are known or how frequent, the class of each pair, what names a member's row and says
+    /// how it was made, and what only those read who carry the state on (what FedTGP's targets are made of, a generator's transformer).
     pub down_beside: u64,
     /// Of `down_bytes` and `down_beside`, what a generator's host sends: it travels even where all recompute.
     pub artefacts: u64,
 }
 
-/// Tensors of the certified state that members do not count as the method's: flags, and what only the derivation goes on from.
+/// Bytes that name a member's row: a root and a number at the state's end, and the index, of a root, a number, and a key and a root for
+/// each member.
+const fn index_len(members: u64) -> u64 {
+    36 + 36 + 64 * members
+}
+
+/// Tensors of the certified state that the method's formula does not count: flags, and what only the derivation goes on from.
 fn is_beside(tensor: &TensorSpec) -> bool {
-    tensor.name == "means.known" || tensor.name.starts_with("targets.")
+    const FLAGS: [&str; 4] = ["means.known", "generator.classes", "curvature", "counted"];
+    FLAGS.contains(&tensor.name.as_str()) || tensor.name.starts_with("targets.")
 }
 
 impl Exchange {
@@ -44,25 +52,30 @@ impl Exchange {
     pub(crate) fn of(manifest: &Manifest, records: &[Committed], peers: u64) -> Self {
         let classes = manifest.task.classes.len();
         let schema = &manifest.schema;
+        let summary = manifest.prototypes.and_then(|spec| spec.summary);
+        let row = summary.and_then(|summary| summary.row(schema));
         let numbers_of = |beside: bool| {
             let state = state_schema(schema, manifest.prototypes.as_ref(), classes);
-            state.tensors.iter().filter(|t| is_beside(t) == beside).map(|t| t.len() as u64).sum::<u64>()
+            let tensors = state.tensors.iter().chain(row.iter().flat_map(|row| &row.tensors));
+            tensors.filter(|t| is_beside(t) == beside).map(|t| t.len() as u64).sum::<u64>()
         };
-        let (state, beside) = (numbers_of(false), numbers_of(true));
+        let (state, beside) = (numbers_of(false), 4 * numbers_of(true) + row.as_ref().map_or(0, |_| index_len(peers)));
         let delta = manifest.codec.encoded_len(schema) as u64;
         let len = manifest.prototypes.map_or(0, |spec| u64::from(spec.len));
+        // Numbers of images are no prototypes of the method's.
+        let (values, counts) = if matches!(summary, Some(Summary::Generator(_))) { (0, len) } else { (len, 0) };
         let shape = ArtefactShape::of(manifest);
         let (mut total, mut last_job) = (Self::default(), None);
         for committed in records.iter().filter(|c| c.record.round > 0) {
             let record = &committed.record;
             if record.kind == RecordKind::Normal {
                 let (inputs, prototypes) = (u64::from(record.inputs), u64::from(record.prototypes));
-                total.up_numbers += inputs * schema.len() as u64 + prototypes * len;
-                total.up_bytes += inputs * delta + 4 * prototypes * len;
-                total.up_labels += 2 * prototypes;
+                total.up_numbers += inputs * schema.len() as u64 + prototypes * values;
+                total.up_bytes += inputs * delta + 4 * prototypes * values;
+                total.up_labels += prototypes * (2 + 4 * counts);
                 total.down_numbers += peers * state;
                 total.down_bytes += 4 * peers * state;
-                total.down_beside += 4 * peers * beside;
+                total.down_beside += peers * beside;
             }
             // An artefact stays in force until there is a newer one.
             let artefact = committed.body.artefact.filter(|artefact| last_job != Some(artefact.job_round));

@@ -24,6 +24,14 @@ const SMALL: u64 = 26 * 32 + (12 * 12 * 32 + 1) * K;
 /// The second: two convolutions. It is FedMoE's shared extractor.
 const EXPERT: u64 = 26 * 32 + (25 * 32 + 1) * 64 + (1024 + 1) * K;
 const HEAD: u64 = K * C + C;
+/// pFedHN's network: two convolutions of 16 and 32, then 120 and 84.
+const LENET: u64 = 26 * 16 + (25 * 16 + 1) * 32 + (4 * 4 * 32 + 1) * 120 + 121 * 84 + 85 * C;
+/// A linear model of the pixels and a constant.
+const PIXELS: u64 = C * (28 * 28 + 1);
+/// FedGen's generator: noise and class to hidden, normalised, to features.
+const GENERATOR: u64 = (32 + C + 1) * 128 + 2 * 128 + (128 + 1) * K;
+/// Bytes that name a member's row: root and number at the state's end, and an index with a key and a root for each.
+const INDEX: u64 = 36 + 36 + 64 * PEERS as u64;
 /// Values of a picture, and of its latent vector where the bundled digits are the generator.
 const PICTURE: u64 = 28 * 28;
 const LATENT: u64 = 32;
@@ -33,7 +41,7 @@ struct Formula {
     up: u64,
     up_by_class: u64,
     down: u64,
-    /// Down beside the numbers: flags, and what targets are made of.
+    /// Down beside the numbers, in bytes: flags, and what targets are made of.
     beside: u64,
     /// Whether pairs come down too.
     pairs: bool,
@@ -45,12 +53,18 @@ fn formula(name: &str) -> Formula {
     match name {
         "local" | "moe-local" => shares(0),
         "fedavg" | "per-fedavg" | "ditto" => shares(LARGE + LARGE_HEAD),
+        "fedamp" => Formula { beside: INDEX, ..shares(LARGE + LARGE_HEAD) },
+        "pfedhn" => Formula { beside: INDEX, ..shares(LENET) },
+        // A bound on the curvature, and how many of the member's updates were counted.
+        "mocha" => Formula { beside: INDEX + 2 * 4, ..shares(PIXELS) },
+        // How many images of each class all have.
+        "fedgen" => Formula { down: HEAD + GENERATOR, beside: 4 * C, ..shares(HEAD) },
         "fedrep" => shares(LARGE),
         "lg-fedavg" => shares(HEAD),
-        "fedproto" => classes(K, C * K, C),
-        "fedtgp" => classes(K, C * K, C + C * K + 2 * (K * K + K)),
+        "fedproto" => classes(K, C * K, 4 * C),
+        "fedtgp" => classes(K, C * K, 4 * (C + C * K + 2 * (K * K + K))),
         "fedgh" => classes(K, HEAD, 0),
-        "feddistill" => classes(C, C * C, C),
+        "feddistill" => classes(C, C * C, 4 * C),
         "fml" | "fedkd" => shares(SMALL + HEAD),
         // A quarter of the small extractor's features are left.
         "fedmrl" => shares(SMALL + (K / 4) * C + C),
@@ -110,9 +124,10 @@ async fn every_method_sends_and_brings_what_its_formula_says() {
         // Four bytes a number, two a pixel.
         assert_eq!(found.up_bytes, 4 * up_numbers, "{name}");
         assert_eq!(found.down_bytes, 4 * down_numbers - 2 * made * PICTURE, "{name}");
-        // Of each prototype its class.
-        assert_eq!(found.up_labels, if up_by_class > 0 { 2 * ROUNDS * of_peers } else { 0 }, "{name}");
-        let transformer = found.down_beside - 4 * ROUNDS * peers * beside - 2 * made;
+        // Of each prototype its class; of FedGen's how many images there are of it.
+        let label = if name == "fedgen" { 2 + 4 } else { 2 * u64::from(up_by_class > 0) };
+        assert_eq!(found.up_labels, label * ROUNDS * of_peers, "{name}");
+        let transformer = found.down_beside - ROUNDS * peers * beside - 2 * made;
         assert_eq!(transformer > 0, made > 0, "{name}: what the next host carries on from");
         assert_eq!(found.artefacts, transformer + made * (2 + 2 * PICTURE + 4 * LATENT), "{name}");
     }
