@@ -21,7 +21,7 @@ pub struct Exchange {
     pub up_numbers: u64,
     /// Their bytes.
     pub up_bytes: u64,
-    /// Bytes that go up with them: the class of each prototype, and with FedGen how many images there are of it. An author's number of
+    /// Bytes that go up with them: the class of each prototype, and with `FedGen` how many images there are of it. An author's number of
     /// images is in its signed header, which is overhead.
     pub up_labels: u64,
     /// Down: values of certified tensors and of a generator's pairs, times the peers that take them in.
@@ -29,7 +29,7 @@ pub struct Exchange {
     /// Their bytes.
     pub down_bytes: u64,
     /// Bytes that come with them: which classes are known or how frequent, the class of each pair, what names a member's row and says
-    /// how it was made, and what only those read who carry the state on (what FedTGP's targets are made of, a generator's transformer).
+    /// how it was made, and what only those read who carry the state on (what `FedTGP`'s targets are made of, a generator's transformer).
     pub down_beside: u64,
     /// Of `down_bytes` and `down_beside`, what a generator's host sends: it travels even where all recompute.
     pub artefacts: u64,

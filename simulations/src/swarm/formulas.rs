@@ -24,11 +24,11 @@ const SMALL: u64 = 26 * 32 + (12 * 12 * 32 + 1) * K;
 /// The second: two convolutions. It is FedMoE's shared extractor.
 const EXPERT: u64 = 26 * 32 + (25 * 32 + 1) * 64 + (1024 + 1) * K;
 const HEAD: u64 = K * C + C;
-/// pFedHN's network: two convolutions of 16 and 32, then 120 and 84.
+/// `pFedHN`'s network: two convolutions of 16 and 32, then 120 and 84.
 const LENET: u64 = 26 * 16 + (25 * 16 + 1) * 32 + (4 * 4 * 32 + 1) * 120 + 121 * 84 + 85 * C;
 /// A linear model of the pixels and a constant.
 const PIXELS: u64 = C * (28 * 28 + 1);
-/// FedGen's generator: noise and class to hidden, normalised, to features.
+/// `FedGen`'s generator: noise and class to hidden, normalised, to features.
 const GENERATOR: u64 = (32 + C + 1) * 128 + 2 * 128 + (128 + 1) * K;
 /// Bytes that name a member's row: root and number at the state's end, and an index with a key and a root for each.
 const INDEX: u64 = 36 + 36 + 64 * PEERS as u64;
