@@ -14,8 +14,10 @@ use crate::gossip::STRANGER_SCORE;
 use crate::quality::Allowance;
 use crate::{Event, NodeId, Path, PeerInfo, Topic};
 
-/// Pings that may fail in a row before a connection is given up. At 1, a machine that is busy for a moment loses its peers.
-const LOST_PINGS: u32 = 2;
+/// Pings that may fail in a row before a connection is given up. That a host is gone the system finds out by itself (`socket.rs`, and
+/// QUIC); a lost ping tells of a program that hangs. Fewer, and a host on a link that is full loses its peers: its pings wait
+/// behind payloads, and of several connections that share such a link one may get nothing through for half a minute.
+const LOST_PINGS: u32 = 4;
 
 /// How long a connection through a relay stays beside a direct one. Shorter, and what is on its way there is lost; longer, and
 /// the relay carries what it need not.
