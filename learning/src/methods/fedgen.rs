@@ -16,7 +16,7 @@
 use burn::tensor::{Tensor, TensorData};
 use fedswarm_protocol::hash::Stream;
 use fedswarm_protocol::prototypes::PrototypeSpec;
-use fedswarm_protocol::summary::{Generator, Summary};
+use fedswarm_protocol::summary::{Generator, RATE_BITS, Summary, quantised};
 use fedswarm_protocol::tensor::Schema;
 
 use super::classifier::{Classifier, OWN, layer};
@@ -71,8 +71,7 @@ impl FedGen {
         let width = common_width(task)?;
         let features =
             u16::try_from(width).map_err(|_| Error::Setup(format!("features of {width} values are too many")))?;
-        // A cast from a float saturates.
-        let rate_q = (exact(self.lr) * f64::from(1u32 << 24)).round_ties_even() as u32;
+        let rate_q = quantised(exact(self.lr), RATE_BITS);
         let steps = if self.as_released { 0 } else { self.steps };
         Ok(Generator { noise: self.noise, hidden: self.hidden, features, steps, batch: self.batch, rate_q })
     }

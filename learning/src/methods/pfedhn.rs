@@ -16,7 +16,7 @@
 
 use burn::tensor::Tensor;
 use fedswarm_protocol::prototypes::PrototypeSpec;
-use fedswarm_protocol::summary::{Hypernetwork, Summary};
+use fedswarm_protocol::summary::{Hypernetwork, RATE_BITS, Summary, quantised};
 use fedswarm_protocol::tensor::Schema;
 
 use super::classifier::{Classifier, OWN};
@@ -122,8 +122,7 @@ impl Method for PFedHn {
 
     fn prototypes(&self, task: &Task) -> Result<Option<PrototypeSpec>, Error> {
         super::check_task(task)?;
-        // A cast from a float saturates.
-        let q = |x: f32| (exact(x) * f64::from(1u32 << 24)).round_ties_even() as u32;
+        let q = |x: f32| quantised(exact(x), RATE_BITS);
         let ([_, _, _, lr, momentum, decay], [embedding, hidden, layers]) = (self.numbers, self.sizes);
         let layers = u8::try_from(layers).unwrap_or(u8::MAX);
         let (rate_q, momentum_q, decay_q, common_q) = (q(lr), q(momentum), q(decay), q(self.common));

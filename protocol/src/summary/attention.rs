@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::derivation::Author;
-use super::exact::{exp, fixed, numbers};
+use super::exact::{exp, fixed, numbers, quantised};
 use crate::tensor::Schema;
 
 /// Fraction bits of both numbers.
@@ -29,9 +29,7 @@ impl Attention {
     /// From numbers of 0 to 65535, rounded to multiples of 2^-16.
     #[must_use]
     pub fn new(alpha: f64, sigma: f64) -> Self {
-        // A cast from a float saturates.
-        let q = |x: f64| (x * f64::from(1u32 << BITS)).round_ties_even() as u32;
-        Self { alpha_q: q(alpha), sigma_q: q(sigma) }
+        Self { alpha_q: quantised(alpha, BITS), sigma_q: quantised(sigma, BITS) }
     }
 
     pub(super) const fn fits(&self) -> bool {

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::hash::{Stream, hash};
 use crate::prototypes::PrototypeSpec;
 
-use super::exact::numbers;
+use super::exact::{numbers, quantised};
 
 /// Most passes over a list. Too low and papers' settings do not fit (FedTGP has 100); it bounds the work of a round's merge.
 pub const MAX_EPOCHS: u16 = 1000;
 
-/// Fraction bits of a rate.
-const RATE_BITS: u8 = 24;
+/// Fraction bits of rates, and of momentum, decay and shares beside them.
+pub const RATE_BITS: u8 = 24;
 
 /// Stochastic gradient descent on a list, in an order that is drawn from the list itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,8 +34,7 @@ impl Descent {
     /// Descent at a rate from 0 to 128, rounded to a multiple of 2^-24.
     #[must_use]
     pub fn new(rate: f64, epochs: u16, batch: u16) -> Self {
-        // A cast from a float saturates.
-        Self { rate_q: (rate * f64::from(1u32 << RATE_BITS)).round_ties_even() as u32, epochs, batch }
+        Self { rate_q: quantised(rate, RATE_BITS), epochs, batch }
     }
 
     pub(super) const fn fits(&self) -> bool {

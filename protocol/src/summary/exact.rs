@@ -6,6 +6,14 @@
 
 use crate::tensor::{MAX_COORDINATE, TensorSpec};
 
+/// A number of 0 and above as a whole multiple of `2^-bits`, as a manifest has it: the nearest, the even one of two; what is too
+/// large is the largest, and what is no number is 0.
+#[must_use]
+pub fn quantised(x: f64, bits: u8) -> u32 {
+    // A cast from a float saturates.
+    (x * f64::from(1u32 << bits)).round_ties_even() as u32
+}
+
 /// Of `exp`'s arguments, the least that does not give 0.
 const LEAST: f64 = -700.0;
 

@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::descent::RATE_BITS;
 use super::exact::{add_scaled, fixed, linear, numbers, slope_of_cross_entropy};
 use crate::hash::{Stream, hash};
 use crate::prototypes::PrototypeSpec;
@@ -17,9 +18,6 @@ use crate::tensor::{DEFAULT_SCALE_BITS, FixedVector, TensorSpec};
 
 /// Most steps a round. Too low and the paper's setting does not fit; it bounds the work of a round's merge.
 pub const MAX_STEPS: u16 = 1000;
-
-/// Fraction bits of the rate.
-const RATE_BITS: u8 = 24;
 
 /// Keeps the division by a batch's deviation finite (PyTorch's batch norm has the same).
 const NORM_EPSILON: f64 = 1e-5;

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::derivation::{Author, Made, Round};
+use super::descent::RATE_BITS;
 use super::exact::linear;
 use crate::hash::{Digest, Stream, hash};
 use crate::keys::PublicKey;
@@ -29,9 +30,6 @@ use crate::tensor::{DEFAULT_SCALE_BITS, MAX_COORDINATE, Schema, TensorSpec};
 
 /// Most hidden layers. Too low and deeper generators do not fit.
 pub const MAX_LAYERS: u8 = 8;
-
-/// Fraction bits of rate, momentum and decay.
-const BITS: u8 = 24;
 
 /// A network that generates members' models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,8 +76,8 @@ struct Net {
 impl Hypernetwork {
     pub(super) const fn fits(&self) -> bool {
         let sizes = self.embedding > 0 && self.hidden > 0 && self.layers <= MAX_LAYERS;
-        let shares = self.common_q <= 1 << BITS;
-        sizes && shares && self.momentum_q < 1 << BITS && self.clip > 0
+        let shares = self.common_q <= 1 << RATE_BITS;
+        sizes && shares && self.momentum_q < 1 << RATE_BITS && self.clip > 0
     }
 
     /// The tensors of `phi`, for a model of so many weights.
@@ -144,7 +142,7 @@ impl Hypernetwork {
             add_scaled(&mut mean, 1.0 / round.authors.len() as f32, &floats(&author.update.0));
         }
         // Of one author's update nothing is in common with others.
-        let less = if round.authors.len() > 1 { 1.0 - self.common_q as f32 / (1u32 << BITS) as f32 } else { 0.0 };
+        let less = if round.authors.len() > 1 { 1.0 - self.common_q as f32 / (1u32 << RATE_BITS) as f32 } else { 0.0 };
         for author in order {
             let embedding = members.entry(author.key).or_insert_with(|| self.embedding(seed, &author.key));
             let mut update = floats(&author.update.0);
@@ -162,7 +160,7 @@ impl Hypernetwork {
 
     /// One step along an author's update.
     fn step(&self, net: &mut Net, embedding: &mut [f32], update: &[f32]) {
-        let number = |q: u32| q as f32 / (1u32 << BITS) as f32;
+        let number = |q: u32| q as f32 / (1u32 << RATE_BITS) as f32;
         let (rate, momentum, decay) = (number(self.rate_q), number(self.momentum_q), number(self.decay_q));
         let forward = net.forward(embedding);
         // The update lies downhill; the gradient is uphill.

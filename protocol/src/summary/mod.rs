@@ -30,7 +30,8 @@ mod tasks;
 
 pub use attention::Attention;
 pub use derivation::{Author, Derivation, Round};
-pub use descent::{Descent, MAX_EPOCHS};
+pub use descent::{Descent, MAX_EPOCHS, RATE_BITS};
+pub use exact::quantised;
 pub use generator::{Generator, MAX_STEPS};
 pub use hypernetwork::{Hypernetwork, MAX_LAYERS};
 use serde::{Deserialize, Serialize};

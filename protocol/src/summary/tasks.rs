@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::derivation::{Made, Round};
 use super::eigen::Eigen;
-use super::exact::{add_scaled, fixed, numbers};
+use super::exact::{add_scaled, fixed, numbers, quantised};
 use crate::keys::PublicKey;
 use crate::tensor::{DEFAULT_SCALE_BITS, Schema, TensorSpec};
 
@@ -61,8 +61,7 @@ impl Tasks {
     /// From numbers of 0 to below 4.
     #[must_use]
     pub fn new(lambda: f64, mu: f64, learnt: bool) -> Self {
-        let q = |x: f64| (x * f64::from(1u32 << BITS)).round_ties_even() as u32;
-        Self { lambda_q: q(lambda), mu_q: q(mu).max(1), learnt }
+        Self { lambda_q: quantised(lambda, BITS), mu_q: quantised(mu, BITS).max(1), learnt }
     }
 
     pub(super) const fn fits(&self) -> bool {

@@ -62,7 +62,7 @@ pub struct Peers {
     pub round: u64,
     voters: usize,
     _bootstrap: Bootstrap,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// Lines of all processes that wait to be read. Too low and processes wait for who measures them.
@@ -92,11 +92,11 @@ impl Peers {
             at: vec![0; members],
             round: Founded::new(plan)?.round,
             voters: usize::from(plan.voters),
-            _folder: folder,
+            folder,
             _bootstrap: bootstrap,
         };
         for index in 0..members {
-            let own = peers._folder.path().join(index.to_string());
+            let own = peers.folder.path().join(index.to_string());
             let mut words = ground.wrapper(index);
             words.push(program.display().to_string());
             let mut command = Command::new(&words[0]);
