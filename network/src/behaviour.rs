@@ -5,8 +5,7 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    PeerId, StreamProtocol, autonat, connection_limits, dcutr, identify, kad, mdns, memory_connection_limits, ping,
-    relay,
+    PeerId, StreamProtocol, connection_limits, dcutr, identify, kad, mdns, memory_connection_limits, ping, relay,
 };
 
 use crate::blobs::codec::{self, Blobs};
@@ -15,6 +14,7 @@ use crate::direct_only::DirectOnly;
 use crate::doorman::Doorman;
 use crate::gossip::{self, Gossip};
 use crate::listen::outward;
+use crate::probing::Probing;
 use crate::whereabouts::Whereabouts;
 use crate::{Config, Error, Limits, Tempo, Topic};
 
@@ -42,7 +42,7 @@ pub(crate) struct Member {
 pub(crate) struct Through {
     pub(crate) relay: relay::client::Behaviour,
     pub(crate) dcutr: dcutr::Behaviour,
-    pub(crate) autonat: autonat::v2::client::Behaviour,
+    pub(crate) probing: Probing,
 }
 
 impl Member {
@@ -61,11 +61,8 @@ impl Member {
                 .subscribe(&topic.ident(&config.network))
                 .map_err(|e| Error::Setting(format!("cannot subscribe to {topic:?}: {e}")))?;
         }
-        let through = relay.map(|relay| Through {
-            relay,
-            dcutr: dcutr::Behaviour::new(me),
-            autonat: autonat::v2::client::Behaviour::default(),
-        });
+        let through =
+            relay.map(|relay| Through { relay, dcutr: dcutr::Behaviour::new(me), probing: Probing::default() });
         Ok(Self {
             common: Common::new(
                 key,

@@ -37,6 +37,7 @@ mod listen;
 mod lists;
 mod missing;
 mod peer_book;
+mod probing;
 mod quality;
 mod reachability;
 mod socket;

@@ -34,6 +34,8 @@ pub mod trainers;
 pub mod vitals;
 mod vote_mark;
 
-pub use driver::{CrashPoint, HoldPoint, Hosting, InStep, Keep, Made, NodeConfig, NodeHandle, Request, Storage, start};
+pub use driver::{
+    CrashPoint, HoldPoint, Hosting, InStep, Keep, Made, NodeConfig, NodeHandle, Request, Storage, shutdown_all, start,
+};
 pub use error::Error;
 pub use event::{Measured, NodeEvent};

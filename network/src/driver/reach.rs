@@ -5,6 +5,7 @@
 //! too. A place that it has it keeps, also if a probe gets through: a mapping in a router may go any time.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use libp2p::core::transport::ListenerId;
@@ -32,7 +33,7 @@ const ASK_MAX: Duration = Duration::from_secs(60);
 /// Peers whose clocks are compared with ours. Fewer, and one that is wrong tells more.
 const MAX_CLOCKS: usize = 9;
 
-/// Addresses that are remembered as seen, confirmed or refused, each. Fewer, and a report is not complete.
+/// Addresses that are remembered as seen, probed, confirmed or refused, each. Fewer, and a report is not complete.
 const MAX_SEEN: usize = 16;
 
 /// A relay that an entry point offers.
@@ -52,6 +53,8 @@ pub(super) struct Reaching {
     offers: HashMap<PeerId, Offer>,
     behind_nat: Option<bool>,
     observed: BTreeSet<Multiaddr>,
+    /// Addresses about which entry points were asked.
+    probed: BTreeSet<Multiaddr>,
     confirmed: BTreeSet<Multiaddr>,
     refused: BTreeSet<Multiaddr>,
     router: Router,
@@ -60,6 +63,19 @@ pub(super) struct Reaching {
     pub(super) heard_by_mdns: u64,
     punched: u64,
     not_punched: u64,
+}
+
+/// The same address with another IP address, if that is one of the same kind: loopback or not, too.
+fn at_ip(addr: &Multiaddr, ip: IpAddr) -> Option<Multiaddr> {
+    let old = ip_of(addr)?;
+    if old.is_ipv4() != ip.is_ipv4() || old.is_loopback() != ip.is_loopback() {
+        return None;
+    }
+    let part = |part| match part {
+        Protocol::Ip4(_) | Protocol::Ip6(_) => Protocol::from(ip),
+        other => other,
+    };
+    Some(addr.iter().map(part).collect())
 }
 
 fn note(set: &mut BTreeSet<Multiaddr>, addr: Multiaddr) {
@@ -157,10 +173,6 @@ impl Reaching {
 
     fn on_probe(&mut self, event: autonat::v2::client::Event) {
         let addr = event.tested_addr;
-        // libp2p takes an address at a relay for one of our own when it guesses how others see us, or nothing but our key.
-        if is_relayed(&addr) || ip_of(&addr).is_none() && addr.iter().all(|part| matches!(part, Protocol::P2p(_))) {
-            return;
-        }
         match event.result {
             Ok(()) => {
                 tracing::info!(%addr, "reachable from outside");
@@ -200,8 +212,22 @@ impl Driver {
             }
             self.reaching.behind_nat = Some(nat);
             note(&mut self.reaching.observed, info.observed_addr.clone());
+            self.probe_at(ip);
         }
         self.tend_relays();
+    }
+
+    /// An entry point sees this node at `ip`: asks whether it is reached there at the ports where it listens. The port that was seen
+    /// tells less: whatever this node dials with a transport on which it does not listen leaves from a port where nobody answers.
+    fn probe_at(&mut self, ip: IpAddr) {
+        let own = self.swarm.listeners().filter(|addr| !is_relayed(addr));
+        let there: BTreeSet<Multiaddr> = own.filter_map(|addr| at_ip(addr, ip)).collect();
+        let Some(through) = self.swarm.behaviour_mut().through.as_mut() else { return };
+        for addr in there {
+            if self.reaching.probed.len() < MAX_SEEN && self.reaching.probed.insert(addr.clone()) {
+                through.probing.ask_about(&addr);
+            }
+        }
     }
 
     /// Asks relays for places, where there is need.
@@ -212,7 +238,7 @@ impl Driver {
 
     pub(super) fn on_through(&mut self, event: ThroughEvent) {
         match event {
-            ThroughEvent::Autonat(event) => {
+            ThroughEvent::Probing(event) => {
                 self.reaching.on_probe(event);
                 self.tend_relays();
             }

@@ -204,8 +204,22 @@ impl NodeHandle {
 
     /// Ends the node: nothing more is said, connections close.
     pub async fn shutdown(&self) {
-        self.stop.send_replace(true);
+        self.halt();
         self.network.shutdown().await;
+    }
+
+    /// Tells the node to end; it hears of nothing that happens after this.
+    fn halt(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// Ends nodes of one program at the same moment. Ended one after the other, those that are left see the first go and carry on with
+/// the round without it, as they should; what they certify would then depend on when the program was stopped.
+pub async fn shutdown_all(nodes: &[NodeHandle]) {
+    nodes.iter().for_each(NodeHandle::halt);
+    for node in nodes {
+        node.shutdown().await;
     }
 }
 

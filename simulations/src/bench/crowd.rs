@@ -176,9 +176,7 @@ impl Crowd {
     /// Ends all nodes.
     pub async fn end(self) {
         self.gate.allow(u64::MAX);
-        for node in &self.nodes {
-            node.shutdown().await;
-        }
+        fedswarm_node::shutdown_all(&self.nodes).await;
         drop(self.folder);
     }
 }

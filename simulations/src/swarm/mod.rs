@@ -142,9 +142,7 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
     };
     let watched = watch(&mut swarm, &mut seen, scenario, options, progress, &keep).await;
     // What they sent and certified can still be read.
-    for node in &swarm.nodes {
-        node.shutdown().await;
-    }
+    fedswarm_node::shutdown_all(&swarm.nodes).await;
     if let Err(error) = watched {
         while let Ok((node, event)) = swarm.events.try_recv() {
             seen.take(node, event);
