@@ -2,16 +2,25 @@
 
 use std::time::Duration;
 
-use crate::network::{Founded, Loopback, NODES};
+use crate::network::{Founded, NODES};
 use crate::paths::all_connected;
+use crate::world::{Needs, World, within};
 
 /// As promised.
 const BOUND: Duration = Duration::from_secs(15);
 
 #[test]
 fn a_network_that_starts_again_without_any_entry_point_finds_itself() {
+    within(
+        "all_at_once::a_network_that_starts_again_without_any_entry_point_finds_itself",
+        Needs::Namespaces,
+        finds_itself,
+    );
+}
+
+fn finds_itself(world: &World) {
     let mut founded = Founded::new(8, 2_000);
-    let mut run = founded.start(&Loopback, |_| None);
+    let mut run = founded.start(world, |_| None);
     let all: Vec<usize> = (0..NODES).collect();
     all_connected(&run);
     run.journal.each("a round", &all, |seen| seen.certified().is_some());

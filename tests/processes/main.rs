@@ -9,6 +9,8 @@
 mod abuse;
 mod all_at_once;
 mod churn;
+#[path = "../../network/tests/common/mod.rs"]
+mod common;
 mod compose;
 #[path = "../../network/tests/common/evil.rs"]
 mod evil;
@@ -18,6 +20,8 @@ mod internet;
 mod journal;
 mod killed;
 mod lan;
+mod largest_gossip;
+mod links;
 mod nat;
 mod network;
 mod operating;
@@ -27,6 +31,7 @@ mod paused;
 mod phases;
 mod process;
 mod readme;
+mod resumed;
 mod scrape;
 mod slow_uplink;
 mod split;

@@ -144,7 +144,8 @@ async fn carry_out(scenario: &Scenario, options: &Options, progress: &mut dyn Pr
     // What they sent and certified can still be read.
     fedswarm_node::shutdown_all(&swarm.nodes).await;
     if let Err(error) = watched {
-        while let Ok((node, event)) = swarm.events.try_recv() {
+        // Until the last node has ended: what it had still to tell belongs to what it has kept.
+        while let Some((node, event)) = swarm.events.recv().await {
             seen.take(node, event);
         }
         keep(&seen, &swarm.nodes)?;
