@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fedswarm_simulations::Error;
 use fedswarm_simulations::progress::{Progress, RoundSummary, RunStart, Silent};
 use fedswarm_simulations::results::{Results, Summary};
-use fedswarm_simulations::scenario::{Cap, Scenario, Transport};
+use fedswarm_simulations::scenario::{Cap, Scenario, Timers, Transport};
 use fedswarm_simulations::swarm::{Options, run};
 
 /// Asks for a stop once a round is told.
@@ -32,6 +32,8 @@ fn scenario(out: &Path) -> Scenario {
         method: "fedmoe".to_owned(),
         cap: Some(Cap::At { train: 40, test: 20 }),
         transport: Transport::Memory,
+        // On a machine that has much else to do, nobody is left out for being late.
+        timers: Timers { t_collect_ms: 600_000, ..Timers::default() },
         out: Some(out.to_owned()),
         ..Scenario::default()
     }
@@ -42,7 +44,6 @@ async fn go(scenario: &Scenario, progress: &mut dyn Progress, stop: Arc<AtomicBo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "one time in twelve, beside other tests, the state was another one; the cause is not known: it resume --ignored"]
 async fn a_stopped_run_goes_on_and_ends_in_the_bits_of_the_undisturbed_one() {
     let folder = tempfile::tempdir().unwrap();
     let undisturbed = run(&scenario(&folder.path().join("whole")), &Options::default(), &mut Silent).await.unwrap();

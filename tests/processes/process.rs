@@ -41,7 +41,7 @@ impl Process {
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 eprintln!("node {node}: {line}");
-                if line.contains("ERROR") {
+                if line.contains(" ERROR ") {
                     logged.add(node, life, json!({ "event": "error_logged", "text": line }));
                 }
             }

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use libp2p::core::transport::ListenerId;
 use libp2p::core::{PeerRecord, SignedEnvelope};
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{FromSwarm, NetworkBehaviour, NewExternalAddrCandidate};
 #[cfg(feature = "upnp")]
 use libp2p::upnp;
 use libp2p::{Multiaddr, PeerId, Swarm, autonat, dcutr, identify, relay};
@@ -212,20 +213,25 @@ impl Driver {
             }
             self.reaching.behind_nat = Some(nat);
             note(&mut self.reaching.observed, info.observed_addr.clone());
-            self.probe_at(ip);
+            self.seen_at(ip);
         }
         self.tend_relays();
     }
 
-    /// An entry point sees this node at `ip`: asks whether it is reached there at the ports where it listens. The port that was seen
-    /// tells less: whatever this node dials with a transport on which it does not listen leaves from a port where nobody answers.
-    fn probe_at(&mut self, ip: IpAddr) {
+    /// An entry point sees this node at `ip`: asks whether it is reached there at the ports where it listens, and punches holes from
+    /// them. The port that was seen tells less: whatever this node dials with a transport on which it does not listen leaves from a
+    /// port where nobody answers; and of the transports on which it listens, it has dialed one. Holes are punched with all of them:
+    /// with TCP it fails if the other side's packet comes first and the router lets it in, for then both take themselves for the one
+    /// that was called.
+    fn seen_at(&mut self, ip: IpAddr) {
         let own = self.swarm.listeners().filter(|addr| !is_relayed(addr));
         let there: BTreeSet<Multiaddr> = own.filter_map(|addr| at_ip(addr, ip)).collect();
         let Some(through) = self.swarm.behaviour_mut().through.as_mut() else { return };
         for addr in there {
             if self.reaching.probed.len() < MAX_SEEN && self.reaching.probed.insert(addr.clone()) {
                 through.probing.ask_about(&addr);
+                let candidate = NewExternalAddrCandidate { addr: &addr };
+                through.dcutr.on_swarm_event(FromSwarm::NewExternalAddrCandidate(candidate));
             }
         }
     }
