@@ -106,6 +106,13 @@ pub enum NodeEvent {
         /// True if this node, under its present key, has nothing more to do.
         ends: bool,
     },
+    /// This node asks to join, and with the members of this epoch it cannot be admitted. It goes on asking: members change.
+    RequestHindered {
+        /// The epoch.
+        epoch: u32,
+        /// What is in its way.
+        reason: String,
+    },
     /// A member was caught saying two things; the proof is in this file, if the node has a folder.
     Evidence {
         /// Where.

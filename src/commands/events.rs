@@ -47,6 +47,9 @@ pub(crate) fn line(event: &NodeEvent) -> Value {
             json!({ "event": "finished", "record_hash": record.to_string(), "state_hash": state.to_string() })
         }
         NodeEvent::RequestDone { epoch, ends } => json!({ "event": "request_done", "epoch": epoch, "ends": ends }),
+        NodeEvent::RequestHindered { epoch, reason } => {
+            json!({ "event": "request_hindered", "epoch": epoch, "reason": reason })
+        }
         NodeEvent::Evidence { file, proof } => {
             json!({ "event": "evidence", "member": proof.author.to_string(), "round": proof.round(), "file": file })
         }

@@ -385,6 +385,12 @@ fn tell(event: &NodeEvent) {
         NodeEvent::Round { event: Event::Motion { subject, votes, needed, .. }, .. } => {
             tracing::info!(key = %subject, votes, needed, "to be voted on (fedswarm network approve)");
         }
+        NodeEvent::RequestHindered { reason, .. } => {
+            tracing::warn!(
+                reason,
+                "this node cannot be admitted now; ask another member for an invitation, or wait for one to leave"
+            );
+        }
         NodeEvent::Round { event: Event::CaughtUp { from, to }, .. } => tracing::info!(from, to, "caught up"),
         _ => {}
     }

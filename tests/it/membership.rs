@@ -3,7 +3,7 @@
 use fedswarm_node::{NodeEvent, Request};
 use fedswarm_protocol::keys::SecretKey;
 use fedswarm_protocol::manifest::Timers;
-use fedswarm_protocol::membership::{Invite, Join, Role};
+use fedswarm_protocol::membership::{Invite, Join, OperationError, Role};
 use fedswarm_protocol::round::Event;
 
 use crate::swarm::{Swarm, wait_for};
@@ -53,6 +53,33 @@ async fn two_machines_become_five_and_two_again_without_being_founded_anew() {
     let sizes: Vec<u16> = records[0].iter().map(|c| c.record.quorum).collect();
     assert!(sizes.contains(&4), "five voters decide by four: {sizes:?}");
     for (node, _) in &founders {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_whose_sponsor_has_invited_enough_is_told_why_it_waits() {
+    let timers = Timers { collect_ms: 500, ..Timers::default() };
+    let swarm = Swarm::new(2, 0, 1000, timers).await;
+    let founders = vec![swarm.start(0, 2, None).await, swarm.start(1, 2, None).await];
+    let network = swarm.manifest.network_id().unwrap();
+    let mut newcomers = Vec::new();
+    let cap = u8::try_from(swarm.manifest.sponsor_cap).unwrap();
+    for i in 0..=cap {
+        let (ticket, secret) = (SecretKey::from_bytes(&[200 + i; 32]), SecretKey::from_bytes(&[100 + i; 32]));
+        let invite = Invite::new(&network, swarm.secret(0), ticket.public(), Role::Voter, 1_000_000);
+        let join = Join::new(&network, invite, &ticket, &secret, format!("newcomer {i}"));
+        let mut newcomer = swarm.join(secret, join).await;
+        let told = wait_for(&mut newcomer.1, |event| match event {
+            NodeEvent::RequestDone { .. } => Some(None),
+            NodeEvent::RequestHindered { reason, .. } => Some(Some(reason)),
+            _ => None,
+        });
+        let expected = OperationError::SponsorCap.to_string();
+        assert_eq!(told.await, (i == cap).then_some(expected));
+        newcomers.push(newcomer);
+    }
+    for (node, _) in founders.iter().chain(&newcomers) {
         node.shutdown().await;
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fedswarm_network::{NodeId, Tie};
 use fedswarm_protocol::envelope::{Kind, NOBODY, Slot, Verifier, seal};
 use fedswarm_protocol::keys::{PublicKey, SecretKey};
-use fedswarm_protocol::membership::{Committee, Join, Leave, Operation, Rotate};
+use fedswarm_protocol::membership::{Committee, Join, Leave, Operation, OperationError, Rotate};
 use fedswarm_protocol::message::{Committed, Message, Status};
 use fedswarm_protocol::round::Input;
 
@@ -55,6 +55,8 @@ pub(super) struct Chain {
     asked: Vec<(NodeId, u32, Instant)>,
     answered: Vec<(NodeId, u32, Instant)>,
     turn: usize,
+    /// Why this node could not be admitted when its operator was last told.
+    hindered: Option<OperationError>,
 }
 
 /// True once per peer, epoch and [`ASK_AGAIN`].
@@ -106,7 +108,21 @@ impl Driver {
         for bytes in std::mem::take(&mut self.chain.ahead) {
             self.on_bytes(&bytes);
         }
-        self.check_request().await
+        self.check_request().await?;
+        self.check_hindrance().await;
+        Ok(())
+    }
+
+    /// Members drop a request that cannot be granted; nobody but this node itself can tell its operator why it waits. Told again
+    /// only when the reason is another one.
+    async fn check_hindrance(&mut self) {
+        let Some(operation @ Operation::Join(_)) = self.operation() else { return };
+        let committee = self.state.committee();
+        let (epoch, next) = (committee.epoch, self.state.position().0);
+        let error = committee.check(&operation, next, self.manifest.sponsor_cap).err();
+        let before = std::mem::replace(&mut self.chain.hindered, error);
+        let Some(error) = error.filter(|error| before != Some(*error)) else { return };
+        self.tell(NodeEvent::RequestHindered { epoch, reason: error.to_string() }).await;
     }
 
     /// Bytes of an epoch that has not begun here: kept, and their sender is asked for the records in between.

@@ -200,6 +200,7 @@ impl Observer {
             NodeEvent::Round { event, .. } => self.take_round(event, now),
             NodeEvent::Failed { .. }
             | NodeEvent::RequestDone { .. }
+            | NodeEvent::RequestHindered { .. }
             | NodeEvent::Evidence { .. }
             | NodeEvent::Held { .. }
             | NodeEvent::Path { .. } => false,
