@@ -1,0 +1,141 @@
+//! A router that forwards ports for whoever asks, and a node behind it that asks. The router is `miniupnpd` in a network namespace:
+//! `cargo test --release -p fedswarm-network --features upnp --test upnp -- --nocapture`. Skipped, with the reason, where it cannot be
+//! had.
+#![cfg(feature = "upnp")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "../../tests/processes/world.rs"]
+#[allow(dead_code)]
+mod world;
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use common::{PATIENCE, config, ids, start_with};
+use fedswarm_network::{Router, TransportKind};
+use world::{Needs, alone, run};
+
+/// What the shared file expects.
+mod network {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    #[allow(dead_code)]
+    pub(crate) const NODES: usize = 8;
+
+    #[allow(dead_code)]
+    pub(crate) trait Place {
+        fn wrapper(&self, number: usize) -> Vec<String>;
+        fn listen(&self, number: usize) -> Vec<String>;
+    }
+
+    pub(crate) fn turn() -> MutexGuard<'static, ()> {
+        static TURN: Mutex<()> = Mutex::new(());
+        TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Set in the run that is the node.
+const NODE: &str = "FEDSWARM_TEST_NODE";
+
+const TEST: &str = "a_router_that_is_asked_forwards_the_ports_of_a_node";
+
+/// The router: a side to the home, and one to the internet with an address that is nobody's private one.
+const HOME: &str = "192.168.77";
+const OUTSIDE: &str = "11.22.33.44";
+
+/// The chains are those into which miniupnpd writes; multicast must reach its side to the home.
+const ROUTER: &str = "set -e
+sysctl -q -w net.ipv4.ip_forward=1
+iptables -t nat -A POSTROUTING -o wan -j MASQUERADE
+for chain in nat:MINIUPNPD nat:MINIUPNPD-POSTROUTING filter:MINIUPNPD mangle:MINIUPNPD; do
+  iptables -t ${chain%%:*} -N ${chain#*:}
+done
+iptables -t nat -A PREROUTING -i wan -j MINIUPNPD
+iptables -t filter -A FORWARD -i wan -j MINIUPNPD
+ip route add 239.0.0.0/8 dev lan
+";
+
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn router(folder: &std::path::Path) -> Daemon {
+    let must = |words: &str| run(&words.split(' ').collect::<Vec<_>>()).unwrap();
+    for place in ["router", "home"] {
+        must(&format!("ip netns add {place}"));
+        must(&format!("ip -n {place} link set lo up"));
+    }
+    must("ip link add lan netns router type veth peer name eth0 netns home");
+    must("ip link add wan netns router type veth peer name far");
+    for (place, addr, device) in [
+        ("router", format!("{HOME}.1"), "lan"),
+        ("router", OUTSIDE.to_owned(), "wan"),
+        ("home", format!("{HOME}.2"), "eth0"),
+    ] {
+        must(&format!("ip -n {place} addr add {addr}/24 dev {device}"));
+        must(&format!("ip -n {place} link set {device} up"));
+    }
+    must("ip link set far up");
+    must(&format!("ip -n home route add default via {HOME}.1"));
+    run(&["ip", "netns", "exec", "router", "sh", "-c", ROUTER]).unwrap();
+    let settings = folder.join("miniupnpd.conf");
+    let text = format!(
+        "ext_ifname=wan\nlistening_ip=lan\nenable_upnp=yes\nenable_natpmp=no\nsecure_mode=yes\nport=5555\n\
+         uuid=00000000-0000-0000-0000-000000000001\nallow 1024-65535 {HOME}.0/24 1024-65535\ndeny 0-65535 0.0.0.0/0 0-65535\n"
+    );
+    std::fs::write(&settings, text).unwrap();
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", "router", "miniupnpd", "-d", "-P"]).arg(folder.join("pid")).arg("-f").arg(settings);
+    Daemon(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}
+
+async fn node() {
+    let mut config = config(TransportKind::TcpAndQuic, 0, &ids(1), None);
+    config.listen =
+        vec![format!("/ip4/{HOME}.2/tcp/0").parse().unwrap(), format!("/ip4/{HOME}.2/udp/0/quic-v1").parse().unwrap()];
+    config.reach.upnp = true;
+    let node = start_with(config).await;
+    let asked = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match node.net.reachability().await.router {
+                Router::Forwards(addrs) if addrs.len() == 2 => return addrs,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    });
+    let addrs = match asked.await {
+        Ok(addrs) => addrs,
+        Err(_) => panic!("{:?}", node.net.reachability().await),
+    };
+    println!("the router forwards {addrs:?}");
+    assert!(addrs.iter().all(|addr| addr.to_string().contains(OUTSIDE)), "{addrs:?}");
+}
+
+#[test]
+fn a_router_that_is_asked_forwards_the_ports_of_a_node() {
+    if std::env::var_os(NODE).is_some() {
+        return tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(node());
+    }
+    if Command::new("miniupnpd").arg("--version").output().is_err() {
+        return eprintln!("SKIPPED {TEST}: miniupnpd is not installed");
+    }
+    alone(TEST, Needs::Translation, || {
+        let folder = tempfile::tempdir().unwrap();
+        let _router = router(folder.path());
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", "home"]).arg(std::env::current_exe().unwrap());
+        command.args(["--exact", TEST, "--nocapture"]).env(NODE, "1");
+        let output = command.output().unwrap();
+        println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success());
+        let rules =
+            Command::new("ip").args("netns exec router iptables -t nat -S MINIUPNPD".split(' ')).output().unwrap();
+        println!("{}", String::from_utf8_lossy(&rules.stdout));
+    });
+}
