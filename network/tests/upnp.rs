@@ -44,16 +44,15 @@ const TEST: &str = "a_router_that_is_asked_forwards_the_ports_of_a_node";
 const HOME: &str = "192.168.77";
 const OUTSIDE: &str = "11.22.33.44";
 
-/// The chains are those into which miniupnpd writes; multicast must reach its side to the home.
-const ROUTER: &str = "set -e
-sysctl -q -w net.ipv4.ip_forward=1
-iptables -t nat -A POSTROUTING -o wan -j MASQUERADE
-for chain in nat:MINIUPNPD nat:MINIUPNPD-POSTROUTING filter:MINIUPNPD mangle:MINIUPNPD; do
-  iptables -t ${chain%%:*} -N ${chain#*:}
-done
-iptables -t nat -A PREROUTING -i wan -j MINIUPNPD
-iptables -t filter -A FORWARD -i wan -j MINIUPNPD
-ip route add 239.0.0.0/8 dev lan
+/// The chains are those into which miniupnpd writes.
+const CHAINS: &str = "table inet filter {
+  chain forward { type filter hook forward priority 0; policy accept; jump miniupnpd; }
+  chain miniupnpd { }
+  chain prerouting { type nat hook prerouting priority -100; policy accept; jump prerouting_miniupnpd; }
+  chain postrouting { type nat hook postrouting priority 100; policy accept; jump postrouting_miniupnpd; oifname wan masquerade; }
+  chain prerouting_miniupnpd { }
+  chain postrouting_miniupnpd { }
+}
 ";
 
 struct Daemon(Child);
@@ -83,10 +82,16 @@ fn router(folder: &std::path::Path) -> Daemon {
     }
     must("ip link set far up");
     must(&format!("ip -n home route add default via {HOME}.1"));
-    run(&["ip", "netns", "exec", "router", "sh", "-c", ROUTER]).unwrap();
-    let settings = folder.join("miniupnpd.conf");
+    let (chains, settings) = (folder.join("chains.nft"), folder.join("miniupnpd.conf"));
+    std::fs::write(&chains, CHAINS).unwrap();
+    must(&format!("ip netns exec router nft -f {}", chains.display()));
+    must("ip netns exec router sysctl -q -w net.ipv4.ip_forward=1");
+    // Multicast must reach its side to the home.
+    must("ip -n router route add 239.0.0.0/8 dev lan");
     let text = format!(
         "ext_ifname=wan\nlistening_ip=lan\nenable_upnp=yes\nenable_natpmp=no\nsecure_mode=yes\nport=5555\n\
+         upnp_table_name=filter\nupnp_nat_table_name=filter\nupnp_forward_chain=miniupnpd\n\
+         upnp_nat_chain=prerouting_miniupnpd\nupnp_nat_postrouting_chain=postrouting_miniupnpd\n\
          uuid=00000000-0000-0000-0000-000000000001\nallow 1024-65535 {HOME}.0/24 1024-65535\ndeny 0-65535 0.0.0.0/0 0-65535\n"
     );
     std::fs::write(&settings, text).unwrap();
@@ -122,8 +127,10 @@ fn a_router_that_is_asked_forwards_the_ports_of_a_node() {
     if std::env::var_os(NODE).is_some() {
         return tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(node());
     }
-    if Command::new("miniupnpd").arg("--version").output().is_err() {
-        return eprintln!("SKIPPED {TEST}: miniupnpd is not installed");
+    for program in ["miniupnpd", "nft"] {
+        if Command::new(program).arg("--version").output().is_err() {
+            return eprintln!("SKIPPED {TEST}: {program} is not installed (Debian: miniupnpd-nftables and nftables)");
+        }
     }
     alone(TEST, Needs::Translation, || {
         let folder = tempfile::tempdir().unwrap();
@@ -134,8 +141,8 @@ fn a_router_that_is_asked_forwards_the_ports_of_a_node() {
         let output = command.output().unwrap();
         println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success());
-        let rules =
-            Command::new("ip").args("netns exec router iptables -t nat -S MINIUPNPD".split(' ')).output().unwrap();
-        println!("{}", String::from_utf8_lossy(&rules.stdout));
+        let rules = Command::new("ip").args("netns exec router nft list ruleset".split(' ')).output().unwrap();
+        let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
+        assert_eq!(rules.lines().filter(|line| line.contains("dnat ip to 192.168.77.2:")).count(), 2, "{rules}");
     });
 }
