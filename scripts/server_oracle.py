@@ -82,32 +82,42 @@ def mocha():
 
 
 def pfedhn():
-    """Two steps of the hypernetwork: embedding 2, hidden 3, one more layer, five weights; momentum, decay and clip."""
+    """A round of the hypernetwork: embedding 2, hidden 3, one more layer, five weights, two authors; with a clip."""
     embedding, hidden, weights = 2, 3, 5
-    rate, momentum, decay, clip = 0.25, 0.5, 0.0625, 1.0
+    rate, hold, clip = 0.25, 0.0625, 1.0
     sizes = [(embedding, hidden), (hidden,), (hidden, hidden), (hidden,), (weights, hidden), (weights,)]
     flat = torch.tensor(drawn(sum(torch.Size(s).numel() for s in sizes), 1))
     phi = [p.reshape(s).clone().requires_grad_() for p, s in zip(flat.split([torch.Size(s).numel() for s in sizes]), sizes)]
     embeddings = [torch.tensor(drawn(embedding, 6 + i)).requires_grad_() for i in range(2)]
+    updates = [torch.tensor(drawn(weights, 8 + i)) / 2**i for i in range(2)]
+    updates = [u * min(1.0, clip / u.norm().item()) for u in updates]
 
-    def generate(e):
-        z = (e @ phi[0] + phi[1]).relu()
-        z = z @ phi[2] + phi[3]
-        return phi[4] @ z + phi[5]
+    def features(e):
+        return torch.cat([(e @ phi[0] + phi[1]).relu() @ phi[2] + phi[3], torch.ones(1)])
 
-    velocity = [torch.zeros_like(p) for p in phi]
-    for i, e in enumerate(embeddings):
-        update = torch.tensor(drawn(weights, 8 + i))
-        grads = torch.autograd.grad(generate(e), phi + [e], grad_outputs=-update)
-        norm = torch.cat([g.flatten() for g in grads]).norm()
-        scale = min(1.0, (clip / norm).item())
-        with torch.no_grad():
-            for p, v, g in zip(phi + [e], velocity + [torch.zeros(embedding)], grads):
-                v.mul_(momentum).add_(g * scale + decay * p)
-                p.sub_(rate * v)
-    show(torch.cat([p.detach().flatten() for p in phi]).tolist())
-    show(torch.cat([e.detach() for e in embeddings]).tolist())
-    show(generate(embeddings[0]).tolist())
+    def last():
+        return torch.cat([phi[4], phi[5][:, None]], 1)
+
+    targets, steps = [], []
+    for e, update in zip(embeddings, updates):
+        targets.append((last() @ features(e) + update).detach())
+        loss = 0.5 * (last() @ features(e) - targets[-1]).square().sum()
+        grads = torch.autograd.grad(loss, phi + [e])
+        scale = min(1.0, (clip / torch.cat([g.flatten() for g in grads]).norm()).item())
+        steps.append([g * scale for g in grads])
+    with torch.no_grad():
+        for e, step in zip(embeddings, steps):
+            e -= rate * step[-1]
+        for k in range(4):
+            phi[k] -= rate * (steps[0][k] + steps[1][k]) / 2
+        h = torch.stack([features(e) for e in embeddings])
+        # Ordinary least squares with rows for what holds the layer where it is.
+        root = hold**0.5
+        a = torch.cat([h, root * torch.eye(hidden + 1)])
+        found = torch.linalg.lstsq(a, torch.cat([torch.stack(targets), root * last().T])).solution.T
+        show(torch.cat([p.flatten() for p in phi[:4]] + [found[:, :-1].flatten(), found[:, -1]]).tolist())
+        show(torch.cat([e.detach() for e in embeddings]).tolist())
+        show((found @ features(embeddings[0])).tolist())
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ fn mochas_peers_learn_and_know_how_often_they_were_merged() {
 
 #[test]
 fn pfedhns_peers_are_generated_and_learn() {
-    let (certified, mut members, _) = rounds("pfedhn:lr=0.05,hyper_lr=0.05,common=1", "lenet", 30, 3);
+    let (certified, mut members, _) = rounds("pfedhn:lr=0.05", "lenet", 30, 3);
     let rows: Vec<Vec<f32>> = (0..3).map(|i| certified.floats_of(i).unwrap()).collect();
     assert_ne!(rows[0], rows[1]);
     for m in &mut members {

@@ -4,15 +4,16 @@
 //! each round: every peer i takes in its certified theta_i = h(e_i; phi)
 //!             theta~_i <- E epochs of SGD on CE(theta_i)
 //!             publishes theta~_i - theta_i
-//!             (phi, e_i) <- one step along the vector-Jacobian product of h with theta_i - theta~_i, author by author, of
-//!                           whose mean `common` counts (equation 3; derived by all in exact arithmetic: ADR 021)
+//!             (phi, e_i) <- one step on the sum of 1/2 |h(e_i; phi) - theta~_i|^2, whose gradient is the paper's vector-Jacobian
+//!                           product (equation 3); an implicit one in h's last layer (derived by all in exact arithmetic: ADR 021)
 //! evaluated:  theta_i
 //! ```
 //!
 //! phi and the embeddings are certified state that only those hold who derive it; a peer takes in its `theta_i` alone. The reference's settings:
-//! `lr` = 0.005, `momentum` = 0.9, `decay` = 0.00005 and a clip at 50 for peers; `hyper_lr` = 0.01, `hyper_momentum` = 0.9, `hyper_decay` = 0.001,
-//! a clip at 50 and three hidden layers of 100 for h. The paper's server visits one client after the other; here all train at a time, and at
-//! that rate phi would not settle if what they all want counted for each: `common` = 0.3 of it does. `embedding` = 6 is the paper's 1 + N/4 for twenty peers.
+//! `lr` = 0.005, `momentum` = 0.9, `decay` = 0.00005 and a clip at 50 for peers; `hyper_lr` = 0.01, a clip at 50 and three hidden layers of 100
+//! for h; `embedding` = 6 is the paper's 1 + N/4 for twenty peers. The paper's server visits one client after the other; here all train at a
+//! time, and explicit steps of h's last layer for all of them would overshoot. `hold` = 0.1 is the inverse of the implicit step's rate: that
+//! of the paper is 0.01, ten times that with its momentum, for each visit.
 
 use burn::tensor::Tensor;
 use fedswarm_protocol::prototypes::PrototypeSpec;
@@ -32,9 +33,6 @@ use crate::training::{Learner, Network, Parts};
 /// Largest norm of a gradient, of peers and of the network that generates.
 const CLIP: u16 = 50;
 
-/// How much of what all authors of a round want counts.
-const COMMON: f32 = 0.3;
-
 /// The network that is generated, unless another is named.
 const MODEL: &str = "lenet";
 
@@ -42,22 +40,58 @@ const MODEL: &str = "lenet";
 #[derive(Clone)]
 pub struct PFedHn {
     model: OneModel,
-    numbers: [f32; 6],
-    common: f32,
-    sizes: [u16; 3],
+    settings: Settings,
     head: Head,
 }
 
-/// Options with what they usually are.
-const NUMBERS: [(&str, f32); 6] = [
-    ("lr", 0.005),
-    ("momentum", 0.9),
-    ("decay", 0.00005),
-    ("hyper_lr", 0.01),
-    ("hyper_momentum", 0.9),
-    ("hyper_decay", 0.001),
-];
-const SIZES: [(&str, u16); 3] = [("embedding", 6), ("hidden", 100), ("layers", 3)];
+/// How peers train, and the network that generates.
+#[derive(Clone, Copy, PartialEq)]
+struct Settings {
+    /// Of peers.
+    lr: f32,
+    momentum: f32,
+    decay: f32,
+    /// Rate of embeddings and hidden layers.
+    hyper_lr: f32,
+    /// What holds the last layer where it is.
+    hold: f32,
+    /// Numbers of an embedding, width of hidden layers, and how many there are behind the first.
+    sizes: [u16; 3],
+}
+
+impl Settings {
+    const USUAL: Self =
+        Self { lr: 0.005, momentum: 0.9, decay: 0.00005, hyper_lr: 0.01, hold: 0.1, sizes: [6, 100, 3] };
+
+    fn from_options(options: &mut Options) -> Result<Self, Error> {
+        let usual = Self::USUAL;
+        let mut sizes = usual.sizes;
+        for (size, name) in sizes.iter_mut().zip(SIZES) {
+            *size = options.value(name, "a whole number of at least 1")?.unwrap_or(*size);
+        }
+        Ok(Self {
+            lr: options.rate("lr")?.unwrap_or(usual.lr),
+            momentum: options.fraction("momentum")?.unwrap_or(usual.momentum),
+            decay: options.rate("decay")?.unwrap_or(usual.decay),
+            hyper_lr: options.rate("hyper_lr")?.unwrap_or(usual.hyper_lr),
+            hold: options.positive("hold")?.unwrap_or(usual.hold),
+            sizes,
+        })
+    }
+
+    /// The options that give it back, where they are not as usual.
+    fn spelling(&self) -> impl Iterator<Item = Option<String>> + use<> {
+        let numbers = |s: &Self| [s.lr, s.momentum, s.decay, s.hyper_lr, s.hold];
+        let names = ["lr", "momentum", "decay", "hyper_lr", "hold"];
+        let of = |(name, (value, usual)): (&str, (f32, f32))| (value != usual).then(|| format!("{name}={value}"));
+        let numbers = names.into_iter().zip(numbers(self).into_iter().zip(numbers(&Self::USUAL))).map(of);
+        let sizes = SIZES.into_iter().zip(self.sizes.into_iter().zip(Self::USUAL.sizes));
+        numbers.chain(sizes.map(|(name, (value, usual))| (value != usual).then(|| format!("{name}={value}"))))
+    }
+}
+
+/// Names of the sizes' options.
+const SIZES: [&str; 3] = ["embedding", "hidden", "layers"];
 
 impl std::fmt::Debug for PFedHn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,17 +102,7 @@ impl std::fmt::Debug for PFedHn {
 impl PFedHn {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
         let model = OneModel::from_options(options)?;
-        let mut numbers = NUMBERS.map(|(_, usual)| usual);
-        for (number, (name, _)) in numbers.iter_mut().zip(NUMBERS) {
-            let given = if name.ends_with("momentum") { options.fraction(name)? } else { options.rate(name)? };
-            *number = given.unwrap_or(*number);
-        }
-        let common = options.share("common")?.unwrap_or(COMMON);
-        let mut sizes = SIZES.map(|(_, usual)| usual);
-        for (size, (name, _)) in sizes.iter_mut().zip(SIZES) {
-            *size = options.value(name, "a whole number of at least 1")?.unwrap_or(*size);
-        }
-        Ok(Self { model, numbers, common, sizes, head: Head::from_options(options)? })
+        Ok(Self { model, settings: Settings::from_options(options)?, head: Head::from_options(options)? })
     }
 
     /// The architecture of all peers.
@@ -104,12 +128,7 @@ impl Method for PFedHn {
     }
 
     fn spelling(&self) -> String {
-        let numbers = self.numbers.iter().zip(NUMBERS);
-        let numbers = numbers.map(|(value, (name, usual))| (*value != usual).then(|| format!("{name}={value}")));
-        let sizes = self.sizes.iter().zip(SIZES);
-        let sizes = sizes.map(|(value, (name, usual))| (*value != usual).then(|| format!("{name}={value}")));
-        let common = (self.common != COMMON).then(|| format!("common={}", self.common));
-        spelling("pfedhn", [self.model.option(), self.head.option(), common].into_iter().chain(numbers).chain(sizes))
+        spelling("pfedhn", [self.model.option(), self.head.option()].into_iter().chain(self.settings.spelling()))
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -123,10 +142,9 @@ impl Method for PFedHn {
     fn prototypes(&self, task: &Task) -> Result<Option<PrototypeSpec>, Error> {
         super::check_task(task)?;
         let q = |x: f32| quantised(exact(x), RATE_BITS);
-        let ([_, _, _, lr, momentum, decay], [embedding, hidden, layers]) = (self.numbers, self.sizes);
+        let Settings { hyper_lr, hold, sizes: [embedding, hidden, layers], .. } = self.settings;
         let layers = u8::try_from(layers).unwrap_or(u8::MAX);
-        let (rate_q, momentum_q, decay_q, common_q) = (q(lr), q(momentum), q(decay), q(self.common));
-        let hyper = Hypernetwork { embedding, hidden, layers, common_q, rate_q, momentum_q, decay_q, clip: CLIP };
+        let hyper = Hypernetwork { embedding, hidden, layers, rate_q: q(hyper_lr), hold_q: q(hold), clip: CLIP };
         prototypes(0, Some(Summary::Hypernetwork(hyper))).map(Some)
     }
 
@@ -134,7 +152,7 @@ impl Method for PFedHn {
         let model = self.model(&setup.task)?.checked("pfedhn", &setup)?;
         let mut parts = shared_model(&setup)?;
         self.head.complete(&[&OWN], &mut parts, &setup)?;
-        let [lr, momentum, decay, ..] = self.numbers;
+        let Settings { lr, momentum, decay, .. } = self.settings;
         for part in parts.iter_mut().filter(|part| !part.fixed) {
             (part.sgd.lr, part.sgd.momentum, part.sgd.clip) = (lr, momentum, Some(f32::from(CLIP)));
             part.module = "model";

@@ -168,16 +168,7 @@ fn what_all_make_of_the_prototypes_is_made_again_and_carried_over_by_a_round_tha
 
 #[test]
 fn rows_and_what_is_behind_them_are_made_again_and_another_row_is_found() {
-    let hyper = Hypernetwork {
-        embedding: 2,
-        hidden: 3,
-        layers: 1,
-        common_q: 1 << 23,
-        rate_q: 1 << 20,
-        momentum_q: 1 << 23,
-        decay_q: 0,
-        clip: 50,
-    };
+    let hyper = Hypernetwork { embedding: 2, hidden: 3, layers: 1, rate_q: 1 << 20, hold_q: 1 << 21, clip: 50 };
     for summary in [
         Summary::Attention(Attention::new(0.1, 1.0)),
         Summary::Tasks(Tasks::new(0.25, 0.25, true)),
