@@ -56,6 +56,11 @@ impl Keeper {
         self.dirty |= changed;
     }
 
+    /// When the book is to be written next, if something in it is new.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.dirty.then(|| self.written + SOON)
+    }
+
     /// Writes the book if it is time.
     pub(crate) fn tick(&mut self) {
         let busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
