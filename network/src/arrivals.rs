@@ -1,12 +1,11 @@
 //! How often connections may come from one place.
 
-use std::num::NonZeroU32;
-
 use governor::clock::DefaultClock;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::Subnet;
+use crate::bucket::quota;
 
 /// Places that are remembered. Fewer, and whoever has more addresses than that starts anew as often as it likes.
 const PLACES: usize = 4096;
@@ -27,8 +26,7 @@ impl std::fmt::Debug for Arrivals {
 impl Arrivals {
     /// So many in a second, and `burst` at once.
     pub(crate) fn new(per_second: u32, burst: u32) -> Self {
-        let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst));
+        let quota = quota(per_second, burst);
         Self { quota, places: RateLimiter::hashmap(quota) }
     }
 

@@ -319,7 +319,6 @@ impl Tempo {
     #[must_use]
     pub fn local() -> Self {
         Self {
-            heartbeat: Duration::from_millis(200),
             first_heartbeat: Duration::from_millis(20),
             discovery: Duration::from_millis(50),
             redial: Duration::from_millis(100),

@@ -45,8 +45,7 @@ pub(crate) async fn read<T: AsyncRead + Unpin + Send>(io: &mut T, what: &str, ma
     io.read_exact(&mut len).await?;
     let len = u32::from_le_bytes(len) as usize;
     if len > max {
-        let text = format!("{what} of {len} bytes announced, at most {max} are allowed");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        return Err(invalid(format!("{what} of {len} bytes announced, at most {max} are allowed")));
     }
     let mut bytes = vec![0; len];
     io.read_exact(&mut bytes).await?;
@@ -67,9 +66,14 @@ pub(crate) async fn read_byte<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Re
     Ok(byte[0])
 }
 
+/// An error for bytes that no honest peer writes; what it reads, a file included, is wrong, not missing.
+pub(crate) fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
 /// An error for a byte that means nothing.
 pub(crate) fn unknown(what: &str, byte: u8) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("unknown {what} {byte}"))
+    invalid(format!("unknown {what} {byte}"))
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ const MAX_TRANSMIT_BYTES: usize = 4 * MAX_GOSSIP_BYTES;
 const SEEN: Duration = Duration::from_secs(600);
 /// How long a message may be under examination, and is offered to those who missed it.
 const HISTORY: Duration = Duration::from_secs(6);
+/// How often scores decay. Longer, and what was once done wrong weighs more at one moment than at another; shorter, and every node
+/// wakes up for nothing else.
+const DECAY: Duration = Duration::from_secs(5);
 /// The score of whoever is not a member: out of the mesh, still heard.
 pub(crate) const STRANGER_SCORE: f64 = -20.0;
 
@@ -76,6 +79,11 @@ fn message_id(message: &Message) -> MessageId {
     MessageId::from(&hash("gossip message", &bytes).as_bytes()[..20])
 }
 
+/// What is left after [`DECAY`] of what loses this much in a second.
+fn left_of(in_a_second: f64) -> f64 {
+    in_a_second.powf(DECAY.as_secs_f64())
+}
+
 fn topic_score() -> TopicScoreParams {
     TopicScoreParams {
         topic_weight: 1.0,
@@ -83,12 +91,12 @@ fn topic_score() -> TopicScoreParams {
         time_in_mesh_quantum: Duration::from_secs(1),
         time_in_mesh_cap: 300.0,
         first_message_deliveries_weight: 0.02,
-        first_message_deliveries_decay: 0.97,
+        first_message_deliveries_decay: left_of(0.97),
         first_message_deliveries_cap: 50.0,
         mesh_message_deliveries_weight: 0.0,
         mesh_failure_penalty_weight: 0.0,
         invalid_message_deliveries_weight: -12.0,
-        invalid_message_deliveries_decay: 0.99,
+        invalid_message_deliveries_decay: left_of(0.99),
         ..TopicScoreParams::default()
     }
 }
@@ -100,7 +108,8 @@ fn peer_score(topics: HashMap<gossipsub::TopicHash, TopicScoreParams>) -> PeerSc
         ip_colocation_factor_weight: 0.0,
         // A peer that trains answers late. That is no misbehaviour until it is a habit.
         behaviour_penalty_threshold: 6.0,
-        behaviour_penalty_decay: 0.9,
+        behaviour_penalty_decay: left_of(0.9),
+        decay_interval: DECAY,
         slow_peer_weight: 0.0,
         ..PeerScoreParams::default()
     }

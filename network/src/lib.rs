@@ -13,6 +13,7 @@
 mod arrivals;
 mod behaviour;
 mod blobs;
+mod bucket;
 #[cfg(test)]
 #[path = "../../protocol/tests/common/mod.rs"]
 mod common;

@@ -256,7 +256,7 @@ async fn an_honest_peer_that_says_nothing_keeps_its_good_name() {
     for node in &nodes {
         node.meets(3).await;
     }
-    // The last one only listens, and accepts what it hears; ten seconds are fifty heartbeats, and twice as long as gossipsub's own
+    // The last one only listens, and accepts what it hears; ten seconds are ten heartbeats, and twice as long as gossipsub's own
     // defaults take to graylist it (design: libraries.md, section 2).
     let mut quiet = nodes.pop().unwrap();
     let heard = tokio::spawn(async move {

@@ -34,8 +34,9 @@ const LAST: &str = "last";
 const IDENTITY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identity");
 
 /// Bytes of the file that a store keeps in memory; redb's own choice is a gigabyte, which a long run fills with records that nobody
-/// asks for again. Less, and a step reads what the one before it wrote from the system's cache instead.
-const CACHE_BYTES: usize = 1024 * 1024;
+/// asks for again. More, and these pages, which live for hundreds of rounds, lie scattered between what lives for one; less, and a
+/// step reads what the one before it wrote from the system's cache instead.
+const CACHE_BYTES: usize = 256 * 1024;
 
 /// Largest stored record.
 const MAX_RECORD_BYTES: usize = codec::MAX_STRUCT_BYTES;

@@ -110,7 +110,7 @@ impl Codec for BlobCodec {
                 let (hashes, rest) = bytes.as_chunks::<32>();
                 if !rest.is_empty() {
                     let text = format!("a chunk list of {} bytes is not made of 32-byte hashes", bytes.len());
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                    return Err(frame::invalid(text));
                 }
                 Ok(Answer::List(hashes.iter().copied().map(Digest).collect()))
             }

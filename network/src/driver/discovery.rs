@@ -50,7 +50,7 @@ const CALL: Duration = Duration::from_secs(1);
 
 /// Between two looks when nobody is missing. Longer, and bans end and relays are left later; shorter, and a peer that does nothing
 /// takes more of a processor.
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// How long own addresses are tried before a relay is. Shorter, and members far away are reached through relays first; longer,
 /// and those behind a NAT, whose own addresses lead nowhere, are met later.
@@ -403,11 +403,11 @@ impl Discovery {
         self.calm = self.next_due();
     }
 
-    /// When to look next, after a look at this moment.
-    pub(super) fn next_look(&self, looked: Instant, tempo: Duration) -> Instant {
+    /// When to look next, after a look at this moment; no later than this, if something else is due then.
+    pub(super) fn next_look(&self, looked: Instant, tempo: Duration, due: Option<Instant>) -> Instant {
         match self.calm {
             None => looked + tempo,
-            Some(until) => until.min(looked + QUIET).max(looked + tempo),
+            Some(until) => until.min(looked + QUIET).min(due.unwrap_or(until)).max(looked + tempo),
         }
     }
 

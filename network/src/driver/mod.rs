@@ -160,8 +160,8 @@ impl Driver {
         tokio::pin!(tick);
         let mut looked = None;
         loop {
-            let next =
-                looked.map_or_else(Instant::now, |looked| self.discovery.next_look(looked, self.discovery_tempo));
+            let look = |looked| self.discovery.next_look(looked, self.discovery_tempo, self.keeper.due());
+            let next = looked.map_or_else(Instant::now, look);
             if tick.deadline() != next && looked.is_some() {
                 tick.as_mut().reset(next);
             }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{PeerBook, now, text};
+use crate::frame;
 
 /// How soon a change is on disk, unless the node knows more than twice as many as the file: then it is at once, so that who is
 /// killed right after it met the first others finds them again. Longer, and more is forgotten; shorter, and a network that
@@ -55,6 +56,11 @@ impl Keeper {
         self.dirty |= changed;
     }
 
+    /// When the book is to be written next, if something in it is new.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.dirty.then(|| self.written + SOON)
+    }
+
     /// Writes the book if it is time.
     pub(crate) fn tick(&mut self) {
         let busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
@@ -94,7 +100,7 @@ fn read(path: &Path) -> io::Result<String> {
     let limit = text::MAX_BOOK_BYTES as u64;
     let read = File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
     if read as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit} bytes")));
+        return Err(frame::invalid(format!("longer than {limit} bytes")));
     }
     Ok(text)
 }

@@ -1,12 +1,11 @@
 //! How much one peer may send: a token bucket for each kind, filled anew every second.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota};
 use tokio::time::Instant;
 
 use crate::KNOCKS_PER_SECOND;
+use crate::bucket::{Bucket, bucket};
 
 /// What one peer may send in a second; as much again may come at once after a quiet second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +42,9 @@ const FLOOD_EVERY: Duration = Duration::from_secs(1);
 /// One peer's buckets.
 #[derive(Debug)]
 pub(crate) struct Allowance {
-    direct: [DefaultDirectRateLimiter; 2],
-    gossip: [DefaultDirectRateLimiter; 2],
-    blobs: DefaultDirectRateLimiter,
+    direct: [Bucket; 2],
+    gossip: [Bucket; 2],
+    blobs: Bucket,
     flooded: Option<Instant>,
 }
 
@@ -65,11 +64,6 @@ pub(crate) enum Passage {
     Over,
     /// Too much, and this is the first time in a while: a fault.
     Flood,
-}
-
-fn bucket(per_second: u32) -> DefaultDirectRateLimiter {
-    let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
-    DefaultDirectRateLimiter::direct(Quota::per_second(rate))
 }
 
 impl Allowance {

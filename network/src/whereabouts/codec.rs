@@ -48,7 +48,7 @@ pub(super) fn behaviour(tempo: &Tempo) -> Behaviour<WhereCodec> {
 }
 
 fn broken(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("an answer to where peers are {why}"))
+    frame::invalid(format!("an answer to where peers are {why}"))
 }
 
 /// As much of an answer as fits.
@@ -111,8 +111,7 @@ async fn read_question<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Ve
     let bytes = frame::read(io, "question where peers are", 32 * MAX_KEYS).await?;
     let (keys, rest) = bytes.as_chunks::<32>();
     if !rest.is_empty() {
-        let text = format!("a question of {} bytes is not made of 32-byte keys", bytes.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        return Err(frame::invalid(format!("a question of {} bytes is not made of 32-byte keys", bytes.len())));
     }
     Ok(keys.iter().copied().map(NodeId).collect())
 }

@@ -7,11 +7,9 @@
 pub(crate) mod codec;
 
 use std::collections::{HashMap, VecDeque};
-use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 
 use codec::WhereCodec;
-use governor::{DefaultDirectRateLimiter, Quota};
 use libp2p::core::transport::PortUse;
 use libp2p::core::{Endpoint, Multiaddr};
 use libp2p::request_response::{self, Message, OutboundRequestId};
@@ -20,12 +18,13 @@ use libp2p::swarm::{
 };
 use libp2p::{PeerId, swarm};
 
+use crate::bucket::{Bucket, bucket};
 use crate::frame::Inbound;
 use crate::{Fault, NodeId, Tempo};
 
 /// Questions of one peer that are answered in a second. Too low, and a node that starts asks longer; each costs an answer of 64
 /// KiB at most.
-const QUESTIONS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
+const QUESTIONS_PER_SECOND: u32 = 16;
 
 type Inner = request_response::Behaviour<WhereCodec>;
 
@@ -51,7 +50,7 @@ pub(crate) struct Whereabouts {
     inner: Inner,
     /// Connected peers, as many as there may be connections.
     known: HashMap<PeerId, Known>,
-    allowances: HashMap<PeerId, DefaultDirectRateLimiter>,
+    allowances: HashMap<PeerId, Bucket>,
     open: HashMap<OutboundRequestId, (PeerId, Vec<PeerId>)>,
     events: VecDeque<WhereEvent>,
 }
@@ -110,8 +109,7 @@ impl Whereabouts {
                 match request {
                     Inbound::Bad(fault) => self.events.push_back(WhereEvent::Misbehaved { peer, fault }),
                     Inbound::Good(keys) => {
-                        let fresh = || DefaultDirectRateLimiter::direct(Quota::per_second(QUESTIONS_PER_SECOND));
-                        let allowance = self.allowances.entry(peer).or_insert_with(fresh);
+                        let allowance = self.allowances.entry(peer).or_insert_with(|| bucket(QUESTIONS_PER_SECOND));
                         // Whoever asks too much gets no answer; if it is gone meanwhile, it needs none.
                         if allowance.check().is_ok() {
                             let answer = self.answer(&keys);

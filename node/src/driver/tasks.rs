@@ -251,20 +251,12 @@ pub(super) async fn obtain_state<T>(
 /// Fetches until it succeeds or nobody has the other end of the list of holders any more. Nothing but background work may use this:
 /// it outlives rounds.
 pub(super) async fn fetch_while_wanted(network: &Network, id: BlobId, len: u64, holders: &HeldBy) -> Option<Vec<u8>> {
-    let (mut pause, mut holders) = (FIRST_PAUSE, holders.clone());
-    let mut blob = Partial::new(id, len);
-    while holders.has_changed().is_ok() {
-        holders.mark_unchanged();
-        match network.fetch_rest(&mut blob, &holders).await {
-            Ok(()) => return blob.into_bytes(),
-            Err(error) => tracing::debug!(%error, "fetch failed"),
-        }
-        tokio::select! {
-            _ = holders.changed() => {}
-            () = tokio::time::sleep(pause) => pause = (2 * pause).min(MAX_PAUSE),
-        }
+    let (mut blob, mut wanted) = (Partial::new(id, len), holders.clone());
+    tokio::select! {
+        biased;
+        () = async { while wanted.changed().await.is_ok() {} } => None,
+        () = fetch_on(network, &mut blob, holders, &[]) => blob.into_bytes(),
     }
-    None
 }
 
 /// Fetches until it succeeds or the round is over; what it gives is whole. Once those who are said to hold it have failed, the
@@ -277,28 +269,35 @@ async fn fetch_until(
     (holders, others): (&HeldBy, &[NodeId]),
     mut round: watch::Receiver<u64>,
 ) -> Option<Partial> {
-    let (mut pause, mut holders, mut failed) = (FIRST_PAUSE, holders.clone(), false);
     let mut blob = blobs.partial(id, len);
     if len == 0 {
         return Some(blob);
     }
+    tokio::select! {
+        biased;
+        _ = round.changed() => None,
+        () = fetch_on(network, &mut blob, holders, others) => Some(blob),
+    }
+}
+
+/// Fetches until it succeeds, with growing pauses in between, which end when more holders are named. From the second attempt on the
+/// others are asked too. Whoever does not want the blob any more drops this.
+async fn fetch_on(network: &Network, blob: &mut Partial, holders: &HeldBy, others: &[NodeId]) {
+    let (mut pause, mut holders, mut besides) = (FIRST_PAUSE, holders.clone(), &[][..]);
     loop {
         holders.mark_unchanged();
-        let asked =
-            if failed { watch::channel([holders.borrow().as_slice(), others].concat()).1 } else { holders.clone() };
-        tokio::select! {
-            biased;
-            _ = round.changed() => return None,
-            fetched = network.fetch_rest(&mut blob, &asked) => match fetched {
-                Ok(()) => return Some(blob),
-                Err(error) => tracing::debug!(%error, "fetch failed"),
-            },
+        let asked = match besides {
+            [] => holders.clone(),
+            _ => watch::channel([holders.borrow().as_slice(), besides].concat()).1,
+        };
+        match network.fetch_rest(blob, &asked).await {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(%error, "fetch failed"),
         }
-        failed = true;
         tokio::select! {
-            _ = round.changed() => return None,
             Ok(()) = holders.changed() => {}
             () = tokio::time::sleep(pause) => pause = (2 * pause).min(MAX_PAUSE),
         }
+        besides = others;
     }
 }

@@ -42,18 +42,19 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts an entry point and all nodes of a plan, which train nothing until the gate lets them. `on_disk`, each has a folder.
+    /// Starts an entry point and all nodes of a plan, which train nothing until the gate lets them, side by side in so many threads: as
+    /// many as there are members, unless the gate is opened once and for all. `on_disk`, each has a folder.
     ///
     /// # Errors
     /// [`Error`]: what kept a node from starting.
-    pub async fn start(plan: &Plan, transport: TransportKind, on_disk: bool) -> Result<Self, Error> {
+    pub async fn start(plan: &Plan, transport: TransportKind, on_disk: bool, threads: usize) -> Result<Self, Error> {
         let founded = Founded::new(plan)?;
         let trouble = |e: &dyn std::fmt::Display| Error::Run(e.to_string());
         let keys = tempfile::tempdir().map_err(|e| trouble(&e))?;
         let folder = on_disk.then(tempfile::tempdir).transpose().map_err(|e| trouble(&e))?;
         let config = fedswarm_bootstrap::Config::new(keys.path().join("bootstrap.key"), vec![transport.any_port()]);
         let bootstrap = fedswarm_bootstrap::start(config).await.map_err(|e| trouble(&e))?;
-        let trainers = Trainers::start(plan.members()).map_err(|e| trouble(&e))?;
+        let trainers = Trainers::start(threads).map_err(|e| trouble(&e))?;
         let (sender, events) = mpsc::channel(EVENTS);
         let (gate, interner, mut nodes) = (Gate::closed(), Interner::default(), Vec::new());
         for i in 0..plan.members() {

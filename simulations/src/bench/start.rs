@@ -40,8 +40,11 @@ pub struct Figures {
     pub idle_cpu: f64,
 }
 
-/// How long a swarm that has formed is left alone before, and while, its idle cost is measured.
-const IDLE_S: u64 = 5;
+/// How long a swarm that has formed is left alone before its idle cost is measured.
+const CALM_S: u64 = 5;
+
+/// For how long the idle cost is measured: all connections are pinged once in this time.
+const IDLE_S: u64 = 15;
 
 /// Starts a swarm and measures.
 ///
@@ -50,7 +53,7 @@ const IDLE_S: u64 = 5;
 pub async fn run(plan: &Plan, transport: TransportKind, tell: Tell<'_>) -> Result<Figures, Error> {
     let age = || process::seconds_since_exec().unwrap_or(f64::NAN);
     let cpu = || process::cpu_seconds(None).unwrap_or(f64::NAN);
-    let mut crowd = Crowd::start(plan, transport, false).await?;
+    let mut crowd = Crowd::start(plan, transport, false, plan.members()).await?;
     let started_s = age();
     tell(&format!("{} nodes run", plan.members()));
     let least_degree = crowd.meshed().await?;
@@ -66,7 +69,7 @@ pub async fn run(plan: &Plan, transport: TransportKind, tell: Tell<'_>) -> Resul
     let connections = crowd.settled().await?;
     let settled_s = age();
     tell("all are meshed; now looking at what they cost when they do nothing");
-    tokio::time::sleep(std::time::Duration::from_secs(IDLE_S)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(CALM_S)).await;
     let before = cpu();
     tokio::time::sleep(std::time::Duration::from_secs(IDLE_S)).await;
     let idle_cpu = (cpu() - before) / IDLE_S as f64;
