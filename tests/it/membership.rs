@@ -61,7 +61,7 @@ async fn two_machines_become_five_and_two_again_without_being_founded_anew() {
 async fn a_newcomer_whose_sponsor_has_invited_enough_is_told_why_it_waits() {
     let timers = Timers { collect_ms: 500, ..Timers::default() };
     let swarm = Swarm::new(2, 0, 1000, timers).await;
-    let founders = vec![swarm.start(0, 2, None).await, swarm.start(1, 2, None).await];
+    let founders = [swarm.start(0, 2, None).await, swarm.start(1, 2, None).await];
     let network = swarm.manifest.network_id().unwrap();
     let mut newcomers = Vec::new();
     let cap = u8::try_from(swarm.manifest.sponsor_cap).unwrap();
