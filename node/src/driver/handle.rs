@@ -144,7 +144,7 @@ impl NodeHandle {
         look(member.as_mut())
     }
 
-    /// Asks the network for something on this node's behalf; [`NodeEvent::RequestDone`] tells when it is certified.
+    /// Asks the network for something on this node's behalf; [`NodeEvent::RequestDone`](crate::NodeEvent::RequestDone) tells when it is certified.
     ///
     /// # Errors
     /// [`Error::Config`] if the node has stopped.
@@ -153,7 +153,7 @@ impl NodeHandle {
     }
 
     /// Casts a vote on another member, signed with this node's key; it is said until it is decided or lapses.
-    /// [`Event::Motion`] tells how votes stand.
+    /// [`Event::Motion`](fedswarm_protocol::round::Event::Motion) tells how votes stand.
     ///
     /// # Errors
     /// [`Error::Config`] if the node has stopped.
