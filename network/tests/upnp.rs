@@ -9,6 +9,7 @@ mod common;
 #[allow(dead_code)]
 mod world;
 
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -97,7 +98,12 @@ fn router(folder: &std::path::Path) -> Daemon {
     std::fs::write(&settings, text).unwrap();
     let mut command = Command::new("ip");
     command.args(["netns", "exec", "router", "miniupnpd", "-d", "-P"]).arg(folder.join("pid")).arg("-f").arg(settings);
-    Daemon(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    let mut daemon = Daemon(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    // libp2p asks once: whoever is not there then is taken for absent.
+    let mut said = BufReader::new(daemon.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains("HTTP listening")), "miniupnpd ended");
+    std::thread::spawn(move || said.for_each(drop));
+    daemon
 }
 
 async fn node() {
