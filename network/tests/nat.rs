@@ -7,6 +7,8 @@
 mod common;
 #[path = "../../tests/processes/internet.rs"]
 mod internet;
+#[path = "common/places.rs"]
+mod network;
 #[path = "../../tests/processes/world.rs"]
 #[allow(dead_code)]
 mod world;
@@ -23,24 +25,6 @@ use fedswarm_network::{BlobId, Event, Limits, NodeId, Relaying, Tempo, Topic, Tr
 use internet::{Internet, Nat};
 use network::Place as _;
 use world::{Needs, alone};
-
-/// What the two files that are shared with the tests of whole nodes expect.
-mod network {
-    use std::sync::{Mutex, MutexGuard, PoisonError};
-
-    pub(crate) const NODES: usize = 8;
-
-    #[allow(dead_code)]
-    pub(crate) trait Place {
-        fn wrapper(&self, number: usize) -> Vec<String>;
-        fn listen(&self, number: usize) -> Vec<String>;
-    }
-
-    pub(crate) fn turn() -> MutexGuard<'static, ()> {
-        static TURN: Mutex<()> = Mutex::new(());
-        TURN.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Which process this is: `entry`, or a node's number and how many there are.
 const ROLE: &str = "FEDSWARM_TEST_ROLE";

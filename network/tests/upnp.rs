@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/places.rs"]
+mod network;
 #[path = "../../tests/processes/world.rs"]
 #[allow(dead_code)]
 mod world;
@@ -16,25 +18,6 @@ use std::time::Duration;
 use common::{PATIENCE, config, ids, start_with};
 use fedswarm_network::{Router, TransportKind};
 use world::{Needs, alone, run};
-
-/// What the shared file expects.
-mod network {
-    use std::sync::{Mutex, MutexGuard, PoisonError};
-
-    #[allow(dead_code)]
-    pub(crate) const NODES: usize = 8;
-
-    #[allow(dead_code)]
-    pub(crate) trait Place {
-        fn wrapper(&self, number: usize) -> Vec<String>;
-        fn listen(&self, number: usize) -> Vec<String>;
-    }
-
-    pub(crate) fn turn() -> MutexGuard<'static, ()> {
-        static TURN: Mutex<()> = Mutex::new(());
-        TURN.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Set in the run that is the node.
 const NODE: &str = "FEDSWARM_TEST_NODE";
