@@ -103,10 +103,7 @@ async fn node() {
             }
         }
     });
-    let addrs = match asked.await {
-        Ok(addrs) => addrs,
-        Err(_) => panic!("{:?}", node.net.reachability().await),
-    };
+    let Ok(addrs) = asked.await else { panic!("{:?}", node.net.reachability().await) };
     println!("the router forwards {addrs:?}");
     assert!(addrs.iter().all(|addr| addr.to_string().contains(OUTSIDE)), "{addrs:?}");
 }
