@@ -15,18 +15,24 @@ fn merged(wanted: u16) -> impl FnMut(NodeEvent) -> Option<u64> {
     }
 }
 
+/// A key with the request to join that a founder's invitation allows it.
+fn newcomer(swarm: &Swarm, i: u8, sponsor: usize) -> (SecretKey, Join) {
+    let network = swarm.manifest.network_id().unwrap();
+    let (ticket, secret) = (SecretKey::from_bytes(&[200 + i; 32]), SecretKey::from_bytes(&[100 + i; 32]));
+    let invite = Invite::new(&network, swarm.secret(sponsor), ticket.public(), Role::Voter, 1_000_000);
+    let join = Join::new(&network, invite, &ticket, &secret, format!("newcomer {i}"));
+    (secret, join)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_machines_become_five_and_two_again_without_being_founded_anew() {
     let timers = Timers { collect_ms: 500, ..Timers::default() };
     let swarm = Swarm::new(2, 0, 1000, timers).await;
     let mut founders = vec![swarm.start(0, 2, None).await, swarm.start(1, 2, None).await];
     wait_for(&mut founders[0].1, merged(2)).await;
-    let network = swarm.manifest.network_id().unwrap();
     let mut newcomers = Vec::new();
     for (i, sponsor) in [(0u8, 0), (1, 1), (2, 0)] {
-        let (ticket, secret) = (SecretKey::from_bytes(&[200 + i; 32]), SecretKey::from_bytes(&[100 + i; 32]));
-        let invite = Invite::new(&network, swarm.secret(sponsor), ticket.public(), Role::Voter, 1_000_000);
-        let join = Join::new(&network, invite, &ticket, &secret, format!("newcomer {i}"));
+        let (secret, join) = newcomer(&swarm, i, sponsor);
         newcomers.push(swarm.join(secret, join).await);
     }
     for (_, events) in &mut newcomers {
@@ -62,22 +68,19 @@ async fn a_newcomer_whose_sponsor_has_invited_enough_is_told_why_it_waits() {
     let timers = Timers { collect_ms: 500, ..Timers::default() };
     let swarm = Swarm::new(2, 0, 1000, timers).await;
     let founders = [swarm.start(0, 2, None).await, swarm.start(1, 2, None).await];
-    let network = swarm.manifest.network_id().unwrap();
     let mut newcomers = Vec::new();
     let cap = u8::try_from(swarm.manifest.sponsor_cap).unwrap();
     for i in 0..=cap {
-        let (ticket, secret) = (SecretKey::from_bytes(&[200 + i; 32]), SecretKey::from_bytes(&[100 + i; 32]));
-        let invite = Invite::new(&network, swarm.secret(0), ticket.public(), Role::Voter, 1_000_000);
-        let join = Join::new(&network, invite, &ticket, &secret, format!("newcomer {i}"));
-        let mut newcomer = swarm.join(secret, join).await;
-        let told = wait_for(&mut newcomer.1, |event| match event {
+        let (secret, join) = newcomer(&swarm, i, 0);
+        let mut joining = swarm.join(secret, join).await;
+        let told = wait_for(&mut joining.1, |event| match event {
             NodeEvent::RequestDone { .. } => Some(None),
             NodeEvent::RequestHindered { reason, .. } => Some(Some(reason)),
             _ => None,
         });
         let expected = OperationError::SponsorCap.to_string();
         assert_eq!(told.await, (i == cap).then_some(expected));
-        newcomers.push(newcomer);
+        newcomers.push(joining);
     }
     for (node, _) in founders.iter().chain(&newcomers) {
         node.shutdown().await;

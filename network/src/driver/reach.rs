@@ -34,7 +34,8 @@ const ASK_MAX: Duration = Duration::from_secs(60);
 /// Peers whose clocks are compared with ours. Fewer, and one that is wrong tells more.
 const MAX_CLOCKS: usize = 9;
 
-/// Addresses that are remembered as seen, probed, confirmed or refused, each. Fewer, and a report is not complete.
+/// Addresses that are remembered as seen, probed, confirmed or refused, each. Fewer, and a report is not complete, and some of the
+/// addresses of a host with many are neither probed nor used to punch holes.
 const MAX_SEEN: usize = 16;
 
 /// A relay that an entry point offers.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::crowd::Crowd;
 use super::network::Plan;
 use super::{Tell, process};
+use crate::swarm::cores;
 use crate::{Error, stats};
 
 /// Between two readings.
@@ -91,8 +92,7 @@ pub async fn run(nodes: u16, parameters: u32, time: Duration, tell: Tell<'_>) ->
     let plan = Plan { voters: nodes, contributors: 0, parameters, rounds: 0 };
     // Each thread keeps an arena of the allocator: a member of its own has one that trains, sixteen in a process need no more than the
     // machine has processors.
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut crowd = Crowd::start(&plan, TransportKind::Tcp, true, threads).await?;
+    let mut crowd = Crowd::start(&plan, TransportKind::Tcp, true, cores()).await?;
     crowd.meshed().await?;
     crowd.settled().await?;
     crowd.gate.allow(u64::MAX);
