@@ -10,6 +10,7 @@ use fedswarm_node::blobs::Interner;
 use fedswarm_node::trainers::Trainers;
 use fedswarm_node::{NodeEvent, NodeHandle};
 use fedswarm_protocol::round::Event;
+use futures::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
@@ -89,15 +90,19 @@ impl Crowd {
         let next = timeout_at(until.into(), self.events.recv()).await.map_err(|_| late())?;
         match next.ok_or_else(late)? {
             (node, NodeEvent::Failed { reason }) => Err(Error::Run(format!("node {node} stopped: {reason}"))),
-            (node, NodeEvent::Peer { id, connected }) => {
-                if connected {
-                    self.linked[node].insert(id)
-                } else {
-                    self.linked[node].remove(&id)
-                };
-                Ok((node, NodeEvent::Peer { id, connected }))
+            (node, event) => {
+                self.note(node, &event);
+                Ok((node, event))
             }
-            other => Ok(other),
+        }
+    }
+
+    /// Keeps who is connected with whom.
+    fn note(&mut self, node: usize, event: &NodeEvent) {
+        match event {
+            NodeEvent::Peer { id, connected: true } => _ = self.linked[node].insert(*id),
+            NodeEvent::Peer { id, connected: false } => _ = self.linked[node].remove(id),
+            _ => {}
         }
     }
 
@@ -109,27 +114,23 @@ impl Crowd {
     pub async fn meshed(&mut self) -> Result<usize, Error> {
         let until = Instant::now() + PATIENCE;
         self.linked_to_voters(self.voters, until).await?;
-        let mut least_degree = usize::MAX;
-        for i in 0..self.nodes.len() {
-            loop {
-                let degree = self.nodes[i].network().least_mesh().await;
-                if degree > 0 || self.nodes.len() == 1 {
-                    least_degree = least_degree.min(degree);
-                    break;
-                }
-                // What has happened meanwhile has a place to wait, but not for ever.
-                while let Ok((node, event)) = self.events.try_recv() {
-                    if let NodeEvent::Peer { id, connected: true } = event {
-                        self.linked[node].insert(id);
-                    }
-                }
-                if Instant::now() > until {
-                    return Err(Error::Run(format!("node {i} has nobody in its mesh")));
-                }
-                tokio::time::sleep(LOOK).await;
+        loop {
+            // All at a time: one after the other, each answer would wait for its turn on a machine that is busy.
+            let degrees = join_all(self.nodes.iter().map(|node| node.network().least_mesh())).await;
+            let least = degrees.iter().copied().min().unwrap_or_default();
+            if least > 0 || self.nodes.len() == 1 {
+                return Ok(least);
             }
+            // What has happened meanwhile has a place to wait, but not for ever.
+            while let Ok((node, event)) = self.events.try_recv() {
+                self.note(node, &event);
+            }
+            if Instant::now() > until {
+                let alone = degrees.iter().filter(|degree| **degree == 0).count();
+                return Err(Error::Run(format!("{alone} nodes have nobody in their mesh")));
+            }
+            tokio::time::sleep(LOOK).await;
         }
-        Ok(least_degree)
     }
 
     /// Waits until everybody is connected to every voter; the connections between members then, each counted once.
