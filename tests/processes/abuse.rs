@@ -1,7 +1,6 @@
-//! Two hundred keys that nobody invited, all at one node.
+//! Two hundred keys that nobody invited, at eight places, all at one node.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fedswarm_protocol::envelope::{Kind, Slot, seal};
@@ -11,16 +10,24 @@ use fedswarm_protocol::message::{Message, UpdateHeader};
 use fedswarm_protocol::update::UpdateCodec;
 use futures::StreamExt;
 use libp2p::kad::{Quorum, Record, RecordKey};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, Swarm, multiaddr};
+use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::io::AsyncWriteExt;
 
 use crate::evil::{self, Attack};
-use crate::network::{Founded, Loopback, Run};
+use crate::links::{Link, plays, told};
+use crate::network::{Founded, Place, Run};
 use crate::scrape::{get, value, values};
+use crate::world::{Needs, World, within_of};
+
+const TEST: &str = "abuse::two_hundred_uninvited_keys_at_one_node_do_not_hold_up_the_others";
 
 const NODES: usize = 5;
 const ATTACKERS: u64 = 200;
+
+/// Hosts from which they attack, each in a network of its own: neighbours are counted together.
+const PLACES: usize = 8;
 
 /// Rounds whose time is measured, before and during the attack.
 const ROUNDS: usize = 25;
@@ -34,27 +41,60 @@ const AT_MOST: Duration = Duration::from_secs(90);
 const SLOWER: f64 = 1.5;
 const MEMORY: u64 = 256 << 20;
 
-/// Whom to attack, and in which network; set for the process of the attackers.
-const VICTIM: &str = "FEDSWARM_TEST_VICTIM";
-const NETWORK: &str = "FEDSWARM_TEST_NETWORK";
+/// The attackers' hosts, after the nodes' and the entry point's; there they have less of a right to the processor than nodes have.
+struct Outside<'a>(&'a World);
 
-/// The attackers: this program, started again, with less of a right to the processor than the nodes have.
-struct Attackers(Child);
+impl Outside<'_> {
+    const FIRST: usize = NODES + 1;
 
-impl Attackers {
-    fn start(victim: &str, network: &Digest) -> Self {
-        let me = std::env::current_exe().unwrap();
-        let mut command = Command::new("nice");
-        command.args(["-n", "5"]).arg(me).args(["--exact", "abuse::attackers", "--ignored", "--nocapture"]);
-        command.env(VICTIM, victim).env(NETWORK, network.to_string()).stdout(Stdio::null());
-        Self(command.spawn().unwrap())
+    /// Starts all attackers of one node.
+    fn attack(&self, victim: &str, network: &Digest) -> Vec<Link> {
+        let keys = ATTACKERS / PLACES as u64;
+        let start = |place: usize| {
+            let number = Self::FIRST + place;
+            // From the block for measurements of networks, so that it is nobody's.
+            self.0.renumber(number, &format!("198.18.{place}.1"));
+            let first = (place as u64 * keys).to_string();
+            let role = ["attackers", &first, &keys.to_string(), victim, &network.to_string()];
+            Link::start(TEST, self, number, &role)
+        };
+        (0..PLACES).map(start).collect()
     }
 }
 
-impl Drop for Attackers {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+impl Place for Outside<'_> {
+    fn wrapper(&self, number: usize) -> Vec<String> {
+        [self.0.wrapper(number), ["nice", "-n", "5"].map(str::to_owned).to_vec()].concat()
+    }
+
+    fn listen(&self, _: usize) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Reads the metrics of a node where it lives: nobody else can.
+struct Reader(Link);
+
+impl Reader {
+    fn start(world: &World, run: &Run<'_>, node: usize) -> Self {
+        Self(Link::start(TEST, world, node, &["reader", &run.metrics(node)]))
+    }
+
+    fn get(&mut self, path: &str) -> (u16, String) {
+        self.0.tell(path);
+        serde_json::from_str(&self.0.next("PAGE")).unwrap()
+    }
+
+    fn metrics(&mut self) -> String {
+        self.get("/metrics").1
+    }
+}
+
+/// The other side of it.
+async fn read(addr: &str) {
+    loop {
+        let path = told().await;
+        println!("PAGE {}", serde_json::to_string(&get(addr, &path)).unwrap());
     }
 }
 
@@ -86,35 +126,51 @@ fn measure(run: &Run<'_>, node: usize, mut go_on: impl FnMut() -> bool) -> (f64,
 #[test]
 #[ignore = "two minutes, compares times; makes docs/results/network.md: processes abuse::two --ignored --nocapture"]
 fn two_hundred_uninvited_keys_at_one_node_do_not_hold_up_the_others() {
+    if !plays(async |role| play(role).await) {
+        within_of(Outside::FIRST + PLACES, TEST, Needs::Processes, do_not_hold_up_the_others);
+    }
+}
+
+async fn play(role: &[&str]) {
+    match role {
+        ["reader", addr] => read(addr).await,
+        ["attackers", first, keys, victim, network] => {
+            let (first, keys): (u64, u64) = (first.parse().unwrap(), keys.parse().unwrap());
+            attackers(first..first + keys, &victim.parse().unwrap(), Digest::from_hex(network).unwrap()).await;
+        }
+        _ => panic!("{role:?}"),
+    }
+}
+
+fn do_not_hold_up_the_others(world: &World) {
     let mut founded = Founded::of(NODES, 0, 500).with("metrics = \"127.0.0.1:0\"");
-    let run = founded.start(&Loopback, |_| None);
+    let run = founded.start(world, |_| None);
     let all: Vec<usize> = (0..NODES).collect();
     run.journal.each("a few rounds", &all, |seen| seen.certified() >= Some(4));
-    let metrics: Vec<String> = all.iter().map(|node| run.metrics(*node)).collect();
+    let mut readers: Vec<Reader> = all.iter().map(|node| Reader::start(world, &run, *node)).collect();
     let (before, quiet) = measure(&run, 0, || false);
 
-    let attackers = Attackers::start(&run.address(0), run.network());
+    let attackers = Outside(world).attack(&run.address(0), run.network());
     let began = Instant::now();
-    while value(&get(&metrics[0], "/metrics").1, "fedswarm_bans_total") < 1.0 {
+    let victim = &mut readers[0];
+    while value(&victim.metrics(), "fedswarm_bans_total") < 1.0 {
         assert!(began.elapsed() < Duration::from_secs(60), "nobody attacks");
         std::thread::sleep(Duration::from_millis(100));
     }
-    let sent_away = || {
-        let page = get(&metrics[0], "/metrics").1;
-        value(&page, "fedswarm_bans_total") + value(&page, "fedswarm_connections_denied_total")
-    };
+    let sent_away = |page: &str| value(page, "fedswarm_bans_total") + value(page, "fedswarm_connections_denied_total");
     // Of all kinds of attack, the slow one is seen last: its streams have to time out first.
-    let all_seen = || {
-        let faults = values(&get(&metrics[0], "/metrics").1, "fedswarm_faults_total");
+    let all_seen = |page: &str| {
+        let faults = values(page, "fedswarm_faults_total");
         faults.iter().any(|(kind, count)| kind == "stalled" && *count > 0.0)
     };
     let began = Instant::now();
     let (during, most) = measure(&run, 0, || {
+        let page = victim.metrics();
         let long = began.elapsed() >= AT_LEAST;
-        !long || began.elapsed() < AT_MOST && (sent_away() < ATTACKERS as f64 || !all_seen())
+        !long || began.elapsed() < AT_MOST && (sent_away(&page) < ATTACKERS as f64 || !all_seen(&page))
     });
-    assert!(sent_away() >= ATTACKERS as f64 / 2.0, "that was no attack: {}", sent_away());
-    let page = get(&metrics[0], "/metrics").1;
+    let page = victim.metrics();
+    assert!(sent_away(&page) >= ATTACKERS as f64 / 2.0, "that was no attack: {}", sent_away(&page));
     drop(attackers);
 
     let faults = values(&page, "fedswarm_faults_total");
@@ -128,13 +184,13 @@ fn two_hundred_uninvited_keys_at_one_node_do_not_hold_up_the_others() {
         of("fedswarm_bans_total"),
         of("fedswarm_connections_denied_total"),
     );
-    for (node, at) in metrics.iter().enumerate() {
-        let page = get(at, "/metrics").1;
+    for (node, reader) in readers.iter_mut().enumerate() {
+        let page = reader.metrics();
         assert_eq!(value(&page, "fedswarm_members_banned"), 0.0, "node {node} banned a member");
         assert_eq!(value(&page, "fedswarm_members_unheard"), 0.0, "node {node} does not hear a member");
         let connected: f64 = values(&page, "fedswarm_members_connected").iter().map(|(_, count)| count).sum();
         assert_eq!(connected, (NODES - 1) as f64, "node {node} lost a member");
-        assert_eq!(get(at, "/health").0, 200, "node {node}");
+        assert_eq!(reader.get("/health").0, 200, "node {node}");
     }
     for kind in ["bad_frame", "bad_message", "foreign_record", "not_a_member", "stalled"] {
         let seen = faults.iter().find(|(name, _)| name == kind).map(|(_, count)| *count);
@@ -142,26 +198,21 @@ fn two_hundred_uninvited_keys_at_one_node_do_not_hold_up_the_others() {
     }
     assert!(during <= SLOWER * before, "rounds take {during:.3} s instead of {before:.3} s");
     assert!(most <= quiet + MEMORY, "{} MiB instead of {} MiB", most >> 20, quiet >> 20);
+    drop(readers);
     run.interrupt();
 }
 
-#[test]
-#[ignore = "the other side of two_hundred_uninvited_keys_at_one_node_do_not_hold_up_the_others, which starts it"]
-fn attackers() {
-    let (Ok(victim), Ok(network)) = (std::env::var(VICTIM), std::env::var(NETWORK)) else { return };
-    let (victim, network) = (victim.parse().unwrap(), Digest::from_hex(&network).unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..ATTACKERS {
-            tasks.spawn(attack(number, Multiaddr::clone(&victim), network));
-            // More, and they would take every connection that may be half open, and the others could do nothing.
-            if number.is_multiple_of(4) {
-                tasks.spawn(half_open(number, Multiaddr::clone(&victim)));
-            }
+/// Attackers of one place.
+async fn attackers(numbers: std::ops::Range<u64>, victim: &Multiaddr, network: Digest) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in numbers {
+        tasks.spawn(attack(number, victim.clone(), network));
+        // More, and they would take every connection that may be half open, and the others could do nothing.
+        if number.is_multiple_of(4) {
+            tasks.spawn(half_open(number, victim.clone()));
         }
-        tasks.join_next().await;
-    });
+    }
+    tasks.join_next().await;
 }
 
 /// One key's work: it connects, does its worst every now and then, and comes back when it is sent away.
@@ -262,11 +313,11 @@ fn header(network: &Digest, secret: &[u8; 32], noise: &mut Stream) -> Vec<u8> {
 
 /// Connections that are opened and say nothing, or nothing that means anything.
 async fn half_open(number: u64, victim: Multiaddr) {
-    let port = victim.iter().find_map(|part| if let multiaddr::Protocol::Tcp(port) = part { Some(port) } else { None });
-    let port = port.unwrap();
+    let ip = victim.iter().find_map(|part| if let Protocol::Ip4(ip) = part { Some(ip) } else { None }).unwrap();
+    let port = victim.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None }).unwrap();
     loop {
         tokio::time::sleep(Duration::from_millis(2_000 + 37 * number)).await;
-        let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { continue };
+        let Ok(mut stream) = tokio::net::TcpStream::connect((ip, port)).await else { continue };
         if number.is_multiple_of(8) {
             drop(stream.write_all(&[b'x'; 1_000]).await);
         }

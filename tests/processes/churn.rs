@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use fedswarm_protocol::hash::Stream;
 
 use crate::journal::Seen;
-use crate::network::{Founded, Loopback, Run};
+use crate::network::{Founded, Run};
 use crate::outcome::Outcome;
+use crate::world::{Needs, World, within_of};
 
 /// How a swarm is troubled.
 struct Churn {
@@ -39,8 +40,8 @@ fn member_since(seen: &[Seen], node: usize) -> Option<u64> {
 
 impl Churn {
     /// Runs the network, and says who joined.
-    fn run<'a>(&self, founded: &'a mut Founded) -> (Run<'a>, Vec<Joined>, Instant) {
-        let mut run = founded.start(&Loopback, |_| None);
+    fn run<'a>(&self, founded: &'a mut Founded, world: &'a World) -> (Run<'a>, Vec<Joined>, Instant) {
+        let mut run = founded.start(world, |_| None);
         let all: Vec<usize> = (0..self.peers).collect();
         run.journal.each("two rounds", &all, |seen| seen.certified() >= Some(2));
         let mut schedule = Stream::new("churn", &[]);
@@ -74,9 +75,14 @@ impl Churn {
         (run, joined, began)
     }
 
-    fn check(&self) {
+    /// Each peer, the entry point and each newcomer has a host of its own.
+    fn check_within(&self, test: &str) {
+        within_of(self.peers + 1 + self.invitations.len(), test, Needs::Namespaces, |world| self.check(world));
+    }
+
+    fn check(&self, world: &World) {
         let mut founded = Founded::of(self.peers, 0, self.collect_ms);
-        let (run, joined, began) = self.run(&mut founded);
+        let (run, joined, began) = self.run(&mut founded, world);
         let newcomers: Vec<usize> = joined.iter().filter(|join| join.new).map(|join| join.node).collect();
         run.journal.each("membership", &newcomers, |seen| seen.is("epoch_started") && seen.number("place").is_some());
         let running: Vec<usize> = (0..run.size()).filter(|node| run.runs(*node)).collect();
@@ -194,7 +200,8 @@ const LAG: u64 = 3;
 #[test]
 fn peers_leave_and_join_and_a_newcomer_contributes_from_its_epoch_on() {
     let every = Duration::from_millis(1_000);
-    Churn { peers: 8, every, events: 6, invitations: &[1], collect_ms: 500, gap: Duration::from_secs(10) }.check();
+    Churn { peers: 8, every, events: 6, invitations: &[1], collect_ms: 500, gap: Duration::from_secs(10) }
+        .check_within("churn::peers_leave_and_join_and_a_newcomer_contributes_from_its_epoch_on");
 }
 
 #[test]
@@ -202,5 +209,6 @@ fn peers_leave_and_join_and_a_newcomer_contributes_from_its_epoch_on() {
 fn of_twenty_peers_one_leaves_or_joins_every_five_seconds() {
     let every = Duration::from_secs(5);
     let invitations = &[2, 5, 8, 11];
-    Churn { peers: 20, every, events: 36, invitations, collect_ms: 1_000, gap: Duration::from_secs(15) }.check();
+    Churn { peers: 20, every, events: 36, invitations, collect_ms: 1_000, gap: Duration::from_secs(15) }
+        .check_within("churn::of_twenty_peers_one_leaves_or_joins_every_five_seconds");
 }

@@ -1,4 +1,4 @@
-//! Nodes of the network alone, without rounds: this test program, started again in another place.
+//! This test program, started again in another place: nodes of the network alone, without rounds, and whatever else a test needs there.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -46,7 +46,12 @@ impl Link {
 
     /// Lets it go on.
     pub(crate) fn go(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        self.tell("");
+    }
+
+    /// Tells it something, in one line.
+    pub(crate) fn tell(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(format!("{text}\n").as_bytes()).unwrap();
     }
 
     /// `kill -9`.
@@ -89,6 +94,11 @@ pub(crate) fn member(kind: TransportKind, index: usize, members: usize) -> Confi
 
 /// Waits until the test lets this process go on.
 pub(crate) async fn told_to_go() {
-    let line = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
-    line.await.unwrap().unwrap();
+    told().await;
+}
+
+/// Waits until the test tells this process something.
+pub(crate) async fn told() -> String {
+    let line = tokio::task::spawn_blocking(|| std::io::stdin().lines().next());
+    line.await.unwrap().expect("the test goes on").unwrap()
 }

@@ -25,9 +25,9 @@ pub(crate) const SPARE: usize = 2;
 /// The entry point's number in the journal: no node's.
 pub(crate) const ENTRY: usize = usize::MAX;
 
-/// Where the processes of a network live.
+/// Where the processes of a network live: first the founders, by their numbers, then the entry point, then newcomers.
 pub(crate) trait Place {
-    /// What a command is put behind to run there; the entry point's number comes after those of all nodes.
+    /// What a command is put behind to run there.
     fn wrapper(&self, number: usize) -> Vec<String>;
     /// Addresses to listen on; none for whatever a node does by itself.
     fn listen(&self, number: usize) -> Vec<String>;
@@ -73,11 +73,21 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn fedswarm(folder: &Path, args: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_fedswarm")).args(args).arg("--json").current_dir(folder).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+/// What a command said behind these words, and whether it ended well.
+fn asked(folder: &Path, wrapper: &[String], args: &[&str]) -> (Value, bool) {
+    let words = wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_fedswarm")]).chain(args.iter().copied());
+    let words: Vec<&str> = words.collect();
+    let output = Command::new(words[0]).args(&words[1..]).arg("--json").current_dir(folder).output().unwrap();
+    let value = serde_json::from_slice(&output.stdout);
+    let value = value.unwrap_or_else(|e| panic!("{args:?}: {e}: {}", String::from_utf8_lossy(&output.stderr)));
+    (value, output.status.success())
+}
+
+/// What a command said that ended well.
+fn fedswarm(folder: &Path, wrapper: &[String], args: &[&str]) -> Value {
+    let (value, ended_well) = asked(folder, wrapper, args);
+    assert!(ended_well, "{args:?}: {value}");
+    value
 }
 
 impl Founded {
@@ -94,7 +104,7 @@ impl Founded {
         let mut keys: Vec<(Digest, PathBuf)> = (0..nodes)
             .map(|i| {
                 let name = format!("{i}.made");
-                let key = fedswarm(at, &["network", "key", "--key", &name]);
+                let key = fedswarm(at, &[], &["network", "key", "--key", &name]);
                 (Digest::from_hex(key["public_key"].as_str().unwrap()).unwrap(), at.join(name))
             })
             .collect();
@@ -107,7 +117,7 @@ impl Founded {
         create.extend(["--rounds", &rounds, "--collect-ms", &collect]);
         let members: Vec<String> = keys.iter().enumerate().map(|(i, (key, _))| format!("peer{i}={key}")).collect();
         members.iter().for_each(|member| create.extend(["--member", member]));
-        let made = fedswarm(at, &create);
+        let made = fedswarm(at, &[], &create);
         for (i, (_, file)) in keys.iter().enumerate() {
             fs::rename(file, at.join(format!("{i}.key"))).unwrap();
         }
@@ -188,7 +198,7 @@ pub(crate) struct Run<'a> {
 
 impl Run<'_> {
     fn start_entry_point(&mut self) {
-        let number = self.size();
+        let number = self.founded.keys.len();
         let mut args = vec!["bootstrap".to_owned(), "--json".to_owned()];
         args.extend(self.place.listen(number).into_iter().flat_map(|addr| ["--listen".to_owned(), addr]));
         let mut entry = Process::start(&self.folder, &self.place.wrapper(number), &args);
@@ -202,20 +212,13 @@ impl Run<'_> {
 
     /// Runs a command about a node where that lives: what it said, and whether it ended well.
     pub(crate) fn fedswarm(&self, node: usize, args: &[&str]) -> (Value, bool) {
-        let wrapper = self.place.wrapper(node);
-        let words =
-            wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_fedswarm")]).chain(args.iter().copied());
-        let words: Vec<&str> = words.collect();
         let config = format!("{node}.toml");
-        let output = Command::new(words[0])
-            .args(&words[1..])
-            .args(["--config", &config, "--json"])
-            .current_dir(&self.folder)
-            .output()
-            .unwrap();
-        let value = serde_json::from_slice(&output.stdout);
-        let value = value.unwrap_or_else(|e| panic!("{args:?}: {e}: {}", String::from_utf8_lossy(&output.stderr)));
-        (value, output.status.success())
+        asked(&self.folder, &self.place.wrapper(self.host(node)), &[args, &["--config", &config]].concat())
+    }
+
+    /// Where a node lives.
+    fn host(&self, node: usize) -> usize {
+        if node < self.founded.keys.len() { node } else { node + 1 }
     }
 
     /// How many nodes there are.
@@ -233,8 +236,9 @@ impl Run<'_> {
         let node = self.size();
         let (config, invitation, out) =
             (format!("{sponsor}.toml"), format!("{node}.invitation"), format!("newcomer-{node}"));
-        fedswarm(&self.folder, &["network", "invite", "--config", &config, "--out", &invitation]);
-        let joined = fedswarm(&self.folder, &["network", "join", &invitation, "--out", &out]);
+        let (here, there) = (self.place.wrapper(self.host(sponsor)), self.place.wrapper(self.host(node)));
+        fedswarm(&self.folder, &here, &["network", "invite", "--config", &config, "--out", &invitation]);
+        let joined = fedswarm(&self.folder, &there, &["network", "join", &invitation, "--out", &out]);
         let text = fs::read_to_string(self.folder.join(&out).join("node.toml")).unwrap();
         let bootstraps = text.lines().find(|line| line.starts_with("bootstraps")).unwrap();
         let begin = format!(
@@ -244,7 +248,7 @@ impl Run<'_> {
         self.keys.push(Digest::from_hex(joined["public_key"].as_str().unwrap()).unwrap());
         self.lives.push(0);
         self.nodes.push(None);
-        self.listen.push(self.place.listen(node));
+        self.listen.push(self.place.listen(self.host(node)));
         self.start(node, None);
         node
     }
@@ -264,7 +268,7 @@ impl Run<'_> {
         let mut args = vec!["run", "--config", &file, "--json"];
         args.extend(hold.iter().flat_map(|kind| ["--hold", kind]));
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
-        let mut process = Process::start(&self.folder, &self.place.wrapper(node), &args);
+        let mut process = Process::start(&self.folder, &self.place.wrapper(self.host(node)), &args);
         process.follow(Arc::clone(&self.journal), node, self.lives[node]);
         self.nodes[node] = Some(process);
     }
@@ -422,7 +426,7 @@ impl Run<'_> {
         for node in 0..self.size() {
             let state = format!("state-{node}");
             if verified.contains(&node) {
-                let audit = fedswarm(&self.folder, &["verify", &state]);
+                let audit = fedswarm(&self.folder, &[], &["verify", &state]);
                 assert_eq!(audit["holds"], true, "node {node}: {audit}");
             }
             assert!(!self.folder.join(&state).join("evidence").exists(), "nobody said two things");

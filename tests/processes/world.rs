@@ -1,4 +1,4 @@
-//! Machines of their own: a network namespace for each node, joined by two switches between which nodes can be moved.
+//! Machines of their own: a network namespace for each host, joined by two switches between which hosts can be moved.
 //!
 //! A test that needs them runs itself again inside new network, mount and process namespaces. Whatever happens to it, the
 //! kernel removes all that it made there, processes included.
@@ -29,7 +29,10 @@ ip netns exec probe true
 ip netns del probe
 ";
 
-/// Fails where the kernel or iptables lacks what some tests need beyond namespaces. What it adds it takes away.
+/// `/proc` of this world's processes, and not of those with the same numbers outside.
+const PROC: &str = "mount -t proc proc /proc\n";
+
+/// What some tests need beyond namespaces. Its probe fails where the kernel or iptables lacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
     /// Nothing more.
@@ -38,6 +41,8 @@ pub(crate) enum Needs {
     Translation,
     /// Packets that get lost, and a link with a limit.
     Hindrance,
+    /// What `/proc` says of processes.
+    Processes,
 }
 
 impl Needs {
@@ -58,7 +63,13 @@ tc qdisc add dev lo root tbf rate 1mbit burst 16kb latency 200ms
 tc qdisc del dev lo root
 "
             }
+            Self::Processes => PROC,
         }
+    }
+
+    /// What a world has that needs it.
+    const fn prepare(self) -> &'static str {
+        if matches!(self, Self::Processes) { PROC } else { "" }
     }
 }
 
@@ -73,7 +84,12 @@ fn said(output: &Output) -> Result<(), String> {
 
 /// Runs a test in a world of its own, or says why it cannot. The test is told by its path in this program.
 pub(crate) fn within(test: &str, needs: Needs, body: impl FnOnce(&World)) {
-    alone(test, needs, || body(&World::new()));
+    within_of(NODES + 1, test, needs, body);
+}
+
+/// The same with so many hosts.
+pub(crate) fn within_of(hosts: usize, test: &str, needs: Needs, body: impl FnOnce(&World)) {
+    alone(test, needs, || body(&World::new(hosts)));
 }
 
 /// Runs a test in namespaces where there is nothing yet, or says why it cannot. The test is told by its path in this program.
@@ -97,7 +113,7 @@ pub(crate) fn alone(test: &str, needs: Needs, body: impl FnOnce()) {
             reasons.push(reason);
             continue;
         }
-        let script = format!("{PREPARE}exec \"$0\" \"$@\"");
+        let script = format!("{PREPARE}{}exec \"$0\" \"$@\"", needs.prepare());
         let mut command = unshare();
         command.args(["sh", "-c", &script]).arg(std::env::current_exe().unwrap());
         command.args(["--exact", test, "--include-ignored", "--nocapture", "--test-threads", "1"]).env(INSIDE, "1");
@@ -115,18 +131,20 @@ pub(crate) fn alone(test: &str, needs: Needs, body: impl FnOnce()) {
 /// The two sides of a split.
 const SWITCHES: [&str; 2] = ["left", "right"];
 
-/// Nodes with a cable each, plugged into one of two switches.
+/// Hosts with a cable each, plugged into one of two switches.
 #[derive(Debug)]
-pub(crate) struct World(());
+pub(crate) struct World {
+    hosts: usize,
+}
 
 impl World {
-    fn new() -> Self {
+    fn new(hosts: usize) -> Self {
         let must = |words: &[&str]| run(words).unwrap();
         for switch in SWITCHES {
             must(&["ip", "link", "add", "name", switch, "type", "bridge"]);
             must(&["ip", "link", "set", switch, "up"]);
         }
-        for number in 0..=NODES {
+        for number in 0..hosts {
             let (host, port) = (host(number), port(number));
             must(&["ip", "netns", "add", &host]);
             must(&["ip", "link", "add", "name", &port, "type", "veth", "peer", "name", "eth0", "netns", &host]);
@@ -138,7 +156,15 @@ impl World {
             // As every host in a local network has; without one, nothing is sent to a multicast address.
             inside(&["route", "add", "default", "dev", "eth0"]);
         }
-        Self(())
+        Self { hosts }
+    }
+
+    /// Gives a host another address, of another network; by their default routes all still reach each other.
+    pub(crate) fn renumber(&self, number: usize, address: &str) {
+        let inside = |words: &[&str]| run(&[&["ip", "-n", &host(number)], words].concat()).unwrap();
+        inside(&["addr", "flush", "dev", "eth0"]);
+        inside(&["addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+        inside(&["route", "replace", "default", "dev", "eth0"]);
     }
 
     /// Puts the cables of these nodes into the other switch: between the sides every packet is lost, and nobody is told.
@@ -150,7 +176,7 @@ impl World {
 
     /// Everybody can reach everybody again.
     pub(crate) fn heal(&self) {
-        for number in 0..=NODES {
+        for number in 0..self.hosts {
             run(&["ip", "link", "set", &port(number), "master", SWITCHES[0]]).unwrap();
         }
     }
