@@ -1,4 +1,4 @@
-"""Golden values for protocol/src/summary: FedGH's head and FedTGP's targets with PyTorch's autograd, in double precision.
+"""Golden values for protocol/src/summary: FedGH's head, FedTGP's targets and ArcFace's slope with PyTorch's autograd, in double precision.
 
     python scripts/summary_oracle.py
 
@@ -60,6 +60,21 @@ def targets(epochs, rate, most):
     return fixed(*parts, forward())
 
 
+def arcface(margin=0.5, scale=64.0):
+    """The slope of a row for each label; vectors, one per column, are any: they need not be a frame."""
+    vectors = torch.tensor([(37 * i % 65 - 32) / 64 for i in range(9)], dtype=torch.float64).reshape(3, 3)
+    rows = []
+    for label in range(3):
+        x = torch.tensor([[0.5, -0.25, 0.125]], dtype=torch.float64, requires_grad=True)
+        cosines = functional.normalize(x) @ vectors
+        own = functional.one_hot(torch.tensor([label]), 3)
+        widened = torch.cos(torch.acos(cosines) + margin)
+        loss = functional.cross_entropy(scale * torch.where(own > 0, widened, cosines), torch.tensor([label]))
+        rows.append(torch.autograd.grad(loss, x)[0].flatten().tolist())
+    return rows
+
+
 if __name__ == "__main__":
+    print("slopes of ArcFace:", [[round(v, 9) for v in row] for row in arcface()])
     print("head, 5 epochs at 0.5:", head(5, 0.5))
     print("targets, 4 epochs at 0.25, margin at most 100:", targets(4, 0.25, 100.0))

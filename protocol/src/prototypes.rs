@@ -225,7 +225,7 @@ fn i32s(bytes: &[u8]) -> impl Iterator<Item = i32> + '_ {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::summary::Descent;
+    use crate::summary::{Descent, Head, Loss};
 
     const SPEC: PrototypeSpec = PrototypeSpec { len: 2, scale_bits: 24, summary: None };
 
@@ -280,7 +280,10 @@ mod tests {
         assert!(!PrototypeSpec { len: 512, ..SPEC }.fits(200));
         assert!(!PrototypeSpec { len: 0, ..SPEC }.fits(2));
         assert!(!PrototypeSpec { scale_bits: 31, ..SPEC }.fits(2));
-        let head = |epochs, batch| Some(Summary::Head(Descent::new(0.01, epochs, batch)));
+        let head = |epochs, batch| {
+            let descent = Descent::new(0.01, epochs, batch);
+            Some(Summary::Head(Head { descent, loss: Loss::CrossEntropy }))
+        };
         for (summary, fits) in [(head(1, 10), true), (head(0, 10), false), (head(1, 0), false), (head(1001, 1), false)]
         {
             assert_eq!(PrototypeSpec { summary, ..SPEC }.fits(2), fits, "{summary:?}");

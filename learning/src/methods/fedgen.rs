@@ -11,7 +11,7 @@
 //!
 //! `noise` = 32, `hidden` = 128, `generator_lr` = 0.1, `generator_steps` = 100 and `generator_batch` = 10 are those of the reference's runs. The
 //! released code trains its generator and then forgets it, so that peers learn from the untrained one; `as-released=true` does that.
-//! Before the first merge nobody knows all peers' classes, and nothing is learnt from the generator.
+//! Before the first merge nobody knows all peers' classes, and nothing is learnt from the generator. With `head=etf` each CE is `ArcFace`.
 
 use burn::tensor::{Tensor, TensorData};
 use fedswarm_protocol::hash::Stream;
@@ -19,7 +19,7 @@ use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::{Generator, RATE_BITS, Summary, quantised};
 use fedswarm_protocol::tensor::Schema;
 
-use super::classifier::{Classifier, OWN, layer};
+use super::classifier::{Classifier, OWN};
 use super::head::Head;
 use super::options::{Options, spelling};
 use super::{
@@ -29,7 +29,7 @@ use super::{
 use crate::Error;
 use crate::architectures::layers;
 use crate::parameters::{ParamSpec, schema, to_vec};
-use crate::training::{Course, Learner, Network, Part, Parts, cross_entropy};
+use crate::training::{Course, Learner, Network, Part, Parts};
 
 /// The part's name, as the protocol names the derived tensors.
 const NAME: &str = "generator";
@@ -49,10 +49,12 @@ pub struct FedGen {
     steps: u16,
     batch: u16,
     as_released: bool,
+    head: Head,
 }
 
 /// The reference's settings.
-const USUAL: FedGen = FedGen { noise: 32, hidden: 128, lr: 0.1, steps: 100, batch: 10, as_released: false };
+const USUAL: FedGen =
+    FedGen { noise: 32, hidden: 128, lr: 0.1, steps: 100, batch: 10, as_released: false, head: Head::Linear };
 
 impl FedGen {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
@@ -64,6 +66,7 @@ impl FedGen {
             steps: options.value("generator_steps", "a whole number from 0 to 1000")?.unwrap_or(USUAL.steps),
             batch: options.value("generator_batch", "a whole number of at least 2")?.unwrap_or(USUAL.batch),
             as_released: options.flag("as-released")?.unwrap_or(false),
+            head: Head::from_options(options)?,
         })
     }
 
@@ -73,7 +76,8 @@ impl FedGen {
             u16::try_from(width).map_err(|_| Error::Setup(format!("features of {width} values are too many")))?;
         let rate_q = quantised(exact(self.lr), RATE_BITS);
         let steps = if self.as_released { 0 } else { self.steps };
-        Ok(Generator { noise: self.noise, hidden: self.hidden, features, steps, batch: self.batch, rate_q })
+        let loss = self.head.certified_loss();
+        Ok(Generator { noise: self.noise, hidden: self.hidden, features, steps, batch: self.batch, rate_q, loss })
     }
 }
 
@@ -89,7 +93,7 @@ impl Method for FedGen {
     }
 
     fn heads(&self) -> Heads {
-        Heads::Linear("all voters train the generator on all authors' linear heads")
+        Heads::Either
     }
 
     fn spelling(&self) -> String {
@@ -103,6 +107,7 @@ impl Method for FedGen {
                 whole("generator_steps", self.steps, USUAL.steps),
                 whole("generator_batch", self.batch, USUAL.batch),
                 self.as_released.then(|| "as-released=true".to_owned()),
+                self.head.option(),
             ],
         )
     }
@@ -131,7 +136,8 @@ impl Method for FedGen {
         let mut parts = Classifier::parts(&setup)?;
         share(&mut parts, &OWN[1..]);
         parts.push(Part { derived: true, fixed: true, ..generator });
-        let network = Generated { model: Classifier::new(setup.architecture.clone(), Head::Linear), noise, classes };
+        self.head.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Generated { model: Classifier::new(setup.architecture.clone(), self.head), noise, classes };
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { counts: true, ..Course::default() })))
     }
@@ -176,7 +182,7 @@ impl Network for Generated {
 
     fn loss(&self, parts: &Parts<'_>, images: Tensor<4>, targets: Tensor<2>) -> Result<Tensor<1>, Error> {
         let (count, device) = (images.dims()[0], images.device());
-        let loss = cross_entropy(self.logits(parts, images)?, targets);
+        let loss = self.model.loss(parts, images, targets)?;
         let mut generator = parts.part(NAME, NAME)?;
         let (first, first_bias) = (generator.take::<2>()?, generator.take::<1>()?);
         let (gain, shift) = (generator.take::<1>()? + 1.0, generator.take::<1>()?);
@@ -190,7 +196,7 @@ impl Network for Generated {
         let variance = (centred.clone() * centred.clone()).mean_dim(0);
         let x = centred / (variance + EPSILON).sqrt() * gain.unsqueeze::<2>() + shift.unsqueeze::<2>();
         let features = layers::relu(x).matmul(second) + second_bias.unsqueeze::<2>();
-        let answer = layer(parts, "head", features)?;
-        Ok(loss + cross_entropy(answer, classes))
+        let output = self.model.output(parts, features)?;
+        Ok(loss + self.model.head.loss(parts, output, classes)?)
     }
 }

@@ -9,13 +9,13 @@
 //! ```
 //!
 //! `head_lr` = 0.01, `head_epochs` = `E_h` = 1 and `head_batch` = 10 are those of the reference's runs. Its server shuffles by chance; here
-//! the order follows from the list, alike for all.
+//! the order follows from the list, alike for all. With `head=etf` both trainings of `h` are by `ArcFace`.
 
 use fedswarm_protocol::prototypes::PrototypeSpec;
-use fedswarm_protocol::summary::{Descent, Summary};
+use fedswarm_protocol::summary::{Descent, Head as CertifiedHead, Summary};
 use fedswarm_protocol::tensor::Schema;
 
-use super::classifier::Classifier;
+use super::classifier::{Classifier, OWN};
 use super::head::Head as Own;
 use super::options::{Options, spelling};
 use super::{
@@ -31,6 +31,7 @@ const EPOCHS: u16 = 1;
 #[derive(Clone, Copy, Debug)]
 pub struct FedGh {
     head: Head,
+    own: Own,
 }
 
 /// How something is trained on the list.
@@ -78,7 +79,7 @@ const OPTIONS: [&str; 3] = ["head_lr", "head_epochs", "head_batch"];
 
 impl FedGh {
     pub(super) fn from_options(options: &mut Options) -> Result<Self, Error> {
-        Ok(Self { head: Head::from_options(options, OPTIONS, Head::usual(EPOCHS))? })
+        Ok(Self { head: Head::from_options(options, OPTIONS, Head::usual(EPOCHS))?, own: Own::from_options(options)? })
     }
 }
 
@@ -94,11 +95,12 @@ impl Method for FedGh {
     }
 
     fn heads(&self) -> Heads {
-        Heads::Linear("all voters train it on class means by cross entropy, and that head is the method")
+        Heads::Either
     }
 
     fn spelling(&self) -> String {
-        spelling("fedgh", self.head.spelling(OPTIONS, &Head::usual(EPOCHS)))
+        let head = self.head.spelling(OPTIONS, &Head::usual(EPOCHS));
+        spelling("fedgh", head.into_iter().chain([self.own.option()]))
     }
 
     fn schema(&self, _: &Task) -> Result<Schema, Error> {
@@ -110,7 +112,8 @@ impl Method for FedGh {
     }
 
     fn prototypes(&self, task: &Task) -> Result<Option<PrototypeSpec>, Error> {
-        prototypes(common_width(task)?, Some(Summary::Head(self.head.descent()))).map(Some)
+        let head = CertifiedHead { descent: self.head.descent(), loss: self.own.certified_loss() };
+        prototypes(common_width(task)?, Some(Summary::Head(head))).map(Some)
     }
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
@@ -120,7 +123,8 @@ impl Method for FedGh {
             // Its velocity is forgotten with it.
             (head.derived, head.fresh) = (true, true);
         }
-        let network = Classifier::new(setup.architecture.clone(), Own::Linear);
+        self.own.complete(&[&OWN], &mut parts, &setup)?;
+        let network = Classifier::new(setup.architecture.clone(), self.own);
         let learner = Learner::new(&self.spelling(), network, parts, setup)?;
         Ok(Box::new(learner.with_course(Course { publishes: true, ..Course::default() })))
     }

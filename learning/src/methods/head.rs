@@ -1,6 +1,7 @@
 //! The heads that a model can have: the one that is usual, and the flagship's.
 
 use burn::tensor::Tensor;
+use fedswarm_protocol::summary::Loss;
 
 use super::options::Options;
 use super::{MemberSetup, ktl};
@@ -43,6 +44,14 @@ impl Head {
     /// The option that gives it back, if it is not the usual one.
     pub(super) fn option(self) -> Option<String> {
         matches!(self, Self::Etf { .. }).then(|| "head=etf".to_owned())
+    }
+
+    /// What all voters train something of such heads on.
+    pub(super) const fn certified_loss(self) -> Loss {
+        match self {
+            Self::Linear => Loss::CrossEntropy,
+            Self::Etf { .. } => Loss::ArcFace,
+        }
     }
 
     /// Adds what models of these parts need with this head: the class vectors, and a bound for the gradient of each, as in the

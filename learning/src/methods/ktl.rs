@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fedswarm_protocol::hash::Digest;
+use fedswarm_protocol::summary::{MAX_CLASSES, class_vectors};
 
 use super::options::Options;
 use super::{MemberSetup, Task};
@@ -10,7 +11,7 @@ use crate::Error;
 use crate::generator::Generator;
 use crate::parameters::{ParamSpec, Parameters};
 use crate::training::{Lookahead, Part, Sgd, TransferPlan};
-use crate::transfer::{Aligning, Alignment, Host, Scope, etf};
+use crate::transfer::{Aligning, Alignment, Host, Scope};
 
 /// Largest norm of a private module's gradient where the member sets none. With cosines scaled by 64, first gradients are
 /// long; without a clip the reference sketch lost eight points at round 10.
@@ -114,7 +115,7 @@ fn widened(x: f32) -> f64 {
 pub(super) fn etf_part(setup: &MemberSetup) -> Result<Part, Error> {
     let classes = setup.task.classes;
     let specs = vec![ParamSpec::new("vectors", &[classes, classes], 0)];
-    let vectors = etf::frame(classes, &setup.common)?;
+    let vectors = vectors(&setup.task, &setup.common)?;
     Ok(Part {
         name: "etf",
         shared: false,
@@ -126,6 +127,12 @@ pub(super) fn etf_part(setup: &MemberSetup) -> Result<Part, Error> {
         module: "etf",
         fixed: true,
     })
+}
+
+/// The class vectors of a task in a network, one per column.
+pub(super) fn vectors(task: &Task, common: &Digest) -> Result<Vec<f32>, Error> {
+    let none = || Error::Setup(format!("class vectors are for 2 to {MAX_CLASSES} classes, not {}", task.classes));
+    class_vectors(task.classes, common).ok_or_else(none)
 }
 
 /// Makes these parts one module, clipped together.

@@ -13,13 +13,17 @@
 //! drops out: its `v_t` stays, and what it had learnt beyond it is taken back, since its row says which of its updates were merged.
 //! What is sent is `v_t` and not its change: as long, and nothing is lost with a round. `relationship=mean` holds all models to their mean
 //! instead. Images are of unit length, with a constant for the bias.
+//!
+//! With `head=etf` scores are inner products with the flagship's class vectors, `V^T W x`, and the hinge asks of each what it is for the class's own
+//! vector: 1, and -1/(C-1) for other classes (simplex coding, Mroueh et al. 2012, arXiv 1209.1360). `ArcFace` is not convex and has no such dual.
 
 use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::summary::{Summary, Tasks};
 use fedswarm_protocol::tensor::{Schema, TensorSpec};
 
+use super::head::Head;
 use super::options::{Options, spelling};
-use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, check_task, exact, prototypes};
+use super::{Heads, Member, MemberSetup, Method, MethodInfo, Task, check_task, exact, ktl, prototypes};
 use crate::Error;
 use crate::training::DualMember;
 
@@ -35,6 +39,7 @@ pub struct Mocha {
     lambda: f32,
     mu: f32,
     learnt: bool,
+    head: Head,
 }
 
 impl Mocha {
@@ -43,6 +48,7 @@ impl Mocha {
             lambda: options.rate("lambda")?.unwrap_or(LAMBDA),
             mu: options.positive("mu")?.unwrap_or(MU),
             learnt: options.choice("relationship", &["learned", "mean"])? != Some("mean"),
+            head: Head::from_options(options)?,
         })
     }
 }
@@ -64,13 +70,14 @@ impl Method for Mocha {
     }
 
     fn heads(&self) -> Heads {
-        Heads::Linear("its model is linear in the pixels")
+        Heads::Either
     }
 
     fn spelling(&self) -> String {
         let option = |name: &str, value: f32, usual: f32| (value != usual).then(|| format!("{name}={value}"));
         let relationship = (!self.learnt).then(|| "relationship=mean".to_owned());
-        spelling("mocha", [option("lambda", self.lambda, LAMBDA), option("mu", self.mu, MU), relationship])
+        let strengths = [option("lambda", self.lambda, LAMBDA), option("mu", self.mu, MU)];
+        spelling("mocha", strengths.into_iter().chain([relationship, self.head.option()]))
     }
 
     fn schema(&self, task: &Task) -> Result<Schema, Error> {
@@ -95,6 +102,10 @@ impl Method for Mocha {
 
     fn member(&self, setup: MemberSetup) -> Result<Box<dyn Member>, Error> {
         check_task(&setup.task)?;
-        Ok(Box::new(DualMember::new(&self.spelling(), setup)?))
+        let vectors = match self.head {
+            Head::Linear => None,
+            Head::Etf { .. } => Some(ktl::vectors(&setup.task, &setup.common)?),
+        };
+        Ok(Box::new(DualMember::new(&self.spelling(), setup, vectors)?))
     }
 }

@@ -14,13 +14,55 @@ use crate::methods::{Evaluation, LocalUpdate, Member, MemberSetup, NamedTensor};
 /// Updates are counted up to here and then from 0 again, as in the certified state.
 const COUNTED: u32 = 1 << 16;
 
-/// Name of the weights in files.
-const WEIGHTS: &str = "linear.weights";
+/// Names in files: of the weights, and of the class vectors that their outputs are compared with.
+const NAMES: [&str; 2] = ["linear.weights", "etf.vectors"];
+
+/// What the outputs of a linear model are compared with.
+#[derive(Clone, Debug)]
+enum Codes {
+    /// One output is one class's.
+    Own,
+    /// Class vectors of unit length, one per column, row-major; the inner product of any two is the same.
+    Vectors(Vec<f32>),
+}
+
+impl Codes {
+    /// `<v_c, o>`.
+    fn score(&self, outputs: &[f64], class: usize) -> f64 {
+        match self {
+            Self::Own => outputs[class],
+            Self::Vectors(vectors) => {
+                let rows = vectors.chunks_exact(outputs.len()).zip(outputs);
+                rows.map(|(row, output)| f64::from(row[class]) * output).sum()
+            }
+        }
+    }
+
+    /// `o += by v_c`.
+    fn add(&self, outputs: &mut [f64], by: f64, class: usize) {
+        match self {
+            Self::Own => outputs[class] += by,
+            Self::Vectors(vectors) => {
+                let rows = vectors.chunks_exact(outputs.len()).zip(outputs);
+                rows.for_each(|(row, output)| *output += by * f64::from(row[class]));
+            }
+        }
+    }
+
+    /// How far a score is to be on the class's side.
+    fn margin(&self, is_own: bool, classes: usize) -> f64 {
+        match self {
+            Self::Vectors(_) if !is_own => 1.0 / (classes as f64 - 1.0),
+            _ => 1.0,
+        }
+    }
+}
 
 /// A class-by-class linear model with its dual variables.
 #[derive(Debug)]
 pub struct DualMember {
     setup: MemberSetup,
+    codes: Codes,
     fingerprint: Digest,
     /// Numbers of an image: its pixels and a constant.
     width: usize,
@@ -41,11 +83,11 @@ pub struct DualMember {
 }
 
 impl DualMember {
-    /// A member whose duals are zero.
+    /// A member whose duals are zero; its outputs are compared with these vectors, `[classes, classes]` with one per column, if there are any.
     ///
     /// # Errors
     /// [`Error::Setup`] and [`Error::Length`] if the configuration or the data make no sense.
-    pub fn new(spelling: &str, setup: MemberSetup) -> Result<Self, Error> {
+    pub fn new(spelling: &str, setup: MemberSetup, vectors: Option<Vec<f32>>) -> Result<Self, Error> {
         if setup.train.epochs == 0 {
             return Err(Error::Setup("epochs must be at least 1".to_owned()));
         }
@@ -65,29 +107,43 @@ impl DualMember {
             weights: vec![0.0; classes * width],
             curvature: 0.0,
             epoch: 0,
+            codes: vectors.map_or(Codes::Own, Codes::Vectors),
             setup,
         })
     }
 
-    /// `v = 1/n sum_i a_i y_i x_i` of each class.
+    /// `V = 1/n sum_ic a_ic y_ic v_c x_i^T`.
     fn sums(&self) -> Vec<f64> {
         let labels = &self.setup.data.train.labels;
+        let (count, classes) = (labels.len(), self.setup.task.classes);
         let mut sums = vec![0.0; self.weights.len()];
-        for (class, sum) in sums.chunks_exact_mut(self.width).enumerate() {
-            let duals = &self.duals[class * labels.len()..(class + 1) * labels.len()];
-            for ((image, dual), label) in self.images.chunks_exact(self.width).zip(duals).zip(labels) {
-                add(sum, sign(*label, class) * dual / labels.len() as f64, image);
+        for (i, (image, label)) in self.images.chunks_exact(self.width).zip(labels).enumerate() {
+            let mut outputs = vec![0.0; classes];
+            for class in 0..classes {
+                let by = sign(*label, class) * self.duals[class * count + i] / count as f64;
+                self.codes.add(&mut outputs, by, class);
             }
+            self.add_outer(&mut sums, &outputs, image);
         }
         sums
     }
 
+    /// Adds `o x^T`.
+    fn add_outer(&self, weights: &mut [f64], outputs: &[f64], image: &[f64]) {
+        weights.chunks_exact_mut(self.width).zip(outputs).for_each(|(row, output)| add(row, *output, image));
+    }
+
+    /// `W x`.
+    fn outputs(&self, weights: &[f64], image: &[f64]) -> Vec<f64> {
+        weights.chunks_exact(self.width).map(|row| dot(row, image)).collect()
+    }
+
     /// Passes of coordinate ascent on the subproblem: the mean loss before each step, summed over classes, and the steps.
     ///
-    /// A dual's best move is where its slope is zero, `1 - y <w + q dv, x> = q |x|^2 move / n`, or the end of its range.
+    /// A dual's best move is where its slope is zero, `margin - y <v_c, (W + q dV) x> = q |x|^2 move / n`, or the end of its range.
     fn ascend(&mut self, cancel: &AtomicBool) -> Result<(f64, u32), Error> {
         let labels = self.setup.data.train.labels.clone();
-        let (count, width) = (labels.len(), self.width);
+        let (count, width, classes) = (labels.len(), self.width, self.setup.task.classes);
         // Before anything was merged there is no bound, and no weights: any finite one gives a start.
         let curvature = if self.curvature > 0.0 { f64::from(self.curvature) } else { count as f64 };
         let mut weights: Vec<f64> = self.weights.iter().map(|&w| f64::from(w)).collect();
@@ -99,15 +155,20 @@ impl DualMember {
                 }
                 let row = row as usize;
                 let image = &self.images[row * width..(row + 1) * width];
-                for (class, weights) in weights.chunks_exact_mut(width).enumerate() {
+                // Images are of unit length: what is added to the weights shows in the outputs as it is.
+                let (mut outputs, mut moves) = (self.outputs(&weights, image), vec![0.0; classes]);
+                for class in 0..classes {
                     let sign = sign(labels[row], class);
-                    let miss = 1.0 - sign * dot(weights, image);
+                    let miss = self.codes.margin(sign > 0.0, classes) - sign * self.codes.score(&outputs, class);
                     loss += miss.max(0.0);
                     let dual = &mut self.duals[class * count + row];
                     let moved = (*dual + miss * count as f64 / curvature).clamp(0.0, 1.0);
-                    add(weights, sign * (moved - *dual) * curvature / count as f64, image);
+                    let by = sign * (moved - *dual) * curvature / count as f64;
                     *dual = moved;
+                    self.codes.add(&mut outputs, by, class);
+                    self.codes.add(&mut moves, by, class);
                 }
+                self.add_outer(&mut weights, &moves, image);
                 steps += 1;
             }
             self.epoch += 1;
@@ -118,7 +179,10 @@ impl DualMember {
     /// Logits of images of unit length, row by row.
     fn logits(&self, images: &[f64]) -> Vec<f32> {
         let weights: Vec<f64> = self.weights.iter().map(|&w| f64::from(w)).collect();
-        let row = |image| weights.chunks_exact(self.width).map(|w| dot(w, image) as f32).collect::<Vec<f32>>();
+        let row = |image| {
+            let outputs = self.outputs(&weights, image);
+            (0..outputs.len()).map(|class| self.codes.score(&outputs, class) as f32).collect::<Vec<f32>>()
+        };
         images.chunks_exact(self.width).flat_map(row).collect()
     }
 }
@@ -187,23 +251,39 @@ impl Member for DualMember {
     }
 
     fn export(&self) -> Result<Vec<NamedTensor>, Error> {
-        let shape = vec![self.setup.task.classes, self.width];
-        Ok(vec![NamedTensor { name: WEIGHTS.to_owned(), shape, values: self.weights.clone() }])
+        let tensor = |name: &str, shape: &[usize], values: &[f32]| NamedTensor {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            values: values.to_vec(),
+        };
+        let classes = self.setup.task.classes;
+        let mut tensors = vec![tensor(NAMES[0], &[classes, self.width], &self.weights)];
+        if let Codes::Vectors(vectors) = &self.codes {
+            tensors.push(tensor(NAMES[1], &[classes, classes], vectors));
+        }
+        Ok(tensors)
     }
 
     /// Weights alone have no duals: training begins anew beside them.
     fn import(&mut self, tensors: &[NamedTensor]) -> Result<(), Error> {
-        let [tensor] = tensors else {
-            return Err(Error::Tensors(format!("{} given, the model has 1", tensors.len())));
-        };
-        let shape = [self.setup.task.classes, self.width];
-        if tensor.name != WEIGHTS {
-            return Err(Error::Tensors(format!("{WEIGHTS} is missing")));
+        let own = self.export()?;
+        if tensors.len() != own.len() {
+            return Err(Error::Tensors(format!("{} given, the model has {}", tensors.len(), own.len())));
         }
-        if tensor.shape != shape || tensor.values.len() != self.weights.len() {
-            return Err(Error::Tensors(format!("{WEIGHTS} has shape {:?}, not {shape:?}", tensor.shape)));
+        let mut taken = Vec::with_capacity(own.len());
+        for NamedTensor { name, shape, values } in &own {
+            let Some(tensor) = tensors.iter().find(|tensor| tensor.name == *name) else {
+                return Err(Error::Tensors(format!("{name} is missing")));
+            };
+            if tensor.shape != *shape || tensor.values.len() != values.len() {
+                return Err(Error::Tensors(format!("{name} has shape {:?}, not {shape:?}", tensor.shape)));
+            }
+            taken.push(tensor.values.clone());
         }
-        self.weights.clone_from(&tensor.values);
+        if let (Codes::Vectors(vectors), Some(values)) = (&mut self.codes, taken.get(1)) {
+            vectors.clone_from(values);
+        }
+        self.weights.clone_from(&taken[0]);
         self.duals.fill(0.0);
         self.merged.fill(0.0);
         Ok(())

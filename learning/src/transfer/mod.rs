@@ -8,7 +8,6 @@
 mod adam;
 mod align;
 pub mod arcface;
-pub mod etf;
 mod fit;
 #[cfg(test)]
 mod golden;

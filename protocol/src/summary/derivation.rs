@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::{Parts, State};
-use super::{Summary, Tasks, state_schema};
+use super::{MAX_CLASSES, Summary, Tasks, state_schema};
 use crate::blob::{self, MAX_BLOB_BYTES};
 use crate::hash::Digest;
 use crate::keys::PublicKey;
@@ -110,9 +110,14 @@ impl Derivation {
     /// Checks the parts of a state.
     ///
     /// # Errors
-    /// [`TensorError::Schema`]: names, sizes or scales, or a row that is too large for a blob.
+    /// [`TensorError::Schema`]: names, sizes or scales, a row that is too large for a blob, or too many classes for class vectors.
     pub fn check(&self) -> Result<(), TensorError> {
         self.common().check()?;
+        let has_vectors = self.summary().is_some_and(|summary| summary.has_class_vectors());
+        if has_vectors && !(2..=MAX_CLASSES).contains(&self.classes) {
+            let text = format!("class vectors are for 2 to {MAX_CLASSES} classes, not {}", self.classes);
+            return Err(TensorError::Schema(text));
+        }
         let Some(row) = self.row() else { return Ok(()) };
         row.check()?;
         let most = row.len().max(self.hidden_len(MAX_INPUTS)) as u64 * 4;
@@ -137,9 +142,10 @@ impl Derivation {
         let FixedVector(mut common) = merged;
         if let Some((spec, summary)) = self.prototypes.and_then(|spec| Some((spec, spec.summary?))) {
             let derived = before.common.0.get(common.len()..).unwrap_or_default();
+            let network = (self.classes, &self.seed);
             let derived = match summary {
-                Summary::Generator(generator) => generator.derive(&spec, self.classes, &common, derived, round.list),
-                summary => summary.derive(&spec, self.classes, derived, round.list),
+                Summary::Generator(generator) => generator.derive(&spec, network, &common, derived, round.list),
+                summary => summary.derive(&spec, network, derived, round.list),
             };
             common.extend(derived);
         }

@@ -5,14 +5,16 @@
 //! each step: down the slope of CE(sum_i n_i / n h_i(G(e, y)), y) by Adam, whose moments begin at zero in every round
 //! ```
 //!
-//! The heads are linear, so their weighted mean answers as the one head does that the round has merged of them: no update is needed
-//! for it, and the paper's ensemble is exact. `norm` is over the batch, for those who train with the generator too.
+//! The heads are linear, so their weighted mean says what the one head does that the round has merged of them: no update is needed
+//! for it, and the paper's ensemble is exact. Where what they say are directions among class vectors, `ArcFace` takes the place of cross
+//! entropy. `norm` is over the batch, for those who train with the generator too.
 
 use serde::{Deserialize, Serialize};
 
 use super::descent::RATE_BITS;
-use super::exact::{add_scaled, fixed, linear, numbers, slope_of_cross_entropy};
-use crate::hash::{Stream, hash};
+use super::exact::{add_scaled, fixed, linear, numbers};
+use super::loss::{Criterion, Loss};
+use crate::hash::{Digest, Stream, hash};
 use crate::prototypes::PrototypeSpec;
 use crate::tensor::{DEFAULT_SCALE_BITS, FixedVector, TensorSpec};
 
@@ -41,6 +43,8 @@ pub struct Generator {
     pub batch: u16,
     /// Adam's rate, times 2^24.
     pub rate_q: u32,
+    /// What the heads are trained on, and the generator with them.
+    pub loss: Loss,
 }
 
 /// Sizes as numbers.
@@ -84,7 +88,7 @@ impl Generator {
     pub(super) fn derive(
         &self,
         prototypes: &PrototypeSpec,
-        classes: usize,
+        (classes, seed): (usize, &Digest),
         merged: &[i32],
         before: &[i32],
         list: &[u8],
@@ -99,7 +103,9 @@ impl Generator {
         }
         let total: u64 = counts.iter().sum();
         let head = merged.get(..(sizes.features + 1) * classes);
-        let (Some((weights, _)), Some(head), true) = (before.split_at_checked(sizes.weights()), head, total > 0) else {
+        let (Some((weights, _)), Some(head), Some(criterion), true) =
+            (before.split_at_checked(sizes.weights()), head, self.loss.criterion(classes, seed), total > 0)
+        else {
             return before.to_vec();
         };
         let mut stream =
@@ -111,7 +117,7 @@ impl Generator {
         for _ in 0..self.steps {
             let batch: Vec<Draw> =
                 (0..self.batch).map(|_| Draw::new(&mut stream, sizes.noise, &counts, total)).collect();
-            let slope = net.slope(&batch, &head);
+            let slope = net.slope(&batch, &head, &criterion);
             adam.step(&mut net.values, &slope);
         }
         let mut after = fixed(&net.values, DEFAULT_SCALE_BITS).unwrap_or_else(|| weights.to_vec());
@@ -192,7 +198,7 @@ impl Net {
     }
 
     /// The slope of a batch's mean loss.
-    fn slope(&self, batch: &[Draw], head: &[f64]) -> Vec<f64> {
+    fn slope(&self, batch: &[Draw], head: &[f64], criterion: &Criterion) -> Vec<f64> {
         let Sizes { noise, hidden, features, classes } = self.sizes;
         let Views { first, first_bias, gain, shift, second, second_bias } = self.views();
         let (head, head_bias) = head.split_at(features * classes);
@@ -231,7 +237,7 @@ impl Net {
             active.iter().zip(second.chunks_exact(features)).for_each(|(x, w)| add_scaled(&mut made, *x, w));
             let mut logits = head_bias.to_vec();
             made.iter().zip(head.chunks_exact(classes)).for_each(|(x, w)| add_scaled(&mut logits, *x, w));
-            slope_of_cross_entropy(&mut logits, draw.class);
+            criterion.slope(&mut logits, draw.class);
             let to_made: Vec<f64> = head.chunks_exact(classes).map(|w| dot(w, &logits) / count).collect();
             add_scaled(to_second_bias, 1.0, &to_made);
             let mut to_unit = vec![0.0; hidden];
@@ -272,7 +278,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const SMALL: Generator = Generator { noise: 2, hidden: 3, features: 2, steps: 4, batch: 4, rate_q: 1 << 20 };
+    const SMALL: Generator =
+        Generator { noise: 2, hidden: 3, features: 2, steps: 4, batch: 4, rate_q: 1 << 20, loss: Loss::CrossEntropy };
+    const SEED: Digest = Digest([4; 32]);
 
     fn drawn(count: usize, salt: usize) -> Vec<f64> {
         (0..count).map(|i| (((37 * i + 11 * salt) % 65) as f64 - 32.0) / 32.0).collect()
@@ -290,7 +298,7 @@ mod tests {
         let head = drawn(3 * 3, 2);
         let mut adam = Adam::new(0.0625, net.values.len());
         for _ in 0..4 {
-            let slope = net.slope(&batch(), &head);
+            let slope = net.slope(&batch(), &head, &Criterion::CrossEntropy);
             adam.step(&mut net.values, &slope);
         }
         assert_eq!(net.values.len(), GOLDEN.len());
@@ -344,13 +352,15 @@ mod tests {
         }
         let before = crate::tensor::Schema { tensors: SMALL.tensors(3) }.genesis(&crate::hash::Digest([3; 32])).0;
         let head: Vec<i32> = (1..10).map(|i| (i % 4) << 22).collect();
-        let after = SMALL.derive(&spec, 3, &head, &before, &list);
+        let after = SMALL.derive(&spec, (3, &SEED), &head, &before, &list);
         assert_eq!(after.len(), before.len());
         assert_ne!(after[..20], before[..20]);
         let shares = numbers(&after[after.len() - 3..], 24);
         assert!(shares.iter().zip([0.375, 0.5, 0.125]).all(|(a, b)| (a - b).abs() < 1e-6), "{shares:?}");
-        assert_eq!(SMALL.derive(&spec, 3, &head, &after, &[]), after);
-        let untrained = Generator { steps: 0, ..SMALL }.derive(&spec, 3, &head, &before, &list);
+        assert_eq!(SMALL.derive(&spec, (3, &SEED), &head, &after, &[]), after);
+        let untrained = Generator { steps: 0, ..SMALL }.derive(&spec, (3, &SEED), &head, &before, &list);
         assert_eq!(untrained[..untrained.len() - 3], before[..before.len() - 3]);
+        let directed = Generator { loss: Loss::ArcFace, ..SMALL }.derive(&spec, (3, &SEED), &head, &before, &list);
+        assert!(directed[..20] != before[..20] && directed[..20] != after[..20]);
     }
 }

@@ -14,6 +14,7 @@
 //! some go on from something that no member needs in order to train. Both are blobs of their own, which the state names ([`State`]).
 
 mod attention;
+mod class_vectors;
 mod derivation;
 mod descent;
 mod eigen;
@@ -23,6 +24,7 @@ mod generator;
 mod golden;
 mod head;
 mod hypernetwork;
+mod loss;
 mod means;
 mod ridge;
 mod state;
@@ -30,16 +32,20 @@ mod targets;
 mod tasks;
 
 pub use attention::Attention;
+pub use class_vectors::{MAX_CLASSES, class_vectors};
 pub use derivation::{Author, Derivation, Round};
 pub use descent::{Descent, MAX_EPOCHS, RATE_BITS};
 pub use exact::quantised;
 pub use generator::{Generator, MAX_STEPS};
+pub use head::Head;
 pub use hypernetwork::{Hypernetwork, MAX_HIDDEN, MAX_LAYERS};
+pub use loss::Loss;
 use serde::{Deserialize, Serialize};
 pub use state::{LoadError, State};
 pub use targets::Apart;
 pub use tasks::Tasks;
 
+use crate::hash::Digest;
 use crate::prototypes::PrototypeSpec;
 use crate::tensor::{Schema, TensorSpec};
 
@@ -50,7 +56,7 @@ pub enum Summary {
     /// last mean.
     Means,
     /// A linear head, trained on the prototypes from the head before.
-    Head(Descent),
+    Head(Head),
     /// Class prototypes, trained on the list's from those before to keep a margin between classes.
     Targets(Apart),
     /// A model for each member, mixed of those that the round's authors sent: the nearer another's is, the more of it.
@@ -69,7 +75,7 @@ impl Summary {
     pub const fn fits(&self) -> bool {
         match self {
             Self::Means => true,
-            Self::Head(descent) => descent.fits(),
+            Self::Head(head) => head.descent.fits(),
             Self::Targets(apart) => apart.descent.fits(),
             Self::Attention(attention) => attention.fits(),
             Self::Generator(generator) => generator.fits(),
@@ -104,6 +110,13 @@ impl Summary {
         matches!(self, Self::Attention(_) | Self::Tasks(_) | Self::Hypernetwork(_))
     }
 
+    /// Whether it compares directions with the network's class vectors.
+    #[must_use]
+    pub(super) const fn has_class_vectors(&self) -> bool {
+        let (Self::Head(Head { loss, .. }) | Self::Generator(Generator { loss, .. })) = self else { return false };
+        matches!(loss, Loss::ArcFace)
+    }
+
     /// The derived tensors of a task with so many classes, in layout order.
     #[must_use]
     pub fn tensors(&self, prototypes: &PrototypeSpec, classes: usize) -> Vec<TensorSpec> {
@@ -126,13 +139,20 @@ impl Summary {
         }
     }
 
-    /// What follows from prototypes alone: the derived tensors after a round, of those before it and the certified list of the round.
+    /// What follows from prototypes alone: the derived tensors after a round, of those before it and the certified list of the round, in a
+    /// network with so many classes and this genesis seed.
     ///
     /// Whoever made the list has checked it ([`PrototypeSpec::check`]), and `before` is of [`Self::tensors`]' length.
-    fn derive(&self, prototypes: &PrototypeSpec, classes: usize, before: &[i32], list: &[u8]) -> Vec<i32> {
+    fn derive(
+        &self,
+        prototypes: &PrototypeSpec,
+        (classes, seed): (usize, &Digest),
+        before: &[i32],
+        list: &[u8],
+    ) -> Vec<i32> {
         match self {
             Self::Means => means::derive(prototypes, classes, before, list),
-            Self::Head(descent) => head::derive(descent, prototypes, classes, before, list),
+            Self::Head(head) => head::derive(head, prototypes, (classes, seed), before, list),
             Self::Targets(apart) => targets::derive(apart, prototypes, classes, before, list),
             Self::Attention(_) | Self::Generator(_) | Self::Tasks(_) | Self::Hypernetwork(_) => before.to_vec(),
         }

@@ -13,7 +13,7 @@ use fedswarm_protocol::message::{
 };
 use fedswarm_protocol::prototypes::PrototypeSpec;
 use fedswarm_protocol::record::{Record, RecordKind, Rule};
-use fedswarm_protocol::summary::{Apart, Attention, Descent, Generator, Hypernetwork, Summary, Tasks};
+use fedswarm_protocol::summary::{Apart, Attention, Descent, Generator, Head, Hypernetwork, Loss, Summary, Tasks};
 use fedswarm_protocol::tensor::{FixedVector, MAX_COORDINATE, Schema, TensorSpec};
 use fedswarm_protocol::update::UpdateCodec;
 
@@ -391,12 +391,16 @@ impl Draw {
         }
     }
 
+    fn loss(&mut self) -> Loss {
+        if self.coin() { Loss::ArcFace } else { Loss::CrossEntropy }
+    }
+
     fn summary(&mut self) -> Option<Summary> {
         let descent = Descent { rate_q: self.u32(), epochs: self.u16(), batch: self.u16() };
         match self.below(8) {
             0 => None,
             1 => Some(Summary::Means),
-            2 => Some(Summary::Head(descent)),
+            2 => Some(Summary::Head(Head { descent, loss: self.loss() })),
             3 => Some(Summary::Targets(Apart { descent, most_margin: self.u16() })),
             4 => Some(Summary::Attention(Attention { alpha_q: self.u32(), sigma_q: self.u32() })),
             5 => Some(Summary::Generator(Generator {
@@ -406,6 +410,7 @@ impl Draw {
                 steps: self.u16(),
                 batch: self.u16(),
                 rate_q: self.u32(),
+                loss: self.loss(),
             })),
             6 => Some(Summary::Tasks(Tasks { lambda_q: self.u32(), mu_q: self.u32(), learnt: self.coin() })),
             _ => Some(Summary::Hypernetwork(Hypernetwork {

@@ -58,9 +58,12 @@ fn alone(prepared: &Prepared) -> Certified {
     certified
 }
 
+/// Methods of which voters train something else with the flagship's head.
+const DIRECTED: [&str; 3] = ["fedgh:head=etf", "fedgen:head=etf", "mocha:head=etf"];
+
 #[tokio::test]
 async fn every_method_certifies_in_a_swarm_what_a_single_process_computes() {
-    for name in NAMES {
+    for name in NAMES.into_iter().chain(DIRECTED) {
         let folder = tempfile::tempdir().unwrap();
         let scenario = Scenario { out: Some(folder.path().join("run")), ..scenario(name, 4, 3) };
         let results = run(&scenario, &Options::default(), &mut Silent).await.unwrap();

@@ -12,7 +12,7 @@ use crate::membership::{EvictVote, Invite, Join, Operation, Role};
 use crate::message::{Committed, Message, Receipt};
 use crate::prototypes::ListName;
 use crate::record::{Record, RecordKind};
-use crate::summary::{Apart, Attention, Descent, Hypernetwork, Summary, Tasks};
+use crate::summary::{Apart, Attention, Descent, Head, Hypernetwork, Loss, Summary, Tasks};
 use fixture::{Lies, Run};
 
 #[test]
@@ -142,7 +142,7 @@ fn a_merge_or_a_choice_that_no_inputs_give_is_found_although_a_quorum_signed_it(
 fn what_all_make_of_the_prototypes_is_made_again_and_carried_over_by_a_round_that_merges_nothing() {
     let descent = Descent::new(0.1, 3, 2);
     let apart = Apart { descent, most_margin: 10 };
-    for summary in [Summary::Means, Summary::Head(descent), Summary::Targets(apart)] {
+    for summary in [Summary::Means, Summary::Head(Head { descent, loss: Loss::ArcFace }), Summary::Targets(apart)] {
         let mut run = Run::with_summary(summary);
         let genesis = run.derived().to_vec();
         run.push(Lies::default());
