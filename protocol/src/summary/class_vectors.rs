@@ -1,5 +1,6 @@
 //! The fixed classifier of FedKTL (arXiv 2403.15760): a simplex equiangular tight frame.
 
+use super::exact::dot;
 use crate::hash::{Digest, Stream};
 
 /// Most classes that a frame is made for: orthogonalising costs the cube of it, about two seconds here. Too low and data sets
@@ -55,10 +56,6 @@ fn orthonormal(n: usize, stream: &mut Stream) -> Vec<Vec<f64>> {
         }
     }
     basis
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
 #[cfg(test)]

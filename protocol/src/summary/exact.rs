@@ -47,6 +47,11 @@ pub(super) fn add_scaled(y: &mut [f64], a: f64, x: &[f64]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
 }
 
+/// `<a, b>`, added up from the front.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
 /// Fixed point as numbers.
 pub(super) fn numbers(fixed: &[i32], scale_bits: u8) -> Vec<f64> {
     let step = 1.0 / f64::from(1u32 << scale_bits);

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::descent::RATE_BITS;
-use super::exact::{add_scaled, fixed, linear, numbers};
+use super::exact::{add_scaled, dot, fixed, linear, numbers};
 use super::loss::{Criterion, Loss};
 use crate::hash::{Digest, Stream, hash};
 use crate::prototypes::PrototypeSpec;
@@ -267,10 +267,6 @@ impl Net {
         }
         out
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::class_vectors::class_vectors;
-use super::exact::{add_scaled, slope_of_cross_entropy};
+use super::exact::{add_scaled, dot, slope_of_cross_entropy};
 use crate::hash::Digest;
 
 /// A loss of the output of a linear layer with one number per class.
@@ -88,10 +88,6 @@ fn slope_of_arcface(x: &mut [f64], label: usize, vectors: &[f64]) {
     let down: Vec<f64> = vectors.chunks_exact(classes).map(|row| dot(row, &logits)).collect();
     let along = dot(x, &down);
     x.iter_mut().zip(down).for_each(|(u, d)| *u = (d - *u * along) / length);
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]
