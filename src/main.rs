@@ -1,5 +1,6 @@
 //! The `fedswarm` command: argument parsing and printing. What it does is done by the workspace's crates.
 
+mod arena;
 mod commands;
 mod failure;
 mod flags;
@@ -67,6 +68,18 @@ enum Command {
     Bench(commands::bench::Command),
 }
 
+impl Command {
+    /// Whether this process is a node, or measures some, and does not train many members side by side.
+    fn is_of_nodes(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Bootstrap(_) => true,
+            Self::Network(command) => command.starts_a_node(),
+            Self::Bench(command) => command.is_of_nodes(),
+            _ => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let began = Instant::now();
     let cli = Cli::parse();
@@ -91,6 +104,9 @@ fn main() -> ExitCode {
         .with_target(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
+    if cli.command.is_of_nodes() {
+        arena::share_one();
+    }
     let done = match cli.command {
         Command::Simulate(args) => commands::simulate::run(&args, cli.json, began),
         Command::Compare(args) => commands::compare::run(&args, cli.json),

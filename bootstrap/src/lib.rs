@@ -5,6 +5,8 @@
 //! other, through a relay as well, and what it relays is encrypted between them. One entry point serves every network
 //! (`docs/adr/002`).
 
+#![forbid(unsafe_code)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

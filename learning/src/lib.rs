@@ -8,6 +8,8 @@
 //! * [`generator`] and [`transfer`]: pretrained generators, and what peers learn from them.
 //! * [`export`]: trained models as safetensors files.
 
+#![forbid(unsafe_code)]
+
 pub mod architectures;
 pub mod certified;
 pub mod data;

@@ -5,6 +5,8 @@
 //! and is done; what it may send, how long it may take, and how many there may be at once are bounded (`server.rs`), so that a
 //! broken one costs the process next to nothing.
 
+#![forbid(unsafe_code)]
+
 mod page;
 mod request;
 mod server;

@@ -10,6 +10,8 @@
 //! [`start`] gives a handle and a queue of events. Gossip comes with a [`GossipToken`]: check the message, then
 //! [`Network::report`] within five seconds, or it is not passed on.
 
+#![forbid(unsafe_code)]
+
 mod arrivals;
 mod behaviour;
 mod blobs;

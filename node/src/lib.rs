@@ -9,6 +9,8 @@
 //! [`start`] gives a handle and a queue of [`NodeEvent`]s. The driver holds no protocol logic: what to say, and when, is decided
 //! by [`fedswarm_protocol::round::State`] alone.
 
+#![forbid(unsafe_code)]
+
 pub mod archive;
 pub mod artefacts;
 pub mod audit;

@@ -3,6 +3,8 @@
 //! Bytes become [`envelope::Verified`] messages, messages become inputs of the [`round`] machine, and the machine answers
 //! with effects for a driver to carry out. The same code runs in nodes, in simulations and under a model checker.
 
+#![forbid(unsafe_code)]
+
 pub mod artefact;
 pub mod audit;
 pub mod blob;

@@ -4,6 +4,8 @@
 //!
 //! Nothing here decides how a peer learns or how peers agree: this crate describes a run, starts it and reports on it.
 
+#![forbid(unsafe_code)]
+
 pub mod bench;
 pub mod compare;
 pub mod error;

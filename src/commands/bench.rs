@@ -129,6 +129,13 @@ impl Crowd {
     }
 }
 
+impl Command {
+    /// Whether it measures nodes, whose process is set up as theirs.
+    pub(crate) fn is_of_nodes(&self) -> bool {
+        !matches!(self, Self::Scale { .. })
+    }
+}
+
 pub(crate) fn run(command: &Command, json: bool) -> Result<(), Failure> {
     let tell = &mut |text: &str| eprintln!("{text}");
     let runtime = crate::runtime()?;
