@@ -71,6 +71,39 @@ fn a_nodes_metrics_are_well_formed_and_true_and_bad_clients_do_no_harm() {
     assert_eq!(get(&at, "/health"), (503, "2 voters are here, 3 are needed to certify a round\n".to_owned()));
 }
 
+/// The regions that glibc's allocator made beside the first one: each takes 64 MiB of addresses at a multiple of that, what is used and then
+/// what is not yet.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+fn further_regions(pid: u32) -> usize {
+    const REGION: u64 = 64 << 20;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mapped: Vec<(u64, u64, &str)> = maps
+        .lines()
+        .map(|line| {
+            let (addresses, rest) = line.split_once(' ').unwrap();
+            let (from, to) = addresses.split_once('-').unwrap();
+            (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap(), &rest[..4])
+        })
+        .collect();
+    let is_one = |pair: &[(u64, u64, &str)]| {
+        pair[0].0.is_multiple_of(REGION)
+            && (pair[0].2, pair[1].2) == ("rw-p", "---p")
+            && pair[1].1 == pair[0].0 + REGION
+    };
+    mapped.windows(2).filter(|pair| is_one(pair)).count()
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+fn all_threads_of_a_node_allocate_from_one_region() {
+    let mut founded = Founded::of(NODES, 0, 500);
+    let run = founded.start(&Loopback, |_| None);
+    run.journal.each("two rounds", &all(), |seen| seen.certified() >= Some(2));
+    for node in all() {
+        assert_eq!(further_regions(run.pid(node)), 0, "node {node}");
+    }
+}
+
 #[test]
 fn lists_are_read_again_at_a_hangup_and_rubbish_leaves_them_in_force() {
     let mut founded = Founded::of(NODES, 0, 500);
