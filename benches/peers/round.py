@@ -2,10 +2,9 @@
 """A whole round of twenty unlike peers, ours against PyTorch's: the same two cores, interleaved.
 
     cargo build --release --workspace --example round
-    python3 -m venv VENV && VENV/bin/pip install torch==2.5.1 numpy
-    benches/peers/round.py --ours target/release/examples/round --python VENV/bin/python3 --cores 0,1
+    benches/peers/round.py --ours target/release/examples/round --cores 0,1
 
-Peers have the four models of HtCNN4s, 100 images to train on, batch 10, and 100 to be measured on; `local` shares nothing, `fedmoe`
+Installs PyTorch from PyPI into a throw-away environment, or takes the interpreter that `--python` names. Peers have the four models of HtCNN4s, 100 images to train on, batch 10, and 100 to be measured on; `local` shares nothing, `fedmoe`
 is ours against the same arithmetic. PyTorch runs twice: one process whose operations use two threads, and two processes of one
 thread, as somebody would write who wants both cores. Prints wall and CPU milliseconds of a round (medians; in brackets the quartiles)
 and theirs / ours as the median of the ratios of neighbouring runs. Linux only.
@@ -18,6 +17,8 @@ import pathlib
 import statistics
 import subprocess
 import time
+
+from environment import PYTORCH, python_with, spread
 
 
 class Side:
@@ -41,25 +42,25 @@ class Side:
         return (float(answer[1]) if len(answer) > 1 else cpu) * 1e3, wall * 1e3
 
 
-def spread(values):
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:.1f} ({low:.1f}-{high:.1f})"
-
-
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", required=True)
-    parser.add_argument("--python", required=True)
+    parser.add_argument("--python", help="an interpreter that has PyTorch; absent, one is made")
     parser.add_argument("--cores", default="0,1")
     parser.add_argument("--methods", default="local,fedmoe")
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
+    with python_with(PYTORCH, a.python) as python:
+        compare(a, python)
+
+
+def compare(a, python):
     script = str(pathlib.Path(__file__).with_name("torch_round.py"))
     ours = Side([a.ours], a.cores, 1)
     theirs = {
-        "one process, two threads": Side([a.python, script, "--workers", "1"], a.cores, 2),
-        "two processes": Side([a.python, script, "--workers", "2"], a.cores, 1),
+        "one process, two threads": Side([python, script, "--workers", "1"], a.cores, 2),
+        "two processes": Side([python, script, "--workers", "2"], a.cores, 1),
     }
     if not a.json:
         print("| method | PyTorch as | ours, ms | theirs, ms | theirs / ours | CPU ours | CPU theirs | by CPU |")

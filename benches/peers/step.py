@@ -2,10 +2,9 @@
 """Our training step against PyTorch's: the same core, interleaved, CPU time of each process as the kernel counts it.
 
     cargo build --release --workspace --example step
-    python3 -m venv VENV && VENV/bin/pip install torch==2.5.1 numpy
-    benches/peers/step.py --ours target/release/examples/step --python VENV/bin/python3 --core 1
+    benches/peers/step.py --ours target/release/examples/step --core 1
 
-Prints, per model and batch, milliseconds of CPU per step (medians; in brackets the quartiles), theirs / ours (above 1: ours
+Installs PyTorch from PyPI into a throw-away environment, or takes the interpreter that `--python` names. Prints, per model and batch, milliseconds of CPU per step (medians; in brackets the quartiles), theirs / ours (above 1: ours
 is faster) as the median of the ratios of neighbouring runs, and the same of wall time. Linux only.
 """
 
@@ -15,7 +14,10 @@ import os
 import pathlib
 import statistics
 import subprocess
+import sys
 import time
+
+from environment import PYTORCH, python_with
 
 HTCNN4S = ["cnn1", "cnn2", "cnn1-fc128", "cnn2-fc128"]
 LARGE = ["cnn-1", "cnn-2", "cnn-3", "cnn-4", "cnn-5", "resnet"]
@@ -46,9 +48,9 @@ class Side:
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", required=True)
-    parser.add_argument("--python", required=True)
+    parser.add_argument("--python", help="an interpreter that has PyTorch; absent, one is made")
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--models", default=",".join(HTCNN4S + LARGE))
     parser.add_argument("--batches", default="10,32,128")
@@ -58,8 +60,13 @@ def main():
     parser.add_argument("--other", help="a second build of ours in place of PyTorch")
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
+    with python_with(PYTORCH, a.python or (a.other and sys.executable)) as python:
+        compare(a, python)
+
+
+def compare(a, python):
     script = str(pathlib.Path(__file__).with_name("torch_step.py"))
-    theirs = [a.other] if a.other else [a.python, script] + ["--channels-last"] * a.channels_last
+    theirs = [a.other] if a.other else [python, script] + ["--channels-last"] * a.channels_last
     sides = [Side([a.ours], a.core), Side(theirs, a.core)]
     if not a.json:
         print("| model | batch | ours, ms | theirs, ms | theirs / ours | by wall |\n| --- | --- | --- | --- | --- | --- |")
