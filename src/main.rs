@@ -128,8 +128,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Threads that read, check and merge payloads. Each keeps a share of the memory that it has used, so that more of them make a node
-/// larger; fewer, and one merge holds up what is served.
+/// Threads that read, check and merge payloads. Each holds what it works on, so that more of them make a node larger; fewer, and one merge
+/// holds up what is served.
 const BLOCKING_THREADS: usize = 4;
 
 /// The runtime of a command. Training has threads of its own, so the network needs few.

@@ -2,13 +2,13 @@
 
     python flower_round.py --engine simulation --nodes 10 --parameters 100 --rounds 30
 
-`simulation` is what its users run on one machine: clients in the workers of Ray. `grpc` is a server and a process for each client, over
-gRPC on loopback (in `flwr.compat` by now; its successor has clients ask for work every few seconds). One vector goes to every client, comes back as it is, and is averaged by FedAvg; nothing is evaluated. Prints one JSON object: seconds
-from the beginning to the first round's end, and of each further round milliseconds and processor milliseconds of all processes.
+`simulation` is what its users run on one machine: clients in the workers of Ray. `grpc` is a server and a process for each
+client, over gRPC on loopback (in `flwr.compat` by now; its successor has clients ask for work every few seconds). One vector
+goes to every client, comes back as it is, and is averaged by FedAvg; nothing is evaluated. Prints one JSON object: seconds from
+the beginning to the first round's end, and of each further round milliseconds and processor milliseconds of all processes.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import socket
@@ -25,7 +25,7 @@ BEGAN = time.perf_counter()
 import flwr
 import numpy as np
 
-from process_time import adopt, tree_seconds
+from process_time import adopt, mark, tell
 
 
 def same():
@@ -45,7 +45,7 @@ def timed(nodes, parameters, marks):
     class Timed(flwr.server.strategy.FedAvg):
         def aggregate_fit(self, *arguments):
             merged = super().aggregate_fit(*arguments)
-            marks.append((time.perf_counter(), tree_seconds(os.getpid())))
+            marks.append(mark())
             return merged
 
     first = flwr.common.ndarrays_to_parameters([np.zeros(parameters, np.float32)])
@@ -103,16 +103,7 @@ def main():
     marks = []
     config = flwr.server.ServerConfig(num_rounds=a.rounds + 1)
     {"grpc": by_grpc, "simulation": by_simulation}[a.engine](a, config, timed(a.nodes, a.parameters, marks))
-    steps = list(zip(marks, marks[1:]))
-    print(
-        json.dumps(
-            {
-                "start_s": marks[0][0] - BEGAN,
-                "round_ms": [(b[0] - a[0]) * 1e3 for a, b in steps],
-                "cpu_ms": (marks[-1][1] - marks[0][1]) * 1e3 / len(steps),
-            }
-        )
-    )
+    tell(BEGAN, marks)
 
 
 main()

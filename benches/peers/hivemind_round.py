@@ -8,8 +8,6 @@ milliseconds and processor milliseconds of all processes.
 """
 
 import argparse
-import json
-import os
 import time
 
 BEGAN = time.perf_counter()
@@ -17,7 +15,7 @@ BEGAN = time.perf_counter()
 import hivemind
 import torch
 
-from process_time import adopt, tree_seconds
+from process_time import adopt, mark, tell
 
 
 def main():
@@ -49,21 +47,11 @@ def main():
         steps = [averager.step(wait=False, timeout=30, allow_retries=True) for averager in averagers]
         done = [step.result() for step in steps]
         failed += any(gathered is None or len(gathered) != a.nodes for gathered in done)
-        marks.append((time.perf_counter(), tree_seconds(os.getpid())))
+        marks.append(mark())
     for averager, table in zip(averagers, tables):
         averager.shutdown()
         table.shutdown()
-    steps = list(zip(marks, marks[1:]))
-    print(
-        json.dumps(
-            {
-                "start_s": marks[0][0] - BEGAN,
-                "round_ms": [(b[0] - a[0]) * 1e3 for a, b in steps],
-                "cpu_ms": (marks[-1][1] - marks[0][1]) * 1e3 / len(steps),
-                "rounds_not_of_all": failed,
-            }
-        )
-    )
+    tell(BEGAN, marks, rounds_not_of_all=failed)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""What a process and all that it started have used of the processors. Linux only."""
+"""When rounds of a process and all that it started end, and what they take of the processors. Linux only."""
 
 import ctypes
+import json
 import os
+import time
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -32,3 +34,19 @@ def tree_seconds(root):
         ticks += own
         found += children.get(pid, [])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def mark():
+    """Now, and the processor seconds of this process and its own until now."""
+    return time.perf_counter(), tree_seconds(os.getpid())
+
+
+def tell(began, marks, **more):
+    """Prints one JSON object from the marks at the ends of rounds: seconds to the first, milliseconds and processor milliseconds of the others."""
+    steps = list(zip(marks, marks[1:]))
+    figures = {
+        "start_s": marks[0][0] - began,
+        "round_ms": [(end[0] - begin[0]) * 1e3 for begin, end in steps],
+        "cpu_ms": (marks[-1][1] - marks[0][1]) * 1e3 / len(steps),
+    }
+    print(json.dumps(figures | more))

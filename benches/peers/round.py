@@ -4,10 +4,11 @@
     cargo build --release --workspace --example round
     benches/peers/round.py --ours target/release/examples/round --cores 0,1
 
-Installs PyTorch from PyPI into a throw-away environment, or takes the interpreter that `--python` names. Peers have the four models of HtCNN4s, 100 images to train on, batch 10, and 100 to be measured on; `local` shares nothing, `fedmoe`
-is ours against the same arithmetic. PyTorch runs twice: one process whose operations use two threads, and two processes of one
-thread, as somebody would write who wants both cores. Prints wall and CPU milliseconds of a round (medians; in brackets the quartiles)
-and theirs / ours as the median of the ratios of neighbouring runs. Linux only.
+Installs PyTorch from PyPI into a throw-away environment, or takes the interpreter that `--python` names. Peers have the four
+models of HtCNN4s, 100 images to train on, batch 10, and 100 to be measured on; `local` shares nothing, `fedmoe` is ours against
+the same arithmetic. PyTorch runs twice: one process whose operations use two threads, and two processes of one thread, as
+somebody would write who wants both cores. Prints wall and CPU milliseconds of a round (medians; in brackets the quartiles) and
+theirs / ours as the median of the ratios of neighbouring runs. Linux only.
 """
 
 import argparse

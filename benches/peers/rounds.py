@@ -6,11 +6,12 @@
     benches/peers/rounds.py --ours target/release/fedswarm --peer flower-grpc --nodes 10
     benches/peers/rounds.py --ours target/release/fedswarm --peer hivemind --nodes 4
 
-Installs Flower or hivemind from PyPI into a throw-away environment, or takes the interpreter that `--python` names. Ours are nodes of
-one process over TCP that sign, vote on and certify every round (`fedswarm bench rounds`; `--voters` of them, or all); Flower's are a
-star, nothing signed: clients in the workers of Ray, or a process for each over gRPC; hivemind's peers with two processes each and its daemon (all-reduce,
-found by its DHT). Prints the median round (in brackets the quartiles of the runs' medians), theirs / ours as the median of the ratios of
-neighbouring runs, processor milliseconds of a round of all processes together, and seconds until the first round is done. Linux only.
+Installs Flower or hivemind from PyPI into a throw-away environment, or takes the interpreter that `--python` names. Ours are
+nodes of one process over TCP that sign, vote on and certify every round (`fedswarm bench rounds`; `--voters` of them, or all);
+Flower's are a star, nothing signed: clients in the workers of Ray, or a process for each over gRPC; hivemind's peers with two
+processes each and its daemon (all-reduce, found by its DHT). Prints the median round (in brackets the quartiles of the runs'
+medians), theirs / ours as the median of the ratios of neighbouring runs, processor milliseconds of a round of all processes
+together, and seconds until the first round is done. Linux only.
 """
 
 import argparse
@@ -18,7 +19,6 @@ import json
 import pathlib
 import statistics
 import subprocess
-import time
 
 from environment import PYTORCH, python_with, spread
 
@@ -30,12 +30,11 @@ PEERS = {
 
 
 def last_object(command, patience):
-    """What a command prints as its last line, and the seconds that it took."""
-    began = time.perf_counter()
+    """What a command prints as its last line."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=patience)
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1]), time.perf_counter() - began
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def main():
@@ -63,8 +62,8 @@ def main():
             size = ["--nodes", str(a.nodes), "--parameters", parameters, "--rounds", str(a.rounds)]
             runs = []
             for _ in range(a.repetitions):
-                ours, _ = last_object([a.ours, "bench", "rounds", *size, "--voters", str(a.voters or a.nodes), "--json"], a.patience)
-                theirs, _ = last_object([python, script, *options, *size], a.patience)
+                ours = last_object([a.ours, "bench", "rounds", *size, "--voters", str(a.voters or a.nodes), "--json"], a.patience)
+                theirs = last_object([python, script, *options, *size], a.patience)
                 runs.append((ours, theirs))
             wall = [[ours["median_ms"] for ours, _ in runs], [statistics.median(t["round_ms"]) for _, t in runs]]
             cpu = [[ours["cpu_ms"] for ours, _ in runs], [theirs["cpu_ms"] for _, theirs in runs]]

@@ -4,8 +4,9 @@
     cargo build --release --workspace --example step
     benches/peers/step.py --ours target/release/examples/step --core 1
 
-Installs PyTorch from PyPI into a throw-away environment, or takes the interpreter that `--python` names. Prints, per model and batch, milliseconds of CPU per step (medians; in brackets the quartiles), theirs / ours (above 1: ours
-is faster) as the median of the ratios of neighbouring runs, and the same of wall time. Linux only.
+Installs PyTorch from PyPI into a throw-away environment, or takes the interpreter that `--python` names. Prints, per model and
+batch, milliseconds of CPU per step (medians; in brackets the quartiles), theirs / ours (above 1: ours is faster) as the median
+of the ratios of neighbouring runs, and the same of wall time. Linux only.
 """
 
 import argparse

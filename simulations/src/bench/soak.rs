@@ -90,8 +90,7 @@ pub fn slope(readings: &[(f64, f64)]) -> Option<Slope> {
 /// [`Error`]: what kept them from running.
 pub async fn run(nodes: u16, parameters: u32, time: Duration, tell: Tell<'_>) -> Result<Figures, Error> {
     let plan = Plan { voters: nodes, contributors: 0, parameters, rounds: 0 };
-    // Each thread keeps an arena of the allocator: a member of its own has one that trains, sixteen in a process need no more than the
-    // machine has processors.
+    // A member of its own has a thread that trains; sixteen in a process need no more than the machine has processors.
     let mut crowd = Crowd::start(&plan, TransportKind::Tcp, true, cores()).await?;
     crowd.meshed().await?;
     crowd.settled().await?;
