@@ -317,6 +317,22 @@ pub struct NamedTensor {
     pub values: Vec<f32>,
 }
 
+impl NamedTensor {
+    /// The values of the tensor of this name among some.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`]: it is missing, or has another shape or length.
+    pub(crate) fn values_of<'a>(tensors: &'a [Self], name: &str, shape: &[usize]) -> Result<&'a [f32], Error> {
+        let Some(tensor) = tensors.iter().find(|tensor| tensor.name == name) else {
+            return Err(Error::Tensors(format!("{name} is missing")));
+        };
+        if tensor.shape != shape || tensor.values.len() != shape.iter().product::<usize>() {
+            return Err(Error::Tensors(format!("{name} has shape {:?}, not {shape:?}", tensor.shape)));
+        }
+        Ok(&tensor.values)
+    }
+}
+
 /// Names of all methods.
 pub const NAMES: [&str; 21] = [
     "local",

@@ -270,20 +270,12 @@ impl Member for DualMember {
         if tensors.len() != own.len() {
             return Err(Error::Tensors(format!("{} given, the model has {}", tensors.len(), own.len())));
         }
-        let mut taken = Vec::with_capacity(own.len());
-        for NamedTensor { name, shape, values } in &own {
-            let Some(tensor) = tensors.iter().find(|tensor| tensor.name == *name) else {
-                return Err(Error::Tensors(format!("{name} is missing")));
-            };
-            if tensor.shape != *shape || tensor.values.len() != values.len() {
-                return Err(Error::Tensors(format!("{name} has shape {:?}, not {shape:?}", tensor.shape)));
-            }
-            taken.push(tensor.values.clone());
-        }
+        let taken = own.iter().map(|own| NamedTensor::values_of(tensors, &own.name, &own.shape));
+        let taken = taken.collect::<Result<Vec<_>, _>>()?;
         if let (Codes::Vectors(vectors), Some(values)) = (&mut self.codes, taken.get(1)) {
-            vectors.clone_from(values);
+            vectors.copy_from_slice(values);
         }
-        self.weights.clone_from(&taken[0]);
+        self.weights.copy_from_slice(taken[0]);
         self.duals.fill(0.0);
         self.merged.fill(0.0);
         Ok(())

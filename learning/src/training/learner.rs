@@ -331,14 +331,7 @@ impl<N: Network> Member for Learner<N> {
             let mut flat = Vec::with_capacity(part.parameters.count());
             for spec in part.parameters.specs() {
                 let name = format!("{}.{}", part.name, spec.name);
-                let Some(tensor) = tensors.iter().find(|t| t.name == name) else {
-                    return Err(Error::Tensors(format!("{name} is missing")));
-                };
-                if tensor.shape != spec.shape || tensor.values.len() != spec.len() {
-                    let (found, expected) = (&tensor.shape, &spec.shape);
-                    return Err(Error::Tensors(format!("{name} has shape {found:?}, not {expected:?}")));
-                }
-                flat.extend_from_slice(&tensor.values);
+                flat.extend_from_slice(NamedTensor::values_of(tensors, &name, &spec.shape)?);
                 used += 1;
             }
             flats.push(flat);
