@@ -1,6 +1,6 @@
 //! The `fedswarm` command: argument parsing and printing. What it does is done by the workspace's crates.
 
-mod arena;
+mod allocator;
 mod commands;
 mod failure;
 mod flags;
@@ -105,7 +105,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
     if cli.command.is_of_nodes() {
-        arena::share_one();
+        allocator::keep_small();
     }
     let done = match cli.command {
         Command::Simulate(args) => commands::simulate::run(&args, cli.json, began),

@@ -25,3 +25,4 @@ pub mod training;
 pub mod transfer;
 
 pub use error::Error;
+pub use kernels::rates;

@@ -8,6 +8,14 @@ use super::tile::{Panel, add, column_blocks, load, outer, rows, slices, store, t
 /// loaded and stored too often; too high and the block falls out of the cache.
 const DEPTH: usize = 64;
 
+/// Numbers of the longest vector of any machine.
+pub(super) const LANES: usize = 16;
+
+/// Images of an input gradient, rounded up so that no load is a partial one.
+pub(super) const fn whole_vectors(images: usize) -> usize {
+    images.next_multiple_of(LANES)
+}
+
 /// `y[image][outputs] = bias + x * w`, `w` row-major `[inputs][outputs]`.
 pub(super) struct Forward<'a> {
     pub(super) inputs: usize,
@@ -77,7 +85,7 @@ fn forward_tile<S: Simd, const P: usize, const V: usize, const T: bool>(
 /// `dx[inputs][image] = w * dy`, turned: images run along the vectors, so the weight is read as it lies.
 pub(super) struct InputGradient<'a> {
     pub(super) outputs: usize,
-    /// Images, rounded up as the caller likes; those beyond the batch are zero in `dy` and left out by the caller in `dx`.
+    /// Images, rounded up by [`whole_vectors`]; those beyond the batch are zero in `dy` and left out by the caller in `dx`.
     pub(super) images: usize,
     pub(super) weight: &'a [f32],
     /// `[outputs][image]`.

@@ -219,8 +219,6 @@ pub(super) fn dense_forward(
 
 /// Gradients of input, weight and bias, those that are wanted.
 pub(super) fn dense_backward(saved: DenseSaved, dy: FlexTensor, wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
-    /// Images are rounded up to whole vectors of any machine, so that no load is a partial one.
-    const LANES: usize = 16;
     let DenseSaved { x, weight, y } = saved;
     let ([n, _], [inputs, outputs]) = (dims(&x), dims(&weight));
     let given = row_major(dy);
@@ -230,7 +228,7 @@ pub(super) fn dense_backward(saved: DenseSaved, dy: FlexTensor, wanted: [bool; 3
         None => dy.copy_from_slice(values(&given)),
     }
     let dx = wanted[0].then(|| {
-        let images = n.next_multiple_of(LANES);
+        let images = dense::whole_vectors(n);
         let mut turned = Scratch::zeros(outputs * images);
         for (image, row) in dy.chunks_exact(outputs).enumerate() {
             row.iter().zip(turned[image..].iter_mut().step_by(images)).for_each(|(from, to)| *to = *from);
@@ -239,11 +237,11 @@ pub(super) fn dense_backward(saved: DenseSaved, dy: FlexTensor, wanted: [bool; 3
         let weight = values(&weight);
         run(dense::InputGradient { outputs, images, weight, dy: &turned, dx: &mut dx });
         let mut out = Scratch::any(n * inputs).into_vec();
-        for (block, rows) in dx.chunks(LANES * images).enumerate() {
+        for (block, rows) in dx.chunks(dense::LANES * images).enumerate() {
             let width = rows.len() / images;
             for (image, out) in out.chunks_exact_mut(inputs).enumerate() {
                 let column = rows[image..].iter().step_by(images);
-                out[block * LANES..][..width].iter_mut().zip(column).for_each(|(to, from)| *to = *from);
+                out[block * dense::LANES..][..width].iter_mut().zip(column).for_each(|(to, from)| *to = *from);
             }
         }
         tensor(out, [n, inputs])

@@ -20,6 +20,7 @@ mod norm;
 mod ops;
 mod pointwise;
 mod pool;
+pub mod rates;
 mod residual;
 mod scratch;
 mod tile;

@@ -37,25 +37,27 @@ pub struct Crowd {
     voters: usize,
     events: mpsc::Receiver<(usize, NodeEvent)>,
     linked: Vec<BTreeSet<NodeId>>,
+    /// Each node's last certified round.
+    at: Vec<u64>,
     _bootstrap: Bootstrap,
     _keys: tempfile::TempDir,
     folder: Option<tempfile::TempDir>,
 }
 
 impl Crowd {
-    /// Starts an entry point and all nodes of a plan, which train nothing until the gate lets them, side by side in so many threads: as
-    /// many as there are members, unless the gate is opened once and for all. `on_disk`, each has a folder.
+    /// Starts an entry point and all nodes of a plan, which train nothing until the gate lets them; `on_disk`, each has a folder.
     ///
     /// # Errors
     /// [`Error`]: what kept a node from starting.
-    pub async fn start(plan: &Plan, transport: TransportKind, on_disk: bool, threads: usize) -> Result<Self, Error> {
+    pub async fn start(plan: &Plan, transport: TransportKind, on_disk: bool) -> Result<Self, Error> {
         let founded = Founded::new(plan)?;
         let trouble = |e: &dyn std::fmt::Display| Error::Run(e.to_string());
         let keys = tempfile::tempdir().map_err(|e| trouble(&e))?;
         let folder = on_disk.then(tempfile::tempdir).transpose().map_err(|e| trouble(&e))?;
         let config = fedswarm_bootstrap::Config::new(keys.path().join("bootstrap.key"), vec![transport.any_port()]);
         let bootstrap = fedswarm_bootstrap::start(config).await.map_err(|e| trouble(&e))?;
-        let trainers = Trainers::start(threads).map_err(|e| trouble(&e))?;
+        // One thread each: whoever waits at the gate keeps its thread.
+        let trainers = Trainers::start(plan.members()).map_err(|e| trouble(&e))?;
         let (sender, events) = mpsc::channel(EVENTS);
         let (gate, interner, mut nodes) = (Gate::closed(), Interner::default(), Vec::new());
         for i in 0..plan.members() {
@@ -78,7 +80,8 @@ impl Crowd {
             nodes.push(node);
         }
         let (voters, linked) = (usize::from(plan.voters), vec![BTreeSet::new(); plan.members()]);
-        Ok(Self { nodes, gate, founded, voters, events, linked, _bootstrap: bootstrap, _keys: keys, folder })
+        let at = vec![0; plan.members()];
+        Ok(Self { nodes, gate, founded, voters, events, linked, at, _bootstrap: bootstrap, _keys: keys, folder })
     }
 
     /// The next thing that happens to a node.
@@ -102,6 +105,9 @@ impl Crowd {
         match event {
             NodeEvent::Peer { id, connected: true } => _ = self.linked[node].insert(*id),
             NodeEvent::Peer { id, connected: false } => _ = self.linked[node].remove(id),
+            NodeEvent::Round { event: Event::RoundCommitted { round, .. }, .. } => {
+                self.at[node] = self.at[node].max(*round);
+            }
             _ => {}
         }
     }
@@ -159,15 +165,10 @@ impl Crowd {
     /// # Errors
     /// [`Error::Run`] if the next record takes two minutes.
     pub async fn rounds_to(&mut self, last: u64, mut each: impl FnMut(u64, usize, Instant)) -> Result<(), Error> {
-        let mut at: Vec<u64> = Vec::new();
-        for node in &self.nodes {
-            at.push(node.records()?.last().map_or(0, |committed| committed.record.round));
-        }
         let mut until = Instant::now() + PATIENCE;
-        while at.iter().any(|round| *round < last) {
+        while self.at.iter().any(|round| *round < last) {
             let (node, event) = self.next(until).await?;
             if let NodeEvent::Round { event: Event::RoundCommitted { round, .. }, .. } = event {
-                at[node] = round.max(at[node]);
                 each(round, node, Instant::now());
                 until = Instant::now() + PATIENCE;
             }

@@ -46,7 +46,7 @@ pub struct Figures {
 pub async fn run(plan: &Plan, processes: u16, tell: Tell<'_>) -> Result<Figures, Error> {
     let rss = || process::rss_bytes(None).ok_or_else(|| Error::Run("memory can only be read on Linux".to_owned()));
     let empty_bytes = rss()?;
-    let mut crowd = Crowd::start(&Plan { rounds: 0, ..*plan }, TransportKind::Tcp, false, plan.members()).await?;
+    let mut crowd = Crowd::start(&Plan { rounds: 0, ..*plan }, TransportKind::Tcp, false).await?;
     crowd.meshed().await?;
     crowd.settled().await?;
     crowd.gate.allow(ROUNDS);

@@ -47,7 +47,7 @@ pub struct Figures {
 /// # Errors
 /// [`Error`]: what kept the swarm from getting through.
 pub async fn run(plan: &Plan, transport: TransportKind, rounds: u64, tell: Tell<'_>) -> Result<Figures, Error> {
-    let mut crowd = Crowd::start(&Plan { rounds: 0, ..*plan }, transport, false, plan.members()).await?;
+    let mut crowd = Crowd::start(&Plan { rounds: 0, ..*plan }, transport, false).await?;
     crowd.meshed().await?;
     crowd.settled().await?;
     tell(&format!("{} nodes are meshed; {rounds} rounds", plan.members()));

@@ -9,11 +9,17 @@ use serde::Serialize;
 use super::crowd::Crowd;
 use super::network::Plan;
 use super::{Tell, process};
-use crate::swarm::cores;
 use crate::{Error, stats};
 
-/// Between two readings.
-const EVERY: Duration = Duration::from_secs(5);
+/// Rounds between two readings. Too few, and the nodes rest more than they work; too many, and there are few readings.
+const ROUNDS: u64 = 16;
+
+/// How long the nodes rest before a reading: what is on its way, a few megabytes, more or less by the moment, is let go. Too short, and it is
+/// read as well.
+const REST: Duration = Duration::from_millis(300);
+
+/// Readings between two lines of progress.
+const TOLD_EVERY: usize = 12;
 
 /// The first part of the run, which is left out: caches and windows fill.
 const SETTLING: f64 = 0.25;
@@ -84,42 +90,32 @@ pub fn slope(readings: &[(f64, f64)]) -> Option<Slope> {
     slope.is_finite().then_some(Slope { per_hour: slope * 3600.0, error: error * 3600.0, mean })
 }
 
-/// Runs so many nodes for so long, each with a folder, at full speed.
+/// Runs so many nodes for so long, each with a folder, at full speed but for a short rest before each reading.
 ///
 /// # Errors
 /// [`Error`]: what kept them from running.
 pub async fn run(nodes: u16, parameters: u32, time: Duration, tell: Tell<'_>) -> Result<Figures, Error> {
     let plan = Plan { voters: nodes, contributors: 0, parameters, rounds: 0 };
-    // A member of its own has a thread that trains; sixteen in a process need no more than the machine has processors.
-    let mut crowd = Crowd::start(&plan, TransportKind::Tcp, true, cores()).await?;
+    let mut crowd = Crowd::start(&plan, TransportKind::Tcp, true).await?;
     crowd.meshed().await?;
     crowd.settled().await?;
-    crowd.gate.allow(u64::MAX);
-    let (began, mut due, mut series) = (Instant::now(), Instant::now(), Vec::new());
-    let (mut rounds, mut seen) = (0, 0);
+    let first = crowd.founded.round;
+    let (began, mut last, mut series) = (Instant::now(), first, Vec::new());
     while began.elapsed() < time {
-        let (_, event) = crowd.next(Instant::now() + super::PATIENCE).await?;
-        if let fedswarm_node::NodeEvent::Round {
-            event: fedswarm_protocol::round::Event::RoundCommitted { round, .. },
-            ..
-        } = event
-        {
-            rounds += u64::from(round > seen);
-            seen = round.max(seen);
-        }
-        if Instant::now() >= due {
-            due += EVERY;
-            let (rss, anonymous) = (process::rss_bytes(None), process::anonymous_pss_bytes(None));
-            let files = process::descriptors();
-            if let (Some(rss), Some(anonymous), Some(files)) = (rss, anonymous, files) {
-                series.push((began.elapsed().as_secs_f64(), rss, anonymous, files));
-                if series.len() % 12 == 0 {
-                    tell(&format!(
-                        "{:.0} s: {rounds} rounds, {:.1} MB, {files} descriptors",
-                        began.elapsed().as_secs_f64(),
-                        rss as f64 / 1e6
-                    ));
-                }
+        last += ROUNDS;
+        crowd.gate.allow(ROUNDS);
+        crowd.rounds_to(last, |_, _, _| {}).await?;
+        tokio::time::sleep(REST).await;
+        let (rss, anonymous) = (process::rss_bytes(None), process::anonymous_pss_bytes(None));
+        if let (Some(rss), Some(anonymous), Some(files)) = (rss, anonymous, process::descriptors()) {
+            let seconds = began.elapsed().as_secs_f64();
+            series.push((seconds, rss, anonymous, files));
+            if series.len() % TOLD_EVERY == 0 {
+                tell(&format!(
+                    "{seconds:.0} s: {} rounds, {:.2} MB, {files} descriptors",
+                    last - first,
+                    rss as f64 / 1e6
+                ));
             }
         }
     }
@@ -132,7 +128,7 @@ pub async fn run(nodes: u16, parameters: u32, time: Duration, tell: Tell<'_>) ->
     Ok(Figures {
         nodes,
         seconds: began.elapsed().as_secs_f64(),
-        rounds,
+        rounds: last - first,
         readings: settled.len(),
         rss: of(|r| r.1 as f64)?,
         anonymous: of(|r| r.2 as f64)?,

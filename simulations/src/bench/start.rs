@@ -53,7 +53,7 @@ const IDLE_S: u64 = 15;
 pub async fn run(plan: &Plan, transport: TransportKind, tell: Tell<'_>) -> Result<Figures, Error> {
     let age = || process::seconds_since_exec().unwrap_or(f64::NAN);
     let cpu = || process::cpu_seconds(None).unwrap_or(f64::NAN);
-    let mut crowd = Crowd::start(plan, transport, false, plan.members()).await?;
+    let mut crowd = Crowd::start(plan, transport, false).await?;
     let started_s = age();
     tell(&format!("{} nodes run", plan.members()));
     let least_degree = crowd.meshed().await?;
