@@ -1,6 +1,7 @@
 //! Single kernels of a training step beside the highest rate of the core: a `Gitem/s` is a GFLOP/s.
 //!
-//! `taskset -c 1 cargo bench --bench kernels`: all on one core, as `stock_product` takes as many as it may.
+//! `taskset -c 1 cargo bench --workspace --bench kernels`: all on one core, as `stock_product` takes as many as it may. (With `--workspace`,
+//! what `cargo test --workspace` built serves here too.)
 
 #![allow(missing_docs)]
 
