@@ -1,9 +1,11 @@
 //! What a node asks of glibc's allocator. Other C libraries know nothing of the kind, and there this does nothing.
 
-use std::time::Duration;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use std::time::{Duration, Instant};
 
-/// Between two times that free pages are given back. Much shorter, and pages that each round takes anew are asked for again all the time; much longer, and what one
-/// large moment took stays taken.
+/// Between two times that free pages are given back. Much shorter, and pages that each round takes anew are asked for again all the time; much
+/// longer, and what one large moment took stays taken.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 const GIVE_BACK_EVERY: Duration = Duration::from_mins(1);
 
 /// Has all threads allocate from one region of memory, and gives free pages back to the system once a minute. To be called before there is
@@ -35,7 +37,7 @@ pub(crate) fn keep_small() {
 /// Gives the pages that lie free between blocks back to the system.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn give_back() {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     #[allow(unsafe_code, reason = "the only way to tell glibc from within")]
     // SAFETY: malloc_trim takes a number and locks each region for itself; it touches no block that is in use.
     let some = unsafe { libc::malloc_trim(0) } != 0;
@@ -45,18 +47,14 @@ fn give_back() {
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use fedswarm_simulations::bench::process;
 
-    /// Resident memory of this process that no file backs, in bytes.
-    fn anonymous() -> usize {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
-    }
+    use super::*;
 
     #[test]
     fn free_pages_before_a_block_in_use_are_given_back() {
-        const MIB: usize = 1 << 20;
+        const MIB: u64 = 1 << 20;
+        let anonymous = || process::anonymous_pss_bytes(None).unwrap();
         let many: Vec<Vec<u8>> = (0..64 * 1024).map(|_| vec![1; 1024]).collect();
         let behind = vec![1_u8; 1024];
         let full = anonymous();

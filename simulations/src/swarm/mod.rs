@@ -182,7 +182,7 @@ fn find(scenario: &Scenario, out: &Path) -> Result<Found, Error> {
 }
 
 /// Training threads when nobody says otherwise.
-pub(crate) fn cores() -> usize {
+fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
